@@ -1,0 +1,30 @@
+import { defineConfig } from "vitest/config";
+
+// Workspace packages resolve to their sources, so a test never runs against a stale build.
+const resolve = { conditions: ["@aibrix/source"] };
+const ssr = { resolve: { conditions: ["@aibrix/source", "node", "module", "import", "default"] } };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { resolve, ssr, test: { name: "unit", include: ["packages/*/src/**/*.test.ts"] } },
+      {
+        resolve,
+        ssr,
+        // Real Envoy, S3 and Hub: each file starts its own parts on free ports; two cores cannot start many at once.
+        test: {
+          name: "component",
+          include: ["packages/*/test/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: { name: "e2e", include: ["e2e/stories/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 900_000, fileParallelism: false },
+      },
+    ],
+  },
+});
