@@ -1,0 +1,24 @@
+/** Types of a ModelAdapter's conditions, in the order in which they are shown. */
+export const CONDITION_TYPES = ["Initialized", "Scheduled", "Ready"] as const;
+
+/** Reasons that a condition, a sidecar's state or an event may give. Each has one meaning everywhere. */
+export const REASONS = {
+  // What the declaration says cannot work, or cannot work here.
+  InvalidManifest: "the manifest is not a valid ModelAdapter",
+  DuplicateName: "another manifest of the same name came first",
+  InvalidArtifactURL: "the artifactURL is of no kind that can be loaded",
+  SecretNotFound: "a Secret or a key in it that the adapter names does not exist",
+  // What the storage said.
+  ArtifactNotFound: "the artifact does not exist where the artifactURL points",
+  ArtifactDenied: "the storage refused the credentials, or wants some",
+  ArtifactUnavailable: "the storage did not answer, or answered with an error",
+  ArtifactInvalid: "the files are not an adapter that can be loaded safely",
+  StorageFull: "there is no room for the artifact on the volume",
+  // What the engine said.
+  EngineUnavailable: "the engine does not answer",
+  EngineUnauthorized: "the engine wants an API key, or another one",
+  EngineRuntimeUpdatingDisabled: "the engine does not take adapters while it runs",
+  EngineRefused: "the engine refused the adapter",
+  NameConflict: "the engine has something else under this name",
+} as const;
+export type Reason = keyof typeof REASONS;

@@ -1,0 +1,41 @@
+/** Group, version and kind of the one resource that users write. */
+export const GROUP = "model.aibrix.ai";
+export const VERSION = "v1alpha1";
+export const KIND = "ModelAdapter";
+export const PLURAL = "modeladapters";
+export const API_VERSION = `${GROUP}/${VERSION}` as const;
+
+/** Kept on a ModelAdapter until its weights are unloaded everywhere. */
+export const FINALIZER = "adapter.model.aibrix.ai/finalizer";
+
+/** Name of the base model that a pod serves; on a ModelAdapter it repeats the adapter's name. */
+export const LABEL_MODEL_NAME = "model.aibrix.ai/name";
+/** Port of the engine on the pod; {@link DEFAULT_ENGINE_PORT} where it is absent. */
+export const LABEL_MODEL_PORT = "model.aibrix.ai/port";
+/** `"false"` on a pod excludes it from every adapter; absent means enabled. */
+export const LABEL_ADAPTER_ENABLED = "adapter.model.aibrix.ai/enabled";
+/** Kind of the engine in the pod; {@link DEFAULT_ENGINE} where it is absent. */
+export const LABEL_ENGINE = "model.aibrix.ai/engine";
+
+export const DEFAULT_ENGINE_PORT = 8000;
+export const DEFAULT_RUNTIME_PORT = 8080;
+export const DEFAULT_ENGINE = "vllm";
+
+/** Key of `additionalConfig` that holds the engine's API key. */
+export const CONFIG_API_KEY = "api-key";
+
+/** Keys that a Secret named by `credentialsSecretRef` may hold. */
+export const SECRET_KEYS = {
+  awsAccessKeyId: "aws_access_key_id",
+  awsSecretAccessKey: "aws_secret_access_key",
+  awsSessionToken: "aws_session_token",
+  awsRegion: "aws_region",
+  awsEndpointUrl: "aws_endpoint_url",
+  huggingfaceToken: "huggingface_token",
+  gcpServiceAccountJson: "gcp_service_account_json",
+} as const;
+
+/** Header by which the gateway tells Envoy the pods to try, in order: `ip:port[,ip:port…]` (Gateway API Inference Extension). */
+export const HEADER_DESTINATION = "x-gateway-destination-endpoint";
+/** Request header that chooses the namespace where two hold the same model name. */
+export const HEADER_MODEL_NAMESPACE = "model-namespace";

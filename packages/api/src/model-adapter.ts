@@ -1,0 +1,199 @@
+import { type Static, Type } from "typebox";
+import { ARTIFACT_SCHEMES, ARTIFACT_URL_MAX_LENGTH } from "./artifact-url.ts";
+import { API_VERSION, CONFIG_API_KEY, KIND } from "./labels.ts";
+import { ARTIFACT_URL_RULES, EXPRESSION_RULES, SELECTOR_RULES, SPEC_RULES, validations } from "./rules.ts";
+
+/** A string enum that the API server accepts: `enum`, never `anyOf` of `const`. */
+export function stringEnum<const V extends readonly string[]>(
+  values: V,
+  options: { readonly default?: V[number]; readonly description?: string } = {},
+) {
+  return Type.Unsafe<V[number]>({ type: "string", enum: [...values], ...options });
+}
+
+const LABEL_MAP = { maxProperties: 64 } as const;
+
+function stringMap(description: string, valueMaxLength: number) {
+  return Type.Unsafe<Record<string, string>>({
+    type: "object",
+    description,
+    additionalProperties: { type: "string", maxLength: valueMaxLength },
+    ...LABEL_MAP,
+  });
+}
+
+const LabelSelectorRequirement = Type.Object(
+  {
+    key: Type.String({ description: "Label key that the selector applies to.", minLength: 1, maxLength: 317 }),
+    operator: stringEnum(["In", "NotIn", "Exists", "DoesNotExist"], { description: "How the label's value relates to `values`." }),
+    values: Type.Optional(
+      Type.Array(Type.String({ maxLength: 63 }), {
+        description: "Values for `In` and `NotIn`; empty for the others.",
+        maxItems: 64,
+        "x-kubernetes-list-type": "atomic",
+      }),
+    ),
+  },
+  { additionalProperties: false, "x-kubernetes-validations": validations(EXPRESSION_RULES) },
+);
+
+const PodSelector = Type.Object(
+  {
+    matchLabels: Type.Optional(stringMap("Labels that a pod must carry, each with this value.", 63)),
+    matchExpressions: Type.Optional(
+      Type.Array(LabelSelectorRequirement, {
+        description: "Requirements that a pod's labels must meet, all of them.",
+        maxItems: 32,
+        "x-kubernetes-list-type": "atomic",
+      }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    description: "Which pods of the adapter's namespace load it. `matchLabels` and `matchExpressions` must both hold; it may not be empty.",
+    "x-kubernetes-map-type": "atomic",
+    "x-kubernetes-validations": validations(SELECTOR_RULES),
+  },
+);
+
+const SECRET_NAME = Type.String({
+  description: "Name of a Secret in the adapter's namespace.",
+  minLength: 1,
+  maxLength: 253,
+  pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+});
+
+export const ModelAdapterSpecSchema = Type.Object(
+  {
+    podSelector: PodSelector,
+    artifactURL: Type.String({
+      description: `Where the adapter's files are: ${ARTIFACT_SCHEMES.map((s) => `\`${s.form}\``).join(", ")}.`,
+      minLength: 1,
+      maxLength: ARTIFACT_URL_MAX_LENGTH,
+      "x-kubernetes-validations": validations(ARTIFACT_URL_RULES),
+    }),
+    baseModel: Type.Optional(Type.String({ description: "Name of the base model that the adapter was trained on.", maxLength: 253 })),
+    schedulerName: Type.Optional(
+      stringEnum(["default", "least-adapters", "bin-pack", "random"], {
+        default: "default",
+        description: "How pods are chosen where `replicas` is set. `default` is `least-adapters`: pods with the fewest adapters first.",
+      }),
+    ),
+    replicas: Type.Optional(
+      Type.Integer({
+        description: "On how many pods the adapter is loaded, 1 or more. Leave it out for every matching pod.",
+        maximum: 10_000,
+        format: "int32",
+      }),
+    ),
+    additionalConfig: Type.Optional(
+      stringMap(
+        `Settings for the engine. \`${CONFIG_API_KEY}\` is the engine's API key; \`apiKeySecretRef\` gives it without plain text.`,
+        4096,
+      ),
+    ),
+    credentialsSecretRef: Type.Optional(
+      Type.Object(
+        { name: SECRET_NAME },
+        { additionalProperties: false, description: "Secret with the credentials for the artifact's storage." },
+      ),
+    ),
+    apiKeySecretRef: Type.Optional(
+      Type.Object(
+        { name: SECRET_NAME, key: Type.String({ description: "Key in the Secret's data.", minLength: 1, maxLength: 253 }) },
+        { additionalProperties: false, description: "Secret with the engine's API key." },
+      ),
+    ),
+  },
+  {
+    additionalProperties: false,
+    description: "What should be served, and where.",
+    "x-kubernetes-validations": validations(SPEC_RULES),
+  },
+);
+
+const Condition = Type.Object(
+  {
+    type: Type.String({ description: "Type of the condition: Initialized, Scheduled or Ready.", maxLength: 316 }),
+    status: stringEnum(["True", "False", "Unknown"], { description: "Whether the condition holds." }),
+    reason: Type.String({ description: "One word for the cause of the last transition.", minLength: 1, maxLength: 1024 }),
+    message: Type.String({ description: "A sentence for people: the cause, and what to do about it.", maxLength: 32_768 }),
+    lastTransitionTime: Type.String({ description: "When the status last changed.", format: "date-time" }),
+    observedGeneration: Type.Optional(
+      Type.Integer({ description: "Generation of the spec that the condition speaks of.", minimum: 0, format: "int64" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** States of one adapter on one pod. */
+export const ADAPTER_STATES = ["Pending", "Downloading", "Loading", "Serving", "Updating", "Draining", "Failed"] as const;
+export type AdapterState = (typeof ADAPTER_STATES)[number];
+
+const PodStatus = Type.Object(
+  {
+    name: Type.String({ description: "Name of the pod." }),
+    state: stringEnum(ADAPTER_STATES, { description: "What happens to the adapter on this pod." }),
+    contentDigest: Type.Optional(Type.String({ description: "Digest of the content that the pod serves." })),
+    attempts: Type.Optional(Type.Integer({ description: "Tries since the last success.", minimum: 0, format: "int32" })),
+    lastError: Type.Optional(Type.String({ description: "What went wrong last, and what to do about it.", maxLength: 32_768 })),
+    nextRetryTime: Type.Optional(Type.String({ description: "When the next try starts.", format: "date-time" })),
+  },
+  { additionalProperties: false },
+);
+
+export const PHASES = ["Pending", "Scheduled", "Bound", "Running", "Failed"] as const;
+export type Phase = (typeof PHASES)[number];
+
+export const ModelAdapterStatusSchema = Type.Object(
+  {
+    phase: Type.Optional(stringEnum(PHASES, { description: "The state in one word." })),
+    conditions: Type.Optional(
+      Type.Array(Condition, {
+        description: "The state in sentences.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+      }),
+    ),
+    instances: Type.Optional(
+      Type.Array(Type.String(), { description: "Names of the pods that the adapter is allocated to.", "x-kubernetes-list-type": "atomic" }),
+    ),
+    candidates: Type.Optional(Type.Integer({ description: "How many pods match the selector.", minimum: 0, format: "int32" })),
+    desiredReplicas: Type.Optional(Type.Integer({ description: "On how many pods the adapter should be.", minimum: 0, format: "int32" })),
+    readyReplicas: Type.Optional(
+      Type.Integer({ description: "How many pods have answered that they serve it.", minimum: 0, format: "int32" }),
+    ),
+    observedGeneration: Type.Optional(
+      Type.Integer({ description: "Generation of the spec that is being served.", minimum: 0, format: "int64" }),
+    ),
+    pods: Type.Optional(
+      Type.Array(PodStatus, {
+        description: "What is loaded, per pod.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+      }),
+    ),
+  },
+  { additionalProperties: false, description: "What was observed." },
+);
+
+const ObjectMeta = Type.Object({
+  name: Type.String({ minLength: 1 }),
+  namespace: Type.Optional(Type.String()),
+  generation: Type.Optional(Type.Integer()),
+  labels: Type.Optional(Type.Record(Type.String(), Type.String())),
+  annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
+});
+
+export const ModelAdapterSchema = Type.Object({
+  apiVersion: Type.Literal(API_VERSION),
+  kind: Type.Literal(KIND),
+  metadata: ObjectMeta,
+  spec: ModelAdapterSpecSchema,
+  status: Type.Optional(ModelAdapterStatusSchema),
+});
+
+export type ModelAdapterSpec = Static<typeof ModelAdapterSpecSchema>;
+export type ModelAdapterStatus = Static<typeof ModelAdapterStatusSchema>;
+export type ModelAdapter = Static<typeof ModelAdapterSchema>;
+export type LabelSelector = Static<typeof PodSelector>;

@@ -1,0 +1,122 @@
+import { type Static, Type } from "typebox";
+import { ADAPTER_STATES, stringEnum } from "./model-adapter.ts";
+
+/** Paths of the runtime's HTTP API (the sidecar `aibrix_runtime`, port 8080). */
+export const RUNTIME_PATHS = {
+  load: "/v1/lora_adapter/load",
+  unload: "/v1/lora_adapter/unload",
+  adapters: "/v1/lora_adapters",
+  models: "/v1/models",
+  healthz: "/healthz",
+  ready: "/ready",
+  metrics: "/metrics",
+} as const;
+
+const LoraName = Type.String({
+  description: "The engine's name for the adapter; it becomes a folder's name too.",
+  minLength: 1,
+  maxLength: 63,
+  pattern: "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+});
+
+const STRING_MAP = Type.Record(Type.String(), Type.String());
+
+/** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
+export const LoadRequestSchema = Type.Object(
+  {
+    lora_name: LoraName,
+    artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
+    credentials: Type.Optional(STRING_MAP),
+    additional_config: Type.Optional(STRING_MAP),
+  },
+  { additionalProperties: false },
+);
+export type LoadRequest = Static<typeof LoadRequestSchema>;
+
+/** `POST /v1/lora_adapter/unload`: declares that the adapter should no longer be served. */
+export const UnloadRequestSchema = Type.Object(
+  {
+    lora_name: LoraName,
+    cleanup_local: Type.Optional(Type.Boolean({ description: "Also drop the downloaded files, once no engine process can read them." })),
+  },
+  { additionalProperties: false },
+);
+export type UnloadRequest = Static<typeof UnloadRequestSchema>;
+
+const Time = Type.String({ format: "date-time" });
+
+/** One adapter on one engine: what was declared, what happens, and what the engine last said that it serves. */
+export const AdapterStatusSchema = Type.Object({
+  lora_name: Type.String(),
+  artifact_url: Type.String(),
+  origin: stringEnum(["api", "manifest"], { description: "Who declared it: a call, or a manifest in the adapters folder." }),
+  state: stringEnum(ADAPTER_STATES),
+  /** What answers now under this name; null while nothing does. It may be older content than the declared one. */
+  serving: Type.Union([Type.Object({ content_digest: Type.String(), path: Type.String(), since: Time }), Type.Null()]),
+  /** Digest of the declared content, once its files are here. */
+  content_digest: Type.Optional(Type.String()),
+  /** What a moving reference was resolved to, a commit for example. */
+  resolved_revision: Type.Optional(Type.String()),
+  download: Type.Optional(Type.Object({ bytes: Type.Integer(), total_bytes: Type.Optional(Type.Integer()) })),
+  /** Tries since the last success. */
+  attempts: Type.Integer(),
+  reason: Type.Optional(Type.String()),
+  message: Type.Optional(Type.String()),
+  retryable: Type.Optional(Type.Boolean()),
+  next_retry_time: Type.Optional(Time),
+});
+export type AdapterStatus = Static<typeof AdapterStatusSchema>;
+
+/** The engine beside the runtime, as last seen. */
+export const EngineStatusSchema = Type.Object({
+  url: Type.String(),
+  kind: Type.String(),
+  ready: Type.Boolean(),
+  /** Why it is not ready, and what to do. */
+  message: Type.Optional(Type.String()),
+  /** Names under which the base model is served; empty until the engine has listed them. */
+  base_models: Type.Array(Type.String()),
+  /** Changes when the engine's process does. */
+  boot_id: Type.Optional(Type.String()),
+});
+export type EngineStatus = Static<typeof EngineStatusSchema>;
+
+/** A file of the adapters folder, or one of its documents, that could not be taken. */
+export const ManifestProblemSchema = Type.Object({
+  file: Type.String(),
+  name: Type.Optional(Type.String()),
+  reason: Type.String(),
+  message: Type.String(),
+});
+export type ManifestProblem = Static<typeof ManifestProblemSchema>;
+
+/** `GET /v1/lora_adapters`. */
+export const SnapshotSchema = Type.Object({
+  /** Changes when the runtime's process does. */
+  instance_id: Type.String(),
+  engine: EngineStatusSchema,
+  adapters: Type.Array(AdapterStatusSchema),
+  manifest_problems: Type.Array(ManifestProblemSchema),
+});
+export type Snapshot = Static<typeof SnapshotSchema>;
+
+/**
+ * A line of `GET /v1/lora_adapters?watch=true` (`application/x-ndjson`). The first is a SNAPSHOT; a BOOKMARK at least every
+ * {@link BOOKMARK_PERIOD_MS} shows that the stream lives. A reader that falls behind is disconnected and starts anew.
+ */
+export type WatchEvent =
+  | { readonly type: "SNAPSHOT"; readonly object: Snapshot }
+  | { readonly type: "ADAPTER"; readonly object: AdapterStatus }
+  | { readonly type: "DELETED"; readonly lora_name: string }
+  | { readonly type: "ENGINE"; readonly object: EngineStatus }
+  | { readonly type: "MANIFESTS"; readonly object: readonly ManifestProblem[] }
+  | { readonly type: "BOOKMARK" };
+
+/** Longest silence of a watch, in milliseconds; a reader gives up after three of them. */
+export const BOOKMARK_PERIOD_MS = 5_000;
+
+/** Body of every error answer of the runtime. */
+export const ErrorBodySchema = Type.Object({
+  error: Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean(), cause: Type.Optional(Type.String()) }),
+});
+export type ErrorBody = Static<typeof ErrorBodySchema>;

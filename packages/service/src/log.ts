@@ -1,0 +1,20 @@
+import { type Logger, pino } from "pino";
+
+export type { Logger };
+
+/** Field names whose values never reach a log, wherever they stand in a logged object. */
+const SECRETS = ["credentials", "apiKey", "api-key", "token", "authorization", "additional_config", "additionalConfig"];
+
+/**
+ * A JSON logger on standard output, one line a message, level by `LOG_LEVEL` (debug, info, warn, error; info where absent).
+ *
+ * @param name - the program's name, in every line
+ */
+export function createLogger(name: string, level: string = process.env.LOG_LEVEL ?? "info"): Logger {
+  return pino({
+    name,
+    level,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: SECRETS.flatMap((s) => [`["${s}"]`, `*["${s}"]`, `*.*["${s}"]`]), censor: "***" },
+  });
+}
