@@ -42,6 +42,7 @@ export {
   type Phase,
   stringEnum,
 } from "./model-adapter.ts";
+export { modelAdapterReference } from "./reference.ts";
 export {
   type AdapterStatus,
   AdapterStatusSchema,
