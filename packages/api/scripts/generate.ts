@@ -1,10 +1,13 @@
 // Writes what is generated from the schema, or with --check says which committed file differs.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
 import { modelAdapterCrd, modelAdapterReference } from "@aibrix/api";
 import { stringify } from "yaml";
 
-const root = join(import.meta.dirname, "../../..");
+const { values } = parseArgs({
+  options: { check: { type: "boolean" }, root: { type: "string", default: join(import.meta.dirname, "../../..") } },
+});
 const HEADER = "# Generated from packages/api by `pnpm generate`. Do not edit.\n";
 
 const files: Readonly<Record<string, string>> = {
@@ -14,8 +17,8 @@ const files: Readonly<Record<string, string>> = {
 
 let stale = 0;
 for (const [path, text] of Object.entries(files)) {
-  const target = join(root, path);
-  if (process.argv.includes("--check")) {
+  const target = join(values.root, path);
+  if (values.check === true) {
     if ((await readFile(target, "utf8").catch(() => "")) === text) continue;
     stale++;
     console.error(`${path} differs from what packages/api says: run pnpm generate and commit the result`);
