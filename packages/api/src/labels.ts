@@ -39,3 +39,8 @@ export const SECRET_KEYS = {
 export const HEADER_DESTINATION = "x-gateway-destination-endpoint";
 /** Request header that chooses the namespace where two hold the same model name. */
 export const HEADER_MODEL_NAMESPACE = "model-namespace";
+/**
+ * How often Envoy tries a request again: on a refused connection, and on an engine's 404 or 503. The gateway names one address
+ * more than this, because a shorter list ends at any engine of the cluster.
+ */
+export const ENVOY_RETRIES = 5;
