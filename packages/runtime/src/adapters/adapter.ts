@@ -1,0 +1,124 @@
+import type { AdapterStatus } from "@aibrix/api";
+import type { Content } from "../artifact/artifacts.ts";
+import type { EngineView } from "../engine/observer.ts";
+import { type Declaration, sameContent } from "./declaration.ts";
+import type { Facts, Failure } from "./plan.ts";
+import { adapterStatus } from "./status.ts";
+
+/** One adapter and all that is known of it. Only its `AdapterManager` changes it. */
+export class Adapter {
+  declaration: Declaration;
+  removing = false;
+  cleanupFiles = false;
+  wanted: Content | undefined;
+  fallback: Content | undefined;
+  failure: Failure | undefined;
+  fallbackFailure: Failure | undefined;
+  attempts = 0;
+  /** Paths that we loaded under this name, with their digests. */
+  own: Map<string, string>;
+  /** Ends the running fetch; `undefined` while none runs. */
+  fetch: AbortController | undefined;
+  queuedForDownload = false;
+  progressShownMs = 0;
+  download: { bytes: number; totalBytes: number | undefined } | undefined;
+  busyWithEngine = false;
+  /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */
+  lastServedPath: string | undefined;
+  servingSinceMs: number | undefined;
+  timer: NodeJS.Timeout | undefined;
+
+  constructor(declaration: Declaration, own: ReadonlyMap<string, string>) {
+    this.declaration = declaration;
+    this.own = new Map(own);
+    // What was loaded before a restart of the runtime is what may go on serving until the declared content can.
+    const last = [...own].at(-1);
+    if (last !== undefined) {
+      this.fallback = { path: last[0], digest: last[1] };
+      this.lastServedPath = last[0];
+    }
+  }
+
+  get name(): string {
+    return this.declaration.name;
+  }
+
+  facts(): Facts {
+    return {
+      name: this.name,
+      removing: this.removing,
+      hold: this.declaration.hold,
+      lacksKey: this.declaration.lacksKey,
+      fetching: this.fetch !== undefined,
+      wanted: this.wanted,
+      fallback: this.fallback,
+      ownPaths: new Set(this.own.keys()),
+      failure: this.failure,
+      fallbackFailure: this.fallbackFailure,
+    };
+  }
+
+  /** Takes a new declaration of the same name. What runs for the same content goes on; what failed is tried again at once. */
+  redeclare(next: Declaration): void {
+    const before = this.declaration;
+    this.declaration = next;
+    this.removing = false;
+    this.cleanupFiles = false;
+    if (before.url !== next.url) this.wanted = undefined;
+    if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch();
+    this.retryNow();
+  }
+
+  /** Forgets what went wrong between us and the engine. */
+  forgetEngineFailures(): void {
+    if (this.failure?.step !== "fetch") this.failure = undefined;
+    this.fallbackFailure = undefined;
+  }
+
+  /** Forgets what went wrong. */
+  retryNow(): void {
+    this.failure = undefined;
+    this.fallbackFailure = undefined;
+  }
+
+  abortFetch(): void {
+    this.fetch?.abort();
+    this.fetch = undefined;
+    this.download = undefined;
+    this.queuedForDownload = false;
+  }
+
+  /** What the engine's list shows under this name, where it is something that we know. */
+  served(engine: EngineView): { readonly path: string; readonly digest: string } | undefined {
+    const entry = engine.models?.get(this.name);
+    if (entry?.root === undefined || entry.parent === undefined) return undefined;
+    const digest = this.own.get(entry.root) ?? (this.wanted?.path === entry.root ? this.wanted.digest : undefined);
+    return digest === undefined ? undefined : { path: entry.root, digest };
+  }
+
+  /** Notes what serves now. */
+  observe(engine: EngineView, nowMs: number): void {
+    const path = this.served(engine)?.path;
+    if (path === undefined || path !== this.lastServedPath) this.servingSinceMs = undefined;
+    if (path === undefined) return;
+    this.lastServedPath = path;
+    this.servingSinceMs ??= nowMs;
+  }
+
+  status(engine: EngineView, nowMs: number): AdapterStatus {
+    const served = this.served(engine);
+    return adapterStatus(
+      {
+        declaration: this.declaration,
+        facts: this.facts(),
+        busyWithEngine: this.busyWithEngine,
+        queuedForDownload: this.queuedForDownload,
+        download: this.download,
+        attempts: this.attempts,
+        serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
+      },
+      engine,
+      nowMs,
+    );
+  }
+}

@@ -1,0 +1,37 @@
+import type { Reason } from "@aibrix/api";
+import type { Credentials } from "../artifact/source.ts";
+
+/** Something that keeps an adapter from being served, for people. */
+export interface Problem {
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+/** That an adapter should be served, and from what. */
+export interface Declaration {
+  readonly name: string;
+  readonly url: string;
+  readonly credentials: Credentials;
+  /** The engine's key, as this declaration gave it. */
+  readonly apiKey: string | undefined;
+  readonly origin: "api" | "manifest";
+  /** It came with a key that a restart of the runtime has lost: keys are never written down. */
+  readonly lacksKey: boolean;
+  /** It was in force before the runtime started: content that is here is taken without asking its source. */
+  readonly restored: boolean;
+  /** Changes when somebody saved the manifest again, which asks for another try where the last one failed. */
+  readonly revision: string;
+  /** Keeps the content from being fetched: a Secret that is missing, for example. */
+  readonly hold: Problem | undefined;
+  /** `spec.baseModel` of a manifest; a warning where the engine serves another. */
+  readonly baseModel: string | undefined;
+}
+
+/** Whether two declarations ask for the same content by the same means. */
+export function sameContent(a: Declaration, b: Declaration): boolean {
+  return a.url === b.url && JSON.stringify(sorted(a.credentials)) === JSON.stringify(sorted(b.credentials));
+}
+
+function sorted(map: Credentials): readonly (readonly [string, string])[] {
+  return Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
+}

@@ -1,0 +1,331 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { WatchEvent } from "@aibrix/api";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT } from "../../test/fakes.ts";
+import { ArtifactStore } from "../artifact/store.ts";
+import { KeyRing } from "../engine/key-ring.ts";
+import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "../engine/observer.ts";
+import { AdapterError } from "../errors.ts";
+import { Feed } from "../feed.ts";
+import { createMetrics } from "../metrics.ts";
+import type { Declaration } from "./declaration.ts";
+import { AdapterManager } from "./manager.ts";
+import { Memory } from "./memory.ts";
+
+let dir: string;
+let engine: FakeEngine;
+let artifacts: FakeArtifacts;
+let world: Awaited<ReturnType<typeof start>>;
+
+/** A runtime without HTTP, over the same folder and engine each time. */
+async function start() {
+  const keys = new KeyRing();
+  const observer = new EngineObserver({ engine, keys, log: SILENT });
+  const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
+  const store = new ArtifactStore(dir);
+  await store.open();
+  const memory = new Memory(dir, SILENT);
+  await memory.open();
+  const metrics = createMetrics();
+  const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now: Date.now, random: () => 0 };
+  const manager = new AdapterManager(deps);
+  manager.restore();
+  manager.sweepOrphans();
+  await observer.refresh(NEVER);
+  return { manager, observer, feed, metrics, store };
+}
+
+async function restart() {
+  await world.manager.close();
+  world = await start();
+}
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "manager-"));
+  engine = new FakeEngine();
+  artifacts = new FakeArtifacts();
+  for (const name of ["one", "two", "bad"]) artifacts.byUrl.set(`/${name}`, fakeContent(name));
+  engine.refusals.set("/store/bad", new AdapterError("EngineRefused", "rank"));
+  world = await start();
+});
+afterEach(async () => {
+  await world.manager.close();
+  await rm(dir, { recursive: true });
+});
+
+const load = (name: string, url: string, apiKey?: string) =>
+  world.manager.load({ lora_name: name, artifact_url: url, ...(apiKey === undefined ? {} : { additional_config: { "api-key": apiKey } }) });
+const status = (name: string) => world.feed.adapter(name);
+const until = (check: () => void) => vi.waitFor(check, { interval: 5, timeout: 5_000 });
+const serves = (name: string, content: string) => until(() => expect(status(name)).toMatchObject({ state: "Serving", serving: { path: `/store/${content}` } }));
+const failed = (name: string, reason: string) => until(() => expect(status(name)).toMatchObject({ state: "Failed", reason }));
+
+test("loads what is declared, and says 200 once it serves", async () => {
+  expect(await load("a", "/one")).toMatchObject({ status: 202 });
+  await serves("a", "one");
+  expect(await load("a", "/one")).toMatchObject({ status: 200, body: { state: "Serving" } });
+  expect(engine.calls).toEqual(["load a /store/one"]);
+});
+
+test("a second call joins a running download", async () => {
+  let arrive = (_: ReturnType<typeof fakeContent>): void => undefined;
+  artifacts.byUrl.set("/slow", new Promise((resolve) => (arrive = resolve)));
+  await load("a", "/slow");
+  expect(await load("a", "/slow")).toMatchObject({ status: 202, body: { state: "Downloading" } });
+  arrive(fakeContent("slow"));
+  await serves("a", "slow");
+  expect(artifacts.asked).toHaveLength(1);
+});
+
+test("another URL ends a running download", async () => {
+  artifacts.byUrl.set("/never", new Promise(() => undefined));
+  await load("a", "/never");
+  await load("a", "/one");
+  await serves("a", "one");
+});
+
+test("one that hangs and one that is bad delay no other", async () => {
+  artifacts.byUrl.set("/never", new Promise(() => undefined));
+  await load("hangs", "/never");
+  await load("bad", "/bad");
+  await load("good", "/one");
+  await serves("good", "one");
+  await failed("bad", "EngineRefused");
+  expect(status("hangs")).toMatchObject({ state: "Downloading" });
+});
+
+test("at most four downloads run at once", async () => {
+  artifacts.byUrl.set("/never", new Promise(() => undefined));
+  for (const n of [1, 2, 3, 4, 5]) await load(`a${n}`, "/never");
+  expect([1, 2, 3, 4, 5].map((n) => status(`a${n}`)?.state)).toEqual(["Downloading", "Downloading", "Downloading", "Downloading", "Pending"]);
+  await world.manager.unload({ lora_name: "a1" });
+  await until(() => expect(status("a5")?.state).toBe("Downloading"));
+});
+
+test("tries again what may work later, by itself", async () => {
+  artifacts.byUrl.set("/flaky", new AdapterError("ArtifactUnavailable", "the storage is down"));
+  await load("a", "/flaky");
+  await failed("a", "ArtifactUnavailable");
+  expect(status("a")).toMatchObject({ attempts: 1, retryable: true });
+  expect(status("a")?.next_retry_time).toBeDefined();
+  artifacts.byUrl.set("/flaky", fakeContent("flaky"));
+  await serves("a", "flaky");
+  expect(status("a")).toMatchObject({ attempts: 0 });
+});
+
+test("a load call tries a failed one again at once", async () => {
+  await load("a", "/nothing");
+  await failed("a", "ArtifactNotFound");
+  artifacts.byUrl.set("/nothing", fakeContent("one"));
+  await load("a", "/nothing");
+  await serves("a", "one");
+});
+
+test("an update takes the place of the old content by unload and load, never in place", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await serves("a", "two");
+  expect(engine.calls).toEqual(["load a /store/one", "unload a", "load a /store/two"]);
+});
+
+test.each([
+  { name: "that cannot be fetched", url: "/nothing", reason: "ArtifactNotFound" },
+  { name: "that the engine refuses", url: "/bad", reason: "EngineRefused" },
+])("an update $name leaves the old content serving, also after a restart of the engine", async ({ url, reason }) => {
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", url);
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason, serving: { path: "/store/one" } }));
+  expect(status("a")?.message).toContain("goes on serving");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason, serving: { path: "/store/one" } }));
+});
+
+test("puts everything back after a restart of the engine, without a download, and counts it", async () => {
+  await load("a", "/one");
+  await load("b", "/two");
+  await serves("a", "one");
+  await serves("b", "two");
+  const asked = artifacts.asked.length;
+  engine.up = false;
+  await world.observer.refresh(NEVER);
+  expect(status("a")).toMatchObject({ state: "Pending", reason: "EngineUnavailable", serving: null });
+  engine.up = true;
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  await serves("b", "two");
+  expect(artifacts.asked).toHaveLength(asked);
+  expect((await world.metrics.repairs.get()).values[0]?.value).toBe(2);
+});
+
+test("fetches again what somebody removed", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  artifacts.lost.add("/store/one");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(artifacts.asked).toHaveLength(2);
+});
+
+test("another engine process is asked again what the last one refused; a bad artifact is not fetched again", async () => {
+  await load("refused", "/bad");
+  await load("missing", "/nothing");
+  await failed("refused", "EngineRefused");
+  await failed("missing", "ArtifactNotFound");
+  const asked = artifacts.asked.length;
+  engine.refusals.clear();
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("refused", "bad");
+  expect(artifacts.asked).toHaveLength(asked);
+});
+
+test("somebody else's adapter is told of and left alone, until its name is free", async () => {
+  engine.adapters.set("a", "/static");
+  await world.observer.refresh(NEVER);
+  await load("a", "/one");
+  await failed("a", "NameConflict");
+  await world.manager.unload({ lora_name: "a" });
+  expect(engine.adapters.get("a")).toBe("/static");
+  await load("a", "/one");
+  await failed("a", "NameConflict");
+  engine.adapters.delete("a");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+});
+
+test("unload takes it out of the engine; a second one is 404", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  expect(await world.manager.unload({ lora_name: "a" })).toMatchObject({ body: { state: "Draining" } });
+  await until(() => expect(status("a")).toBeUndefined());
+  expect(engine.adapters.size).toBe(0);
+  await expect(world.manager.unload({ lora_name: "a" })).rejects.toMatchObject({ status: 404 });
+});
+
+test("unload while the engine is away waits for it, over a restart of the runtime too", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.up = false;
+  await world.observer.refresh(NEVER);
+  expect(await world.manager.unload({ lora_name: "a" })).toMatchObject({ status: 202, body: { state: "Draining" } });
+  await restart();
+  engine.up = true;
+  await world.observer.refresh(NEVER);
+  await until(() => expect(engine.adapters.size).toBe(0));
+  await until(() => expect(world.feed.snapshot().adapters).toEqual([]));
+});
+
+test("a restart of the runtime finds its adapters again without a load", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  await restart();
+  await serves("a", "one");
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  expect(artifacts.asked.at(-1)).toMatchObject({ preferLocal: true });
+});
+
+test("after a restart of both, what was loaded last is put back before anything is fetched", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.restart("boot-2");
+  artifacts.byUrl.set("/one", new Promise(() => undefined));
+  await restart();
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
+});
+
+test("a key is never written down; after a restart the adapter waits for it and says so", async () => {
+  engine.apiKey = "sk-secret";
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", additional_config: { "api-key": "sk-secret" }, credentials: { huggingface_token: "hf-secret" } });
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(await readFile(join(dir, ".state", "declared.json"), "utf8")).not.toContain("secret");
+  engine.restart("boot-2");
+  await restart();
+  await failed("a", "EngineUnauthorized");
+  await load("a", "/one", "sk-secret");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+});
+
+test("a key that the engine refuses is told, and the right one mends it", async () => {
+  engine.apiKey = "right";
+  await load("a", "/one", "wrong");
+  await failed("a", "EngineUnauthorized");
+  await load("a", "/one", "right");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+});
+
+test("files go only after the engine process that could read them", async () => {
+  const drop = vi.spyOn(world.store, "drop");
+  await load("a", "/one");
+  await load("kept", "/two");
+  await serves("a", "one");
+  await serves("kept", "two");
+  await world.manager.unload({ lora_name: "a", cleanup_local: true });
+  await world.manager.unload({ lora_name: "kept" });
+  await until(() => expect(world.feed.snapshot().adapters).toEqual([]));
+  await world.observer.refresh(NEVER);
+  expect(drop).not.toHaveBeenCalled();
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(drop.mock.calls).toEqual([["a"]]));
+});
+
+test("an adapter that is declared again keeps its files", async () => {
+  const drop = vi.spyOn(world.store, "drop");
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.unload({ lora_name: "a", cleanup_local: true });
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(drop).not.toHaveBeenCalled();
+});
+
+function manifest(name: string, url: string, more: Partial<Declaration> = {}): [string, Declaration] {
+  const declaration = { name, url, credentials: {}, apiKey: undefined, origin: "manifest", lacksKey: false, restored: false } as const;
+  return [name, { ...declaration, revision: "1", hold: undefined, baseModel: undefined, ...more }];
+}
+
+test("manifests declare, change and take away", async () => {
+  world.manager.setManifests(new Map([manifest("a", "/one"), manifest("b", "/two")]));
+  await serves("a", "one");
+  await serves("b", "two");
+  world.manager.setManifests(new Map([manifest("a", "/two")]));
+  await serves("a", "two");
+  await until(() => expect(status("b")).toBeUndefined());
+  await expect(load("a", "/one")).rejects.toMatchObject({ status: 409, code: "NameConflict" });
+  await expect(world.manager.unload({ lora_name: "a" })).rejects.toMatchObject({ status: 409 });
+});
+
+test("a manifest that was saved again is tried again; the same one is not", async () => {
+  world.manager.setManifests(new Map([manifest("a", "/nothing")]));
+  await failed("a", "ArtifactNotFound");
+  artifacts.byUrl.set("/nothing", fakeContent("one"));
+  world.manager.setManifests(new Map([manifest("a", "/nothing")]));
+  expect(status("a")?.state).toBe("Failed");
+  world.manager.setManifests(new Map([manifest("a", "/nothing", { revision: "2" })]));
+  await serves("a", "one");
+});
+
+test("tells every change once", async () => {
+  const events: WatchEvent[] = [];
+  world.feed.subscribe((event) => events.push(event));
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.unload({ lora_name: "a" });
+  await until(() => expect(status("a")).toBeUndefined());
+  const states = events.map((e) => (e.type === "ADAPTER" ? e.object.state : e.type));
+  expect(states.filter((s, i) => s !== states[i - 1])).toEqual(["Pending", "Downloading", "Loading", "Serving", "Draining", "DELETED"]);
+});

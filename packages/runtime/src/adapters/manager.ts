@@ -1,0 +1,286 @@
+import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadRequest } from "@aibrix/api";
+import type { Artifacts } from "../artifact/artifacts.ts";
+import type { ArtifactStore } from "../artifact/store.ts";
+import type { EngineView } from "../engine/observer.ts";
+import { messageOf, RequestError } from "../errors.ts";
+import type { Feed } from "../feed.ts";
+import { Adapter } from "./adapter.ts";
+import type { Declaration } from "./declaration.ts";
+import { nextRetryMs, plan } from "./plan.ts";
+import { Runner, type RunnerDeps } from "./runner.ts";
+
+export interface ManagerDeps extends RunnerDeps {
+  readonly artifacts: Artifacts;
+  readonly store: ArtifactStore;
+  readonly feed: Feed;
+}
+
+const PROGRESS_PERIOD_MS = 500;
+
+/** Keeps every declared adapter where it should be: takes declarations, plans, runs, and shows what came of it. */
+export class AdapterManager {
+  readonly #deps: ManagerDeps;
+  readonly #runner: Runner;
+  readonly #adapters = new Map<string, Adapter>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #closed = new AbortController();
+  #bootId: string | undefined;
+  #wasReady = false;
+
+  constructor(deps: ManagerDeps) {
+    this.#deps = deps;
+    this.#runner = new Runner(deps);
+    deps.observer.onChange((view) => this.#onEngine(view));
+  }
+
+  /** What is declared under a name now, and whether it serves. */
+  get(name: string): { readonly declaration: Declaration; readonly serving: boolean } | undefined {
+    const a = this.#adapters.get(name);
+    return a === undefined || a.removing
+      ? undefined
+      : { declaration: a.declaration, serving: a.served(this.#deps.observer.view) !== undefined };
+  }
+
+  /** Whether a name is being taken out of the engine. */
+  isRemoving(name: string): boolean {
+    return this.#adapters.get(name)?.removing === true;
+  }
+
+  /** Names that are declared now. */
+  names(): readonly string[] {
+    return [...this.#adapters.values()].filter((a) => !a.removing).map((a) => a.name);
+  }
+
+  /** Puts back what the API had declared before the runtime ended. */
+  restore(): void {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey } of this.#deps.memory.declared) {
+      this.#declare({
+        name,
+        url,
+        credentials: {},
+        apiKey: undefined,
+        origin: "api",
+        lacksKey,
+        restored: true,
+        revision: "",
+        hold: undefined,
+        baseModel: undefined,
+      });
+    }
+  }
+
+  /** Takes away what an earlier runtime loaded and nobody declares now. To be called once all that is declared at the start is known. */
+  sweepOrphans(): void {
+    for (const { lora_name: name, path } of this.#deps.memory.loaded) {
+      if (this.#adapters.has(name)) continue;
+      this.#deps.log.info({ adapter: name, path }, "loaded before the restart and no longer declared: it is unloaded");
+      const declaration = { name, url: path, credentials: {}, apiKey: undefined, lacksKey: false, restored: true, revision: "" } as const;
+      const orphan = new Adapter({ ...declaration, origin: "manifest", hold: undefined, baseModel: undefined }, this.#ownPaths(name));
+      orphan.removing = true;
+      this.#adapters.set(name, orphan);
+      this.#kick(orphan);
+    }
+  }
+
+  /**
+   * `POST /v1/lora_adapter/load`.
+   *
+   * @throws RequestError 409 where a manifest owns the name
+   */
+  async load(request: LoadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
+    const { lora_name: name, artifact_url: url, credentials = {}, additional_config = {} } = request;
+    this.#refuseManifests(name, "change the manifest instead, or use another name");
+    const apiKey = additional_config[CONFIG_API_KEY];
+    this.#declare({
+      name,
+      url,
+      credentials,
+      apiKey,
+      origin: "api",
+      lacksKey: false,
+      restored: false,
+      revision: "",
+      hold: undefined,
+      baseModel: undefined,
+    });
+    // The answer says "remembered": it waits for the file.
+    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined });
+    await this.#deps.memory.cancelCleanup(name);
+    const body = this.#deps.feed.adapter(name);
+    if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
+    return { status: body.state === "Serving" ? 200 : 202, body };
+  }
+
+  /**
+   * `POST /v1/lora_adapter/unload`.
+   *
+   * @throws RequestError 404 for a name that is not declared, 409 where a manifest owns it
+   */
+  async unload({ lora_name: name, cleanup_local }: UnloadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
+    const a = this.#adapters.get(name);
+    if (a === undefined)
+      throw new RequestError(404, "NotFound", `no adapter "${name}" is declared: GET /v1/lora_adapters lists those that are`);
+    this.#refuseManifests(name, "delete the manifest instead");
+    a.cleanupFiles = cleanup_local === true;
+    // Both change at once, so that a load call which comes during the write is the later one in every respect.
+    const saved = this.#deps.memory.forgetDeclaration(name);
+    this.#remove(a);
+    await saved;
+    const body = this.#deps.feed.adapter(name);
+    if (body !== undefined) return { status: 202, body };
+    return { status: 200, body: { ...a.status(this.#deps.observer.view, this.#deps.now()), serving: null } };
+  }
+
+  /** Takes the declarations that the adapters folder makes now, all of them. Names that the API owns must not be among them. */
+  setManifests(declarations: ReadonlyMap<string, Declaration>): void {
+    for (const a of this.#adapters.values())
+      if (a.declaration.origin === "manifest" && !a.removing && !declarations.has(a.name)) {
+        this.#deps.log.info({ adapter: a.name }, "its manifest is gone: it is unloaded");
+        this.#remove(a);
+      }
+    for (const next of declarations.values()) {
+      const now = this.#adapters.get(next.name);
+      if (now === undefined || now.removing || !sameDeclaration(now.declaration, next)) this.#declare(next);
+    }
+  }
+
+  /** Stops what runs. What is in the engine stays there. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    for (const a of this.#adapters.values()) clearTimeout(a.timer);
+    await Promise.allSettled([...this.#running]);
+  }
+
+  #refuseManifests(name: string, remedy: string): void {
+    const a = this.#adapters.get(name);
+    if (a?.declaration.origin === "manifest" && !a.removing)
+      throw new RequestError(409, "NameConflict", `"${name}" belongs to a manifest of the adapters folder: ${remedy}`);
+  }
+
+  #declare(declaration: Declaration): void {
+    const known = this.#adapters.get(declaration.name);
+    this.#deps.keys.set(declaration.name, declaration.apiKey);
+    if (known === undefined) {
+      const a = new Adapter(declaration, this.#ownPaths(declaration.name));
+      this.#adapters.set(a.name, a);
+      this.#kick(a);
+      return;
+    }
+    known.redeclare(declaration);
+    this.#kick(known);
+  }
+
+  #ownPaths(name: string): ReadonlyMap<string, string> {
+    return new Map(this.#deps.memory.loaded.filter((l) => l.lora_name === name).map((l) => [l.path, l.content_digest]));
+  }
+
+  #remove(a: Adapter): void {
+    a.removing = true;
+    a.abortFetch();
+    a.retryNow();
+    this.#kick(a);
+  }
+
+  /** Does what there is to do for an adapter, step by step, until it has to wait for something. */
+  #kick(a: Adapter): void {
+    if (this.#closed.signal.aborted || this.#adapters.get(a.name) !== a) return;
+    const { observer, now } = this.#deps;
+    clearTimeout(a.timer);
+    const step = plan(a.facts(), observer.view, now());
+    if (step.kind === "fetch")
+      this.#start(
+        a,
+        this.#runner.fetch(a, () => this.#publishProgress(a), this.#closed.signal),
+      );
+    else if (step.kind === "forget" && !a.busyWithEngine) {
+      this.#forget(a);
+      return;
+    } else if ((step.kind === "load" || step.kind === "unload") && !a.busyWithEngine) {
+      a.busyWithEngine = true;
+      const isCurrent = () => JSON.stringify(plan(a.facts(), observer.view, now())) === JSON.stringify(step);
+      const run =
+        step.kind === "load" ? this.#runner.load(a, step, isCurrent, this.#closed.signal) : this.#runner.unload(a, this.#closed.signal);
+      this.#start(
+        a,
+        run.finally(() => {
+          a.busyWithEngine = false;
+        }),
+      );
+    }
+    const retryAtMs = nextRetryMs(a.facts(), now());
+    if (retryAtMs !== undefined) a.timer = setTimeout(() => this.#kick(a), retryAtMs - now() + 1);
+    this.#publish(a);
+  }
+
+  #start(a: Adapter, work: Promise<void>): void {
+    const run = work.then(
+      () => this.#kick(a),
+      (error: unknown) =>
+        this.#deps.log.error({ err: error, adapter: a.name }, `a step ended by an error that nobody expected: ${messageOf(error)}`),
+    );
+    this.#running.add(run);
+    void run.finally(() => this.#running.delete(run));
+  }
+
+  #forget(a: Adapter): void {
+    const { memory, keys, feed, observer } = this.#deps;
+    a.abortFetch();
+    clearTimeout(a.timer);
+    this.#adapters.delete(a.name);
+    keys.set(a.name, undefined);
+    feed.removeAdapter(a.name);
+    const remember = async () => {
+      await memory.setLoaded(a.name, new Map());
+      if (a.cleanupFiles) await memory.addCleanup(a.name, observer.view.bootId);
+    };
+    const run = remember();
+    this.#running.add(run);
+    void run.finally(() => this.#running.delete(run));
+  }
+
+  #onEngine(view: EngineView): void {
+    const { log } = this.#deps;
+    const restarted = view.bootId !== this.#bootId;
+    const cameBack = view.ready && !this.#wasReady;
+    if (view.bootId !== undefined && restarted) {
+      if (this.#bootId !== undefined) log.warn({ bootId: view.bootId }, "the engine has been restarted: its adapters are loaded again");
+      this.#bootId = view.bootId;
+      void this.#cleanUp(view.bootId);
+    }
+    this.#wasReady = view.ready;
+    for (const a of [...this.#adapters.values()]) {
+      // Another process may have other settings: what the last one refused is tried again. Artifacts are as they were.
+      if (restarted || cameBack) a.forgetEngineFailures();
+      this.#kick(a);
+    }
+  }
+
+  /** Drops files that were given up, once the engine process that could read them is gone. */
+  async #cleanUp(bootId: string): Promise<void> {
+    const { memory, store, log } = this.#deps;
+    for (const name of await memory.dueCleanups(bootId)) {
+      if (this.#adapters.has(name)) continue;
+      log.info({ adapter: name }, "its files are dropped");
+      await store.drop(name).catch((error: unknown) => log.warn({ adapter: name, error: messageOf(error) }, "its files cannot be dropped"));
+    }
+  }
+
+  /** Progress comes with every chunk; whoever watches wants it now and then. */
+  #publishProgress(a: Adapter): void {
+    const { now } = this.#deps;
+    if (now() - a.progressShownMs < PROGRESS_PERIOD_MS) return;
+    a.progressShownMs = now();
+    this.#publish(a);
+  }
+
+  #publish(a: Adapter): void {
+    if (this.#adapters.get(a.name) !== a) return;
+    const { observer, feed, now } = this.#deps;
+    a.observe(observer.view, now());
+    feed.setAdapter(a.status(observer.view, now()));
+  }
+}
+
+function sameDeclaration(a: Declaration, b: Declaration): boolean {
+  return JSON.stringify({ ...a, restored: undefined }) === JSON.stringify({ ...b, restored: undefined });
+}

@@ -1,0 +1,65 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { SILENT } from "../../test/fakes.ts";
+import { Memory } from "./memory.ts";
+
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "memory-"));
+});
+afterEach(async () => {
+  await rm(dir, { recursive: true });
+});
+
+async function open(): Promise<Memory> {
+  const memory = new Memory(dir, SILENT);
+  await memory.open();
+  return memory;
+}
+
+test("remembers over a restart", async () => {
+  const first = await open();
+  await first.declare({ lora_name: "a", artifact_url: "/x", needs_api_key: false });
+  await first.declare({ lora_name: "a", artifact_url: "/y", needs_api_key: true });
+  await first.declare({ lora_name: "b", artifact_url: "/z", needs_api_key: false });
+  await first.forgetDeclaration("b");
+  await first.setLoaded("a", new Map([["/y", "sha256:1"]]));
+  const second = await open();
+  expect(second.declared).toEqual([{ lora_name: "a", artifact_url: "/y", needs_api_key: true }]);
+  expect(second.loaded).toEqual([{ lora_name: "a", path: "/y", content_digest: "sha256:1" }]);
+  expect(await readdir(join(dir, ".state"))).toEqual(["declared.json"]);
+});
+
+test("many changes at once all count", async () => {
+  const memory = await open();
+  await Promise.all([1, 2, 3, 4, 5].map((i) => memory.declare({ lora_name: `a${i}`, artifact_url: "/x", needs_api_key: false })));
+  expect((await open()).declared).toHaveLength(5);
+});
+
+test("files are due once the engine process that could read them is another", async () => {
+  const memory = await open();
+  await memory.addCleanup("a", "boot-1");
+  await memory.addCleanup("unknown", undefined);
+  expect(await memory.dueCleanups("boot-1")).toEqual([]);
+  const later = await open();
+  expect(await later.dueCleanups("boot-2")).toEqual(["a", "unknown"]);
+  expect(await later.dueCleanups("boot-3")).toEqual([]);
+});
+
+test("files that were given up before any boot id was known stay for the first one", async () => {
+  const memory = await open();
+  await memory.addCleanup("a", undefined);
+  expect(await memory.dueCleanups("boot-1")).toEqual([]);
+  expect(await memory.dueCleanups("boot-2")).toEqual(["a"]);
+});
+
+test.each(["{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])("starts empty with a file that cannot be understood: %s", async (text) => {
+  await open();
+  await writeFile(join(dir, ".state", "declared.json"), text);
+  const memory = await open();
+  expect(memory.declared).toEqual([]);
+  expect(await readFile(join(dir, ".state", "declared.json.bad"), "utf8")).toBe(text);
+});

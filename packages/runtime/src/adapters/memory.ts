@@ -1,0 +1,139 @@
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "@aibrix/service";
+import pLimit from "p-limit";
+import { messageOf } from "../errors.ts";
+
+/** What a restart of the runtime must not forget. It never holds a key or a credential. */
+interface State {
+  readonly version: 1;
+  /** What the API declared. Manifests are not here: their folder is the memory. */
+  declared: RememberedDeclaration[];
+  /** What we put, or were about to put, into the engine: the only things in it that we may take out. */
+  loaded: LoadedPath[];
+  /** Names whose files go once the engine's process that could read them is gone. */
+  cleanup: Cleanup[];
+}
+
+export interface RememberedDeclaration {
+  readonly lora_name: string;
+  readonly artifact_url: string;
+  readonly needs_api_key: boolean;
+}
+
+export interface LoadedPath {
+  readonly lora_name: string;
+  readonly path: string;
+  readonly content_digest: string;
+}
+
+interface Cleanup {
+  readonly lora_name: string;
+  /** Process of the engine that may still read the files; null where it was not known yet. */
+  readonly boot_id: string | null;
+}
+
+/** `<artifacts-dir>/.state/declared.json`, replaced as a whole at every change. */
+export class Memory {
+  readonly #dir: string;
+  readonly #log: Logger;
+  readonly #one = pLimit(1);
+  #state: State = { version: 1, declared: [], loaded: [], cleanup: [] };
+  #saved = "";
+
+  constructor(artifactsDir: string, log: Logger) {
+    this.#dir = join(artifactsDir, ".state");
+    this.#log = log;
+  }
+
+  /** Reads what was remembered. A file that cannot be understood is put aside: starting empty beats not starting. */
+  async open(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true });
+    const text = await readFile(this.#path, "utf8").catch(() => undefined);
+    if (text === undefined) return;
+    try {
+      this.#state = check(JSON.parse(text));
+      this.#saved = text;
+    } catch (error) {
+      this.#log.error(
+        { path: this.#path, error: messageOf(error) },
+        "the remembered declarations cannot be read: the file is put aside as declared.json.bad",
+      );
+      await rename(this.#path, `${this.#path}.bad`);
+    }
+  }
+
+  get declared(): readonly RememberedDeclaration[] {
+    return this.#state.declared;
+  }
+
+  get loaded(): readonly LoadedPath[] {
+    return this.#state.loaded;
+  }
+
+  async declare(declaration: RememberedDeclaration): Promise<void> {
+    this.#state.declared = [...without(this.#state.declared, declaration.lora_name), declaration];
+    await this.#save();
+  }
+
+  async forgetDeclaration(name: string): Promise<void> {
+    this.#state.declared = without(this.#state.declared, name);
+    await this.#save();
+  }
+
+  /** Replaces the paths that we loaded under a name; called before a load, so that a crash in the middle of it is no secret. */
+  async setLoaded(name: string, paths: ReadonlyMap<string, string>): Promise<void> {
+    const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest }));
+    this.#state.loaded = [...without(this.#state.loaded, name), ...rows];
+    await this.#save();
+  }
+
+  async addCleanup(name: string, bootId: string | undefined): Promise<void> {
+    this.#state.cleanup = [...without(this.#state.cleanup, name), { lora_name: name, boot_id: bootId ?? null }];
+    await this.#save();
+  }
+
+  async cancelCleanup(name: string): Promise<void> {
+    this.#state.cleanup = without(this.#state.cleanup, name);
+    await this.#save();
+  }
+
+  /** Names whose files no engine process can read any more, given the one that runs now. */
+  async dueCleanups(bootId: string): Promise<readonly string[]> {
+    const due = this.#state.cleanup.filter((c) => c.boot_id !== null && c.boot_id !== bootId).map((c) => c.lora_name);
+    // One that was not known when the files were given up may be this very process: it must go first.
+    this.#state.cleanup = this.#state.cleanup.filter((c) => !due.includes(c.lora_name)).map((c) => ({ ...c, boot_id: bootId }));
+    await this.#save();
+    return due;
+  }
+
+  get #path(): string {
+    return join(this.#dir, "declared.json");
+  }
+
+  async #save(): Promise<void> {
+    await this.#one(async () => {
+      const text = JSON.stringify(this.#state, null, 1);
+      if (text === this.#saved) return;
+      try {
+        await writeFile(`${this.#path}.new`, text);
+        await rename(`${this.#path}.new`, this.#path);
+        this.#saved = text;
+      } catch (error) {
+        // The adapters go on being served; what is lost is a restart's knowledge, and the next change tries again.
+        this.#log.error({ path: this.#path, error: messageOf(error) }, "the declarations cannot be written down: make room on the volume");
+      }
+    });
+  }
+}
+
+function without<T extends { readonly lora_name: string }>(rows: readonly T[], name: string): T[] {
+  return rows.filter((r) => r.lora_name !== name);
+}
+
+function check(value: unknown): State {
+  const { version, declared, loaded, cleanup } = (value ?? {}) as Partial<State>;
+  if (version !== 1 || !Array.isArray(declared) || !Array.isArray(loaded) || !Array.isArray(cleanup))
+    throw new Error("it is not of version 1");
+  return { version, declared, loaded, cleanup };
+}

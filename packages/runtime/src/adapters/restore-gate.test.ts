@@ -1,0 +1,42 @@
+import { beforeEach, expect, test } from "vitest";
+import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
+import { RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
+
+const up: EngineView = { ...ENGINE_UNSEEN, ready: true, message: undefined };
+const down: EngineView = { ...ENGINE_UNSEEN, message: "the engine is down" };
+let settled: Set<string>;
+let gate: RestoreGate;
+const notReady = (view: EngineView, nowMs: number) => gate.notReady(view, (name) => settled.has(name), nowMs);
+
+beforeEach(() => {
+  settled = new Set();
+  gate = new RestoreGate(["a", "b"]);
+});
+
+test("holds back until the engine answers and every adapter is in or has failed", () => {
+  expect(notReady(down, 0)).toBe("the engine is down");
+  gate.onEngine(up, [], 0);
+  expect(notReady(up, 1)).toBe("adapters are being put back: a, b");
+  settled.add("a");
+  expect(notReady(up, 2)).toBe("adapters are being put back: b");
+  settled.add("b");
+  expect(notReady(up, 3)).toBeUndefined();
+});
+
+test("holds back for a minute at most", () => {
+  gate.onEngine(up, [], 1_000);
+  expect(notReady(up, 1_000 + RESTORE_HOLD_MS - 1)).toBeDefined();
+  expect(notReady(up, 1_000 + RESTORE_HOLD_MS)).toBeUndefined();
+});
+
+test("an adapter that is declared later holds nothing back, one that an engine's restart lost does", () => {
+  settled = new Set(["a", "b"]);
+  gate.onEngine(up, [], 0);
+  expect(notReady(up, 1)).toBeUndefined();
+  settled.clear();
+  gate.onEngine(up, ["a", "b", "c"], 2);
+  expect(notReady(up, 3)).toBeUndefined();
+  gate.onEngine(down, ["a", "b", "c"], 4);
+  gate.onEngine(up, ["a", "b", "c"], 5);
+  expect(notReady(up, 6)).toBe("adapters are being put back: a, b, c");
+});

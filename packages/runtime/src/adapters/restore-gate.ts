@@ -1,0 +1,36 @@
+import type { EngineView } from "../engine/observer.ts";
+
+/** Longest time that adapters which must be put back keep a pod from being ready, in milliseconds. */
+export const RESTORE_HOLD_MS = 60_000;
+
+/**
+ * Decides about `/ready`: the engine answers, and every adapter that has to be put back after a start (ours or the engine's) is in or has
+ * failed, or has had a minute. An adapter that is declared while the engine serves holds nothing back.
+ */
+export class RestoreGate {
+  #waitingFor: Set<string>;
+  #readySinceMs: number | undefined;
+
+  constructor(names: Iterable<string>) {
+    this.#waitingFor = new Set(names);
+  }
+
+  /** @param declared - names that are to be put back if the engine has gone */
+  onEngine(view: EngineView, declared: Iterable<string>, nowMs: number): void {
+    if (view.ready) {
+      this.#readySinceMs ??= nowMs;
+      return;
+    }
+    if (this.#readySinceMs !== undefined) this.#waitingFor = new Set(declared);
+    this.#readySinceMs = undefined;
+  }
+
+  /** Why the pod should get no requests yet, or `undefined`. */
+  notReady(view: EngineView, isSettled: (name: string) => boolean, nowMs: number): string | undefined {
+    if (!view.ready || this.#readySinceMs === undefined) return view.message ?? "the engine has not been reached yet";
+    for (const name of this.#waitingFor) if (isSettled(name)) this.#waitingFor.delete(name);
+    if (nowMs - this.#readySinceMs >= RESTORE_HOLD_MS) this.#waitingFor.clear();
+    if (this.#waitingFor.size === 0) return undefined;
+    return `adapters are being put back: ${[...this.#waitingFor].slice(0, 20).join(", ")}`;
+  }
+}

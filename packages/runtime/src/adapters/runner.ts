@@ -1,0 +1,185 @@
+import type { Logger } from "@aibrix/service";
+import pLimit from "p-limit";
+import type { Artifacts, Content } from "../artifact/artifacts.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { KeyRing } from "../engine/key-ring.ts";
+import type { EngineObserver } from "../engine/observer.ts";
+import { AdapterError, messageOf } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Adapter } from "./adapter.ts";
+import { backoffMs } from "./backoff.ts";
+import type { Memory } from "./memory.ts";
+import type { Failure, Step } from "./plan.ts";
+
+/** Adapters that are fetched at once. */
+const PARALLEL_FETCHES = 4;
+
+export interface RunnerDeps {
+  readonly engine: Engine;
+  readonly observer: EngineObserver;
+  readonly artifacts: Artifacts;
+  readonly memory: Memory;
+  readonly keys: KeyRing;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+type LoadStep = Extract<Step, { kind: "load" }>;
+
+/** Carries out steps. Records what came of them on the adapter; never throws. */
+export class Runner {
+  readonly #deps: RunnerDeps;
+  readonly #fetches = pLimit(PARALLEL_FETCHES);
+  /** An engine takes one load or unload at a time; more at once only make each of them slower. */
+  readonly #engineCalls = pLimit(1);
+
+  constructor(deps: RunnerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
+  async fetch(a: Adapter, onProgress: () => void, signal: AbortSignal): Promise<void> {
+    const { artifacts, metrics, log } = this.#deps;
+    const { url, credentials, restored } = a.declaration;
+    const mine = new AbortController();
+    a.fetch = mine;
+    a.queuedForDownload = true;
+    const both = AbortSignal.any([signal, mine.signal]);
+    try {
+      const content = await this.#fetches(async () => {
+        both.throwIfAborted();
+        a.queuedForDownload = false;
+        onProgress();
+        return await artifacts.obtain(
+          { name: a.name, url, credentials, preferLocal: restored },
+          (bytes, totalBytes) => {
+            if (a.fetch !== mine) return;
+            a.download = { bytes, totalBytes };
+            onProgress();
+          },
+          both,
+        );
+      });
+      if (a.fetch !== mine || both.aborted) return;
+      a.wanted = content;
+      metrics.downloads.inc({ result: "success" });
+      log.info({ adapter: a.name, url, digest: content.digest, revision: content.revision, path: content.path }, "the artifact is here");
+    } catch (error) {
+      if (both.aborted || a.fetch !== mine) return;
+      metrics.downloads.inc({ result: "failure" });
+      a.failure = this.#failure(a, "fetch", error);
+    } finally {
+      if (a.fetch === mine) a.abortFetch();
+    }
+  }
+
+  /** Loads a content, in place of what is there under the name. `isCurrent` is asked once its turn has come. */
+  async load(a: Adapter, step: LoadStep, isCurrent: () => boolean, signal: AbortSignal): Promise<void> {
+    await this.#engineCalls(async () => {
+      if (signal.aborted || !isCurrent()) return;
+      if (!(await this.#deps.artifacts.isComplete(a.name, step.content))) return this.#lost(a, step.content);
+      const { metrics, log, now } = this.#deps;
+      const isRepair = a.lastServedPath === step.content.path && step.replaces === undefined;
+      const startedMs = now();
+      try {
+        await this.#replace(a, step, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        metrics.loadSeconds.observe({ result: "failure" }, (now() - startedMs) / 1000);
+        this.#loadFailed(a, step.content, error);
+        return;
+      }
+      metrics.loadSeconds.observe({ result: "success" }, (now() - startedMs) / 1000);
+      if (isRepair) metrics.repairs.inc();
+      const { path, digest } = step.content;
+      log.info({ adapter: a.name, path, digest, ms: now() - startedMs }, isRepair ? "repaired: the engine had lost the adapter" : "loaded");
+    });
+  }
+
+  /** Takes an adapter out of the engine, and sees that it is gone. */
+  async unload(a: Adapter, signal: AbortSignal): Promise<void> {
+    const { engine, observer, log } = this.#deps;
+    await this.#engineCalls(async () => {
+      try {
+        await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
+        const view = await observer.refresh(signal);
+        if (a.own.has(view.models?.get(a.name)?.root ?? ""))
+          throw new AdapterError("EngineRefused", `the engine still lists "${a.name}" after it was unloaded`, { retryable: true });
+        a.failure = undefined;
+        log.info({ adapter: a.name }, "unloaded");
+      } catch (error) {
+        if (!signal.aborted) a.failure = { ...this.#failure(a, "unload", error), retryAtMs: this.#retryAtMs(a) };
+      }
+    });
+  }
+
+  async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {
+    const { engine, observer, memory } = this.#deps;
+    a.own.delete(content.path);
+    a.own.set(content.path, content.digest);
+    await memory.setLoaded(a.name, a.own);
+    if (replaces !== undefined) await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
+    await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey }, signal);
+    const view = await observer.refresh(signal);
+    if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
+    const root = view.models.get(a.name)?.root;
+    if (root !== content.path)
+      throw new AdapterError(
+        "EngineRefused",
+        `the engine said that it loaded "${a.name}", but lists ${root ?? "nothing"} under this name`,
+        { retryable: true },
+      );
+    a.own = new Map([[content.path, content.digest]]);
+    await memory.setLoaded(a.name, a.own);
+    a.fallbackFailure = undefined;
+    a.fallback = content;
+    if (a.wanted?.path !== content.path) return;
+    a.failure = undefined;
+    a.attempts = 0;
+  }
+
+  #loadFailed(a: Adapter, content: Content, error: unknown): void {
+    if (a.wanted?.path === content.path) a.failure = this.#failure(a, "load", error);
+    else a.fallbackFailure = this.#failure(a, "load", error);
+  }
+
+  /** Somebody removed the files: they are fetched again. */
+  #lost(a: Adapter, content: Content): void {
+    this.#deps.log.warn({ adapter: a.name, path: content.path }, "files of the adapter are missing: they are fetched again");
+    if (a.wanted?.path === content.path) a.wanted = undefined;
+    if (a.fallback?.path === content.path) a.fallback = undefined;
+  }
+
+  #failure(a: Adapter, step: Failure["step"], error: unknown): Failure {
+    const known =
+      error instanceof AdapterError
+        ? error
+        : new AdapterError(step === "fetch" ? "ArtifactUnavailable" : "EngineUnavailable", `unexpected: ${messageOf(error)}`);
+    a.attempts += 1;
+    const retryAtMs = known.retryable ? this.#retryAtMs(a) : undefined;
+    const { reason, message, retryable } = known;
+    this.#deps.log.warn(
+      {
+        adapter: a.name,
+        step,
+        reason,
+        attempts: a.attempts,
+        retryAt: retryAtMs === undefined ? undefined : new Date(retryAtMs).toISOString(),
+      },
+      message,
+    );
+    if (known !== error) this.#deps.log.error({ err: error, adapter: a.name }, "an error that nobody expected");
+    return { step, reason, message, retryable, retryAtMs };
+  }
+
+  #retryAtMs(a: Adapter): number {
+    return this.#deps.now() + backoffMs(a.attempts, this.#deps.random());
+  }
+
+  /** An adapter that is taken away may be all that is left of its declaration: any key that works will do. */
+  #keyToUnload(a: Adapter): string | undefined {
+    return this.#deps.keys.good ?? a.declaration.apiKey;
+  }
+}

@@ -1,0 +1,120 @@
+import { AdapterStatusSchema } from "@aibrix/api";
+import { Value } from "typebox/value";
+import { expect, test } from "vitest";
+import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
+import type { Declaration } from "./declaration.ts";
+import type { Facts } from "./plan.ts";
+import { adapterStatus, type Shown } from "./status.ts";
+
+const NOW = Date.parse("2026-01-01T00:00:00Z");
+const NEW = { path: "/store/a/new", digest: "sha256:new", revision: "abc" };
+const OLD = { path: "/store/a/old", digest: "sha256:old" };
+
+const facts: Facts = {
+  name: "a",
+  removing: false,
+  hold: undefined,
+  lacksKey: false,
+  fetching: false,
+  wanted: undefined,
+  fallback: undefined,
+  ownPaths: new Set(),
+  failure: undefined,
+  fallbackFailure: undefined,
+};
+const declaration: Declaration = {
+  name: "a",
+  url: "/models/a",
+  credentials: { huggingface_token: "hf_secret" },
+  apiKey: "sk-secret",
+  origin: "api",
+  lacksKey: false,
+  restored: false,
+  revision: "",
+  hold: undefined,
+  baseModel: undefined,
+};
+const shown: Shown = { declaration, facts, busyWithEngine: false, queuedForDownload: false, download: undefined, attempts: 0, serving: undefined };
+const ready: EngineView = {
+  ready: true,
+  message: undefined,
+  models: new Map([["a", { id: "a", root: OLD.path, parent: "base", raw: {} }]]),
+  unauthorized: false,
+  baseModels: ["base"],
+  bootId: "1",
+};
+const empty: EngineView = { ...ready, models: new Map() };
+const servingOld = { path: OLD.path, digest: OLD.digest, sinceMs: NOW };
+const servingNew = { path: NEW.path, digest: NEW.digest, sinceMs: NOW };
+const refused = { step: "load", reason: "EngineRefused", message: "no", retryable: false, retryAtMs: undefined } as const;
+const unreachable = { step: "fetch", reason: "ArtifactUnavailable", message: "no", retryable: true, retryAtMs: NOW + 1000 } as const;
+
+test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: object }>([
+  {
+    name: "a download that waits its turn",
+    given: { facts: { ...facts, fetching: true }, queuedForDownload: true },
+    want: { state: "Pending", serving: null },
+  },
+  {
+    name: "a download",
+    given: { facts: { ...facts, fetching: true }, download: { bytes: 5, totalBytes: 10 } },
+    want: { state: "Downloading", download: { bytes: 5, total_bytes: 10 } },
+  },
+  { name: "a load", given: { facts: { ...facts, wanted: NEW }, busyWithEngine: true }, want: { state: "Loading", content_digest: NEW.digest, resolved_revision: "abc" } },
+  {
+    name: "an adapter that waits for the engine",
+    given: { facts: { ...facts, wanted: NEW } },
+    engine: ENGINE_UNSEEN,
+    want: { state: "Pending", reason: "EngineUnavailable", retryable: true },
+  },
+  {
+    name: "an adapter that waits for a key",
+    given: { facts: { ...facts, wanted: NEW, lacksKey: true } },
+    want: { state: "Failed", reason: "EngineUnauthorized", retryable: false },
+  },
+  {
+    name: "an adapter that serves",
+    given: { facts: { ...facts, wanted: NEW }, serving: servingNew },
+    want: { state: "Serving", serving: { content_digest: NEW.digest, path: NEW.path, since: "2026-01-01T00:00:00.000Z" } },
+  },
+  {
+    name: "an update that is being fetched",
+    given: { facts: { ...facts, fetching: true, fallback: OLD }, serving: servingOld },
+    engine: ready,
+    want: { state: "Updating", serving: { content_digest: OLD.digest } },
+  },
+  {
+    name: "an update that the engine refused: the old content serves on, and it says so",
+    given: { facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused }, serving: servingOld, attempts: 1 },
+    engine: ready,
+    want: {
+      state: "Failed",
+      reason: "EngineRefused",
+      retryable: false,
+      attempts: 1,
+      message: "no (the content that served before goes on serving)",
+      serving: { content_digest: OLD.digest },
+    },
+  },
+  {
+    name: "a failure that is tried again",
+    given: { facts: { ...facts, failure: unreachable }, attempts: 2 },
+    want: { state: "Failed", reason: "ArtifactUnavailable", retryable: true, attempts: 2, next_retry_time: "2026-01-01T00:00:01.000Z" },
+  },
+  {
+    name: "a missing Secret",
+    given: { facts: { ...facts, hold: { reason: "SecretNotFound", message: "no Secret" } } },
+    want: { state: "Failed", reason: "SecretNotFound", message: "no Secret", retryable: false },
+  },
+  { name: "a removal", given: { facts: { ...facts, removing: true } }, want: { state: "Draining" } },
+  {
+    name: "another base model than the engine's",
+    given: { declaration: { ...declaration, baseModel: "llama" }, facts: { ...facts, wanted: NEW }, serving: servingNew },
+    want: { state: "Serving", message: 'warning: spec.baseModel is "llama", the engine serves base' },
+  },
+])("shows $name", ({ given, engine = empty, want }) => {
+  const status = adapterStatus({ ...shown, ...given }, engine, NOW);
+  expect(status).toMatchObject(want);
+  expect([...Value.Errors(AdapterStatusSchema, status)]).toEqual([]);
+  expect(JSON.stringify(status)).not.toMatch(/secret/);
+});

@@ -1,0 +1,71 @@
+import type { AdapterState, AdapterStatus } from "@aibrix/api";
+import type { EngineView } from "../engine/observer.ts";
+import type { Declaration, Problem } from "./declaration.ts";
+import { type Facts, isStuck, plan } from "./plan.ts";
+
+/** What is shown of an adapter beyond what decides about it. */
+export interface Shown {
+  readonly declaration: Declaration;
+  readonly facts: Facts;
+  /** A load or unload of it is running. */
+  readonly busyWithEngine: boolean;
+  /** It waits for one of the few places for downloads. */
+  readonly queuedForDownload: boolean;
+  readonly download: { readonly bytes: number; readonly totalBytes: number | undefined } | undefined;
+  readonly attempts: number;
+  readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
+}
+
+/** An adapter as the HTTP API shows it. Pure: only what was observed counts as serving. */
+export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): AdapterStatus {
+  const { state, problem } = stateOf(s, engine, nowMs);
+  const { facts, declaration, serving, download } = s;
+  const retryAtMs = facts.failure?.retryAtMs;
+  const message = problem === undefined ? warning(declaration, engine) : withRest(problem.message, s);
+  return {
+    lora_name: declaration.name,
+    artifact_url: declaration.url,
+    origin: declaration.origin,
+    state,
+    serving:
+      serving === undefined ? null : { content_digest: serving.digest, path: serving.path, since: new Date(serving.sinceMs).toISOString() },
+    ...(facts.wanted === undefined ? {} : { content_digest: facts.wanted.digest }),
+    ...(facts.wanted?.revision === undefined ? {} : { resolved_revision: facts.wanted.revision }),
+    ...(download === undefined
+      ? {}
+      : { download: { bytes: download.bytes, ...(download.totalBytes === undefined ? {} : { total_bytes: download.totalBytes }) } }),
+    attempts: s.attempts,
+    ...(problem === undefined ? {} : { reason: problem.reason }),
+    ...(message === undefined ? {} : { message }),
+    ...(problem === undefined
+      ? {}
+      : { retryable: problem === facts.failure ? facts.failure.retryable : problem.reason === "EngineUnavailable" }),
+    ...(state === "Failed" && retryAtMs !== undefined ? { next_retry_time: new Date(retryAtMs).toISOString() } : {}),
+  };
+}
+
+function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state: AdapterState; readonly problem?: Problem } {
+  const { facts, serving } = s;
+  if (facts.removing) return facts.failure === undefined ? { state: "Draining" } : { state: "Draining", problem: facts.failure };
+  if (serving !== undefined && serving.path === facts.wanted?.path) return { state: "Serving" };
+  if (facts.fetching) {
+    if (serving !== undefined) return { state: "Updating" };
+    return { state: s.queuedForDownload ? "Pending" : "Downloading" };
+  }
+  if (s.busyWithEngine && !isStuck(facts.failure, nowMs)) return { state: serving === undefined ? "Loading" : "Updating" };
+  if (facts.failure !== undefined) return { state: "Failed", problem: facts.failure };
+  const step = plan(facts, engine, nowMs);
+  const problem = step.kind === "blocked" ? step.problem : facts.hold;
+  // An engine that is away is waited for; everything else needs somebody to do something.
+  if (problem !== undefined) return { state: problem.reason === "EngineUnavailable" ? "Pending" : "Failed", problem };
+  return { state: serving === undefined ? (step.kind === "load" ? "Loading" : "Pending") : "Updating" };
+}
+
+function withRest(message: string, { serving, facts }: Shown): string {
+  return serving === undefined || facts.removing ? message : `${message} (the content that served before goes on serving)`;
+}
+
+function warning({ baseModel }: Declaration, { baseModels }: EngineView): string | undefined {
+  if (baseModel === undefined || baseModels.length === 0 || baseModels.includes(baseModel)) return undefined;
+  return `warning: spec.baseModel is "${baseModel}", the engine serves ${baseModels.join(", ")}`;
+}

@@ -1,0 +1,71 @@
+import type { Logger } from "@aibrix/service";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import type { AdapterManager } from "./adapters/manager.ts";
+import type { RestoreGate } from "./adapters/restore-gate.ts";
+import type { Engine } from "./engine/engine.ts";
+import type { EngineObserver } from "./engine/observer.ts";
+import { errorBody, RequestError } from "./errors.ts";
+import type { Feed } from "./feed.ts";
+import type { Metrics } from "./metrics.ts";
+import { adapterRoutes } from "./routes/adapters.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { modelRoutes } from "./routes/models.ts";
+
+export interface AppDeps {
+  readonly engine: Engine;
+  readonly observer: EngineObserver;
+  readonly manager: AdapterManager;
+  readonly feed: Feed;
+  readonly gate: RestoreGate;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Aborts when the process ends; streams end with it. */
+  readonly closing: AbortSignal;
+}
+
+/** What to write where a field of a request has another form than its schema says. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  lora_name: "write at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+  artifact_url: "write an artifactURL as a ModelAdapter has it",
+  credentials: "write an object of strings",
+  additional_config: "write an object of strings",
+  cleanup_local: "write true or false",
+};
+
+/** The HTTP API, apart from listening. */
+export function build(deps: AppDeps): FastifyInstance {
+  const app = Fastify({
+    forceCloseConnections: true,
+    // A field that is not in the contract is an error, never dropped in silence; nor is a number taken for a string.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: true } },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.setErrorHandler<FastifyError | RequestError>((error, _request, reply) => {
+    if (error instanceof RequestError) return reply.code(error.status).send(errorBody(error.code, error.message, error.status >= 500));
+    if (error.validation !== undefined) return reply.code(400).send(errorBody("InvalidRequest", validationMessage(error), false));
+    const status = error.statusCode ?? 500;
+    if (status < 500)
+      return reply.code(status).send(errorBody(status === 413 ? "PayloadTooLarge" : "InvalidRequest", error.message, false));
+    deps.log.error({ err: error }, "a request ended by an error that nobody expected");
+    return reply.code(500).send(errorBody("Internal", "an error that nobody expected: look into the runtime's log", true));
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send(errorBody("NotFound", `there is no ${request.method} ${request.url.split("?")[0]}`, false)),
+  );
+  void app.register(adapterRoutes(deps));
+  void app.register(modelRoutes(deps));
+  void app.register(healthRoutes(deps));
+  return app;
+}
+
+function validationMessage(error: FastifyError): string {
+  const [first] = error.validation ?? [];
+  const missing = first?.params.missingProperty;
+  const extra = first?.params.additionalProperty;
+  if (typeof missing === "string") return `${missing}: is required; ${REMEDIES[missing] ?? "add it"}`;
+  if (typeof extra === "string") return `${extra}: is not a field of this request; remove it or mend its spelling`;
+  const field = first?.instancePath.split("/")[1] ?? "";
+  if (field === "") return "the body must be a JSON object";
+  return `${field}: ${first?.message ?? "cannot be used"}; ${REMEDIES[field] ?? "mend it"}`;
+}

@@ -1,0 +1,203 @@
+import { createHash } from "node:crypto";
+import { parseArtifactUrl } from "@aibrix/api";
+import { deadline } from "@aibrix/service";
+import pLimit from "p-limit";
+import type { Agent } from "undici";
+import { AdapterError } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
+import { checkAdapter } from "./check.ts";
+import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError } from "./download.ts";
+import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
+import { hashFiles, listFolder } from "./path.ts";
+import { selectFiles } from "./select.ts";
+import type { Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import { type ArtifactStore, contentDigest, type StoredContent } from "./store.ts";
+
+/** An adapter's files, checked, in a folder that an engine can be given. */
+export interface Content {
+  readonly path: string;
+  /** `sha256:` over the files that count. */
+  readonly digest: string;
+  readonly revision?: string;
+}
+
+export interface Wanted {
+  readonly name: string;
+  readonly url: string;
+  readonly credentials: Credentials;
+  /** Take what was fetched before for this URL, without asking the source: after a restart, nothing was asked to change. */
+  readonly preferLocal: boolean;
+}
+
+/** Brings artifacts here, whole and checked. What the runtime knows of storage is behind this. */
+export interface Artifacts {
+  /**
+   * @param onProgress - bytes here so far, and in all
+   * @throws AdapterError
+   */
+  obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content>;
+  /** Whether the files of a content are still where they were. */
+  isComplete(name: string, content: Content): Promise<boolean>;
+}
+
+/** Files of one artifact that are fetched at once. */
+const PARALLEL_FILES = 4;
+const LIST_TIMEOUT_MS = 60_000;
+
+export class RemoteArtifacts implements Artifacts {
+  readonly #store: ArtifactStore;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #metrics: Metrics;
+  readonly #hubAgent: Agent;
+
+  constructor(deps: { readonly store: ArtifactStore; readonly env: NodeJS.ProcessEnv; readonly metrics: Metrics }) {
+    this.#store = deps.store;
+    this.#env = deps.env;
+    this.#metrics = deps.metrics;
+    this.#hubAgent = createHubAgent(IDLE_TIMEOUT_MS);
+  }
+
+  async close(): Promise<void> {
+    await this.#hubAgent.destroy();
+  }
+
+  async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
+    const parsed = parseArtifactUrl(wanted.url);
+    try {
+      switch (parsed.kind) {
+        case "path":
+          return await this.#inPlace(parsed.path, signal);
+        case "huggingface":
+          return await this.#fetched(
+            wanted,
+            () => new HuggingFaceSource(parsed, wanted.credentials, this.#env, this.#hubAgent),
+            onProgress,
+            signal,
+          );
+        case "s3": {
+          // The SDK takes a quarter of the start-up time: only who uses S3 waits for it.
+          const { S3Source } = await import("./s3.ts");
+          let source: InstanceType<typeof S3Source> | undefined;
+          try {
+            return await this.#fetched(wanted, () => (source = new S3Source(parsed, wanted.credentials, this.#env)), onProgress, signal);
+          } finally {
+            source?.close();
+          }
+        }
+      }
+    } catch (error) {
+      throw storageError(error);
+    }
+  }
+
+  async isComplete(name: string, content: Content): Promise<boolean> {
+    if (this.#store.digestOf(name, content.path) === content.digest) return await this.#store.isComplete(name, content.digest);
+    return await listFolder(content.path).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #inPlace(path: string, signal: AbortSignal): Promise<Content> {
+    const files = selectFiles(await listFolder(path), path);
+    await checkAdapter(
+      path,
+      files.map((f) => f.name),
+    );
+    return { path, digest: contentDigest(await hashFiles(path, files, signal)) };
+  }
+
+  async #fetched(
+    wanted: Wanted,
+    open: () => Source,
+    onProgress: (bytes: number, total: number) => void,
+    signal: AbortSignal,
+  ): Promise<Content> {
+    const local = await this.#store.find(wanted.name, wanted.url);
+    if (wanted.preferLocal && local[0] !== undefined) return content(local[0]);
+    const source = open();
+    const listing = await retried(() => list(source, wanted.url, signal), signal);
+    const files = selectFiles(listing.files, wanted.url);
+    const fingerprint = sourceFingerprint(files);
+    const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
+    if (known !== undefined) {
+      await this.#store.touch(wanted.name, known, new Date().toISOString());
+      return content(known);
+    }
+    return content(await this.#download(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
+  }
+
+  async #download(
+    wanted: Wanted,
+    source: Source,
+    listing: Listing,
+    fingerprint: string,
+    onProgress: (bytes: number, total: number) => void,
+    signal: AbortSignal,
+  ): Promise<StoredContent> {
+    const total = listing.files.reduce((sum, f) => sum + f.sizeBytes, 0);
+    const folder = await this.#store.newFolder();
+    const limit = pLimit(PARALLEL_FILES);
+    // The first file that fails ends the others.
+    const failed = new AbortController();
+    const both = AbortSignal.any([signal, failed.signal]);
+    let bytes = 0;
+    const onBytes = (n: number) => {
+      bytes += n;
+      if (n > 0) this.#metrics.downloadedBytes.inc(n);
+      onProgress(bytes, total);
+    };
+    onProgress(0, total);
+    try {
+      const tasks = listing.files.map((file) =>
+        limit(async () => {
+          try {
+            return await downloadFile(source, listing, file, { target: `${folder}/${file.name}`, onBytes }, both);
+          } catch (error) {
+            failed.abort(error);
+            throw error;
+          }
+        }),
+      );
+      const settled = await Promise.allSettled(tasks);
+      signal.throwIfAborted();
+      failed.signal.throwIfAborted();
+      const files = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+      await checkAdapter(
+        folder,
+        files.map((f) => f.name),
+      );
+      return await this.#store.install(wanted.name, folder, {
+        artifact_url: wanted.url,
+        source_fingerprint: fingerprint,
+        ...(listing.revision === undefined ? {} : { resolved_revision: listing.revision }),
+        fetched_at: new Date().toISOString(),
+        files,
+      });
+    } finally {
+      await this.#store.discard(folder);
+    }
+  }
+}
+
+async function list(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
+  const limit = deadline(LIST_TIMEOUT_MS, signal);
+  try {
+    return await source.list(limit);
+  } catch (error) {
+    if (limit.aborted && !signal.aborted)
+      throw new AdapterError("ArtifactUnavailable", `${url} was not listed within ${LIST_TIMEOUT_MS / 1000} s; it is tried again`);
+    throw error;
+  }
+}
+
+function content(stored: StoredContent): Content {
+  const { resolved_revision: revision } = stored.manifest;
+  return { path: stored.path, digest: stored.digest, ...(revision === undefined ? {} : { revision }) };
+}
+
+/** What the source says of the files, as one hash: names, sizes, and ids of the contents. A source without ids never counts as unchanged. */
+function sourceFingerprint(files: readonly RemoteFile[]): string {
+  const lines = files.map((f) => JSON.stringify([f.name, f.sizeBytes, f.sha256 ?? "", f.etag || crypto.randomUUID()])).sort();
+  return createHash("sha256").update(lines.join("\n")).digest("hex");
+}

@@ -1,0 +1,124 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import type { Agent } from "undici";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { NEVER } from "../../test/fakes.ts";
+import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+let servers: Server[];
+let agent: Agent;
+let seen: string[];
+beforeEach(() => {
+  servers = [];
+  seen = [];
+  agent = createHubAgent(2_000);
+});
+afterEach(async () => {
+  await agent.destroy();
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+async function serve(name: string, handler: Handler): Promise<string> {
+  const server = createServer((request, response) => {
+    seen.push(`${name} ${request.url} ${request.headers.authorization ?? "-"}`);
+    handler(request, response);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function source(endpoint: string, { revision, token, envToken }: { revision?: string; token?: string; envToken?: string } = {}) {
+  const env = { HF_ENDPOINT: `${endpoint}/`, ...(envToken === undefined ? {} : { HF_TOKEN: envToken }) };
+  return new HuggingFaceSource({ repo: "org/repo", revision }, token === undefined ? {} : { huggingface_token: token }, env, agent);
+}
+
+const FILE = { name: "adapter_model.safetensors", sizeBytes: 4, etag: "x" };
+
+test("lists a revision: its commit, and the files at its top with what the Hub says of them", async () => {
+  const pages: Record<string, { body: unknown; link?: string }> = {
+    "/api/models/org/repo/revision/v1%2Fx": { body: { sha: "c0ffee" } },
+    "/api/models/org/repo/tree/c0ffee": {
+      body: [
+        { type: "directory", path: "checkpoint-1", size: 0 },
+        { type: "file", path: "adapter_config.json", size: 7, oid: "git1" },
+      ],
+      link: '</api/models/org/repo/tree/c0ffee?cursor=2>; rel="next"',
+    },
+    "/api/models/org/repo/tree/c0ffee?cursor=2": { body: [{ type: "file", path: "w.safetensors", size: 130, oid: "git2", lfs: { oid: "abcd", size: 4000 } }] },
+  };
+  const endpoint = await serve("hub", (request, response) => {
+    const page = pages[request.url ?? ""];
+    response.writeHead(page === undefined ? 404 : 200, page?.link === undefined ? {} : { link: page.link });
+    response.end(JSON.stringify(page?.body));
+  });
+  expect(await source(endpoint, { revision: "v1/x" }).list(NEVER)).toEqual({
+    revision: "c0ffee",
+    files: [
+      { name: "adapter_config.json", sizeBytes: 7, etag: "git1" },
+      { name: "w.safetensors", sizeBytes: 4000, etag: "abcd", sha256: "abcd" },
+    ],
+  });
+});
+
+test("the token goes to the endpoint, and to no other host", async () => {
+  const store = await serve("store", (_, response) => response.end("data"));
+  const endpoint = await serve("hub", (request, response) =>
+    request.url === "/moved" ? response.writeHead(302, { location: `${store}/blob` }).end() : response.writeHead(307, { location: "/moved" }).end(),
+  );
+  expect(await text(await source(endpoint, { token: "hf_secret" }).read({ revision: "c", files: [] }, FILE, NEVER))).toBe("data");
+  expect(seen).toEqual(["hub /org/repo/resolve/c/adapter_model.safetensors Bearer hf_secret", "hub /moved Bearer hf_secret", "store /blob -"]);
+});
+
+test.each([
+  { name: "the adapter's own", options: { token: "own", envToken: "env" }, want: "Bearer own" },
+  { name: "HF_TOKEN", options: { envToken: "env" }, want: "Bearer env" },
+  { name: "none", options: {}, want: "-" },
+])("the token is $name", async ({ options, want }) => {
+  const endpoint = await serve("hub", (_, response) => response.end("data"));
+  await source(endpoint, options).read({ revision: "c", files: [] }, FILE, NEVER);
+  expect(seen[0]).toMatch(new RegExp(`${want}$`));
+});
+
+test("redirects without end are an error", async () => {
+  const endpoint = await serve("hub", (_, response) => response.writeHead(302, { location: "/again" }).end());
+  await expect(source(endpoint).read({ files: [] }, FILE, NEVER)).rejects.toMatchObject({ reason: "ArtifactUnavailable" });
+});
+
+test.each([
+  { status: 404, code: "RepoNotFound", token: undefined, reason: "ArtifactNotFound", says: ["huggingface://org/repo does not exist", "give a token"] },
+  { status: 401, code: "RepoNotFound", token: undefined, reason: "ArtifactNotFound", says: ["or is private"] },
+  { status: 404, code: "RepoNotFound", token: "t", reason: "ArtifactNotFound", says: ["whether the token may read it"] },
+  { status: 404, code: "RevisionNotFound", token: undefined, reason: "ArtifactNotFound", says: ['no revision "main"'] },
+  { status: 404, code: undefined, token: undefined, reason: "ArtifactNotFound", says: ["check its spelling"] },
+  { status: 401, code: "GatedRepo", token: undefined, reason: "ArtifactDenied", says: ["gated", "credentialsSecretRef", "HF_TOKEN"] },
+  { status: 403, code: undefined, token: "t", reason: "ArtifactDenied", says: ["gated"] },
+  { status: 401, code: undefined, token: undefined, reason: "ArtifactDenied", says: ["wants a token"] },
+  { status: 401, code: undefined, token: "hf_secret", reason: "ArtifactDenied", says: ["refused the token"] },
+  { status: 429, code: undefined, token: undefined, reason: "ArtifactUnavailable", retryable: true, says: ["HTTP 429"] },
+  { status: 503, code: undefined, token: undefined, reason: "ArtifactUnavailable", retryable: true, says: ["HTTP 503"] },
+  { status: 400, code: undefined, token: undefined, reason: "ArtifactUnavailable", says: ["HTTP 400"] },
+])("HTTP $status $code is told as $reason", async ({ status, code, token, reason, retryable = false, says }) => {
+  const endpoint = await serve("hub", (_, response) => response.writeHead(status, code === undefined ? {} : { "x-error-code": code }).end("{}"));
+  const error = await source(endpoint, token === undefined ? {} : { token }).list(NEVER).catch((e: unknown) => e);
+  expect(error).toMatchObject({ reason, retryable });
+  for (const part of says) expect((error as Error).message).toContain(part);
+  expect((error as Error).message).not.toContain("hf_secret");
+});
+
+test("a Hub that nobody serves is told with its address", async () => {
+  const endpoint = await serve("hub", (_, response) => response.end());
+  servers[0]?.close();
+  await expect(source(endpoint).list(NEVER)).rejects.toMatchObject({ reason: "ArtifactUnavailable", retryable: true, message: expect.stringContaining(endpoint) });
+});
+
+test.each(["<html>", '"text"', "{}"])("an endpoint that is no Hub is told: %s", async (body) => {
+  const endpoint = await serve("hub", (_, response) => response.end(body));
+  await expect(source(endpoint).list(NEVER)).rejects.toMatchObject({ message: expect.stringContaining("check HF_ENDPOINT") });
+});

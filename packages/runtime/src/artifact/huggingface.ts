@@ -1,0 +1,188 @@
+import type { Readable } from "node:stream";
+import { SECRET_KEYS } from "@aibrix/api";
+import { Agent, request } from "undici";
+import { AdapterError, messageOf, networkCode } from "../errors.ts";
+import type { Credentials, Listing, RemoteFile, Source } from "./source.ts";
+
+const MAX_REDIRECTS = 5;
+/** A page of a repository's tree has 1,000 entries; an adapter's folder has a dozen. */
+const MAX_PAGES = 20;
+const DEFAULT_ENDPOINT = "https://huggingface.co";
+
+interface TreeEntry {
+  readonly type: string;
+  readonly path: string;
+  readonly size: number;
+  readonly oid?: string;
+  readonly lfs?: { readonly oid: string; readonly size: number };
+}
+
+/**
+ * A repository on the Hugging Face Hub, or on a server with its API.
+ *
+ * The three calls are made by hand instead of with @huggingface/hub: that client gives a file as a lazy Blob, follows redirects itself (so the
+ * caller cannot see to which host a token goes), and leaves neither the deadlines nor the hash over the stream to us.
+ */
+export class HuggingFaceSource implements Source {
+  readonly #endpoint: string;
+  readonly #token: string | undefined;
+  readonly #repo: string;
+  readonly #revision: string;
+  readonly #agent: Agent;
+
+  /** @param env - `HF_ENDPOINT` and `HF_TOKEN` are read */
+  constructor(
+    artifact: { readonly repo: string; readonly revision: string | undefined },
+    credentials: Credentials,
+    env: NodeJS.ProcessEnv,
+    agent: Agent,
+  ) {
+    this.#endpoint = (env.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/\/+$/, "");
+    this.#token = credentials[SECRET_KEYS.huggingfaceToken] || env.HF_TOKEN || undefined;
+    this.#repo = artifact.repo;
+    this.#revision = artifact.revision ?? "main";
+    this.#agent = agent;
+  }
+
+  async list(signal: AbortSignal): Promise<Listing> {
+    const info = (await this.#json(`/api/models/${this.#repo}/revision/${encodeURIComponent(this.#revision)}`, signal)).body as {
+      readonly sha?: unknown;
+    } | null;
+    if (typeof info?.sha !== "string") throw unavailable(`${this.#endpoint} gave no commit for ${this.#what()}: check HF_ENDPOINT`);
+    const revision = info.sha;
+    const files: RemoteFile[] = [];
+    let next: string | undefined = `/api/models/${this.#repo}/tree/${revision}`;
+    for (let page = 0; next !== undefined && page < MAX_PAGES; page += 1) {
+      const answer = await this.#json(next, signal);
+      if (!Array.isArray(answer.body)) throw unavailable(`${this.#endpoint} gave no list of files for ${this.#what()}: check HF_ENDPOINT`);
+      files.push(...(answer.body as readonly TreeEntry[]).filter((e) => e.type === "file" && !e.path.includes("/")).map(remoteFile));
+      next = answer.next;
+    }
+    return { revision, files };
+  }
+
+  async read(listing: Listing, file: RemoteFile, signal: AbortSignal): Promise<Readable> {
+    const path = `/${this.#repo}/resolve/${listing.revision ?? this.#revision}/${encodeURIComponent(file.name)}`;
+    const { body } = await this.#get(path, signal);
+    return body;
+  }
+
+  async #json(path: string, signal: AbortSignal): Promise<{ readonly body: unknown; readonly next: string | undefined }> {
+    const { body, headers } = await this.#get(path, signal);
+    try {
+      return { body: await body.json(), next: nextPage(headers.link) };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw unavailable(`${this.#endpoint} answered with something else than JSON for ${this.#what()}: check HF_ENDPOINT`, error);
+    }
+  }
+
+  /** Follows redirects; the token goes to the endpoint's own origin only. */
+  async #get(path: string, signal: AbortSignal) {
+    const origin = new URL(this.#endpoint).origin;
+    let url = new URL(path.startsWith("/") ? `${this.#endpoint}${path}` : path);
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
+      const response = await this.#send(url, url.origin === origin ? this.#token : undefined, signal);
+      const { statusCode: status, headers, body } = response;
+      if (status === 200) return response;
+      const location = headers.location;
+      if (status >= 300 && status < 400 && typeof location === "string") {
+        await body.dump();
+        url = new URL(location, url);
+        continue;
+      }
+      const text = await body.text().catch(() => "");
+      throw this.#refused(status, { code: headers["x-error-code"], message: headers["x-error-message"], text });
+    }
+    throw unavailable(`${this.#endpoint} redirects more than ${MAX_REDIRECTS} times for ${this.#what()}`);
+  }
+
+  async #send(url: URL, token: string | undefined, signal: AbortSignal) {
+    try {
+      return await request(url, {
+        dispatcher: this.#agent,
+        signal,
+        headers: {
+          "user-agent": "aibrix-runtime",
+          "accept-encoding": "identity",
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+      });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw unavailable(
+        `${url.origin} does not answer (${networkCode(error) ?? messageOf(error)}) for ${this.#what()}: check the network and HF_ENDPOINT; it is tried again`,
+        error,
+      );
+    }
+  }
+
+  #refused(status: number, error: { readonly code: unknown; readonly message: unknown; readonly text: string }): AdapterError {
+    const at = `on ${this.#endpoint}`;
+    if (error.code === "GatedRepo" || status === 403)
+      return denied(
+        `${this.#what()} ${at} is gated: ask for access on its page, and give a token that has it (credentialsSecretRef with ${SECRET_KEYS.huggingfaceToken}, or HF_TOKEN)`,
+      );
+    if (error.code === "RevisionNotFound")
+      return notFound(`${this.#what()} has no revision "${this.#revision}" ${at}: write a branch, tag or commit that exists`);
+    if (error.code === "EntryNotFound") return notFound(`a file of ${this.#what()} vanished ${at}: ${clip(error.message)}`);
+    // The Hub answers 401 for a repository that does not exist, too, so as not to tell which private ones do.
+    if (error.code === "RepoNotFound" || status === 404)
+      return notFound(
+        `${this.#what()} does not exist ${at}, or is private: check its spelling${this.#token === undefined ? `, or give a token (credentialsSecretRef with ${SECRET_KEYS.huggingfaceToken}, or HF_TOKEN)` : ", and whether the token may read it"}`,
+      );
+    if (status === 401)
+      return denied(
+        this.#token === undefined
+          ? `${this.#what()} ${at} wants a token: give one (credentialsSecretRef with ${SECRET_KEYS.huggingfaceToken}, or HF_TOKEN)`
+          : `${at.replace("on ", "")} refused the token for ${this.#what()}: give one that is valid`,
+      );
+    const retryable = status >= 500 || status === 429 || status === 408;
+    return new AdapterError(
+      "ArtifactUnavailable",
+      `${this.#endpoint} answered HTTP ${status} for ${this.#what()}: ${clip(error.message ?? error.text)}`,
+      {
+        retryable,
+      },
+    );
+  }
+
+  #what(): string {
+    return `huggingface://${this.#repo}`;
+  }
+}
+
+/** One agent for all Hub sources; its deadlines are between bytes, never over a whole download. */
+export function createHubAgent(idleTimeoutMs: number): Agent {
+  return new Agent({ connectTimeout: 10_000, headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs });
+}
+
+function remoteFile(entry: TreeEntry): RemoteFile {
+  return {
+    name: entry.path,
+    sizeBytes: entry.lfs?.size ?? entry.size,
+    etag: entry.lfs?.oid ?? entry.oid ?? "",
+    ...(entry.lfs === undefined ? {} : { sha256: entry.lfs.oid.replace(/^sha256:/, "") }),
+  };
+}
+
+/** The next page's URL in a `Link` header (RFC 8288). */
+function nextPage(link: string | string[] | undefined): string | undefined {
+  return /<([^>]+)>\s*;[^,]*rel="?next"?/.exec([link ?? []].flat().join(","))?.[1];
+}
+
+function clip(text: unknown): string {
+  return String(text ?? "")
+    .replaceAll(/\s+/g, " ")
+    .slice(0, 200);
+}
+
+function unavailable(message: string, cause?: unknown): AdapterError {
+  return new AdapterError("ArtifactUnavailable", message, { cause });
+}
+function denied(message: string): AdapterError {
+  return new AdapterError("ArtifactDenied", message);
+}
+function notFound(message: string): AdapterError {
+  return new AdapterError("ArtifactNotFound", message);
+}

@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { AdapterError } from "../errors.ts";
+import type { Downloaded } from "./download.ts";
+import type { RemoteFile } from "./source.ts";
+
+/**
+ * Files at the top of a folder that is mounted into the pod.
+ *
+ * @throws AdapterError `ArtifactNotFound`, `ArtifactDenied`
+ */
+export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
+  try {
+    if (!(await stat(path)).isDirectory())
+      throw new AdapterError("ArtifactNotFound", `${path} is a file: write the folder that the adapter's files are in`);
+    const files: RemoteFile[] = [];
+    for (const name of await readdir(path)) {
+      const info = await stat(join(path, name));
+      if (info.isFile()) files.push({ name, sizeBytes: info.size, etag: "" });
+    }
+    return files;
+  } catch (error) {
+    throw explain(path, error);
+  }
+}
+
+/** Hashes files where they are. */
+export async function hashFiles(path: string, files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly Downloaded[]> {
+  const hashed: Downloaded[] = [];
+  for (const { name, sizeBytes } of files) {
+    const hash = createHash("sha256");
+    try {
+      for await (const chunk of createReadStream(join(path, name), { signal })) hash.update(chunk as Buffer);
+    } catch (error) {
+      throw signal.aborted ? error : explain(join(path, name), error);
+    }
+    hashed.push({ name, sizeBytes, sha256: hash.digest("hex") });
+  }
+  return hashed;
+}
+
+function explain(path: string, error: unknown): unknown {
+  const { code } = (error ?? {}) as { code?: unknown };
+  if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP")
+    return new AdapterError(
+      "ArtifactNotFound",
+      `${path} does not exist here: check the path, and that its volume is mounted into the runtime's container`,
+      {
+        cause: error,
+      },
+    );
+  if (code === "EACCES" || code === "EPERM")
+    return new AdapterError("ArtifactDenied", `${path} cannot be read (${code}): give the runtime's user access to it`, { cause: error });
+  if (error instanceof AdapterError || typeof code !== "string") return error;
+  return new AdapterError("ArtifactUnavailable", `${path} cannot be read (${code}); it is tried again`, { cause: error });
+}

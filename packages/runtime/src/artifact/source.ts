@@ -1,0 +1,32 @@
+import type { Readable } from "node:stream";
+
+/** One file of an artifact, as its source describes it. */
+export interface RemoteFile {
+  /** Name inside the artifact, without a slash: an adapter is one flat folder. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** What the source says that the content hashes to, in hex. */
+  readonly sha256?: string;
+  /** Changes with the content; empty where the source gives none. */
+  readonly etag: string;
+}
+
+export interface Listing {
+  /** What a moving reference was resolved to, a commit for example. */
+  readonly revision?: string;
+  readonly files: readonly RemoteFile[];
+}
+
+/**
+ * Where an artifact is fetched from. Both calls throw `AdapterError` with an Artifact reason; the caller retries what is retryable.
+ * A new kind of storage is one more implementation of this, chosen in `open.ts`.
+ */
+export interface Source {
+  /** Every file at the top of the artifact. */
+  list(signal: AbortSignal): Promise<Listing>;
+  /** The content of one file of the listing, exactly the one that was listed. */
+  read(listing: Listing, file: RemoteFile, signal: AbortSignal): Promise<Readable>;
+}
+
+/** Credentials of one adapter, by the names in `SECRET_KEYS`. Never logged. */
+export type Credentials = Readonly<Record<string, string>>;

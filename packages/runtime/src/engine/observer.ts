@@ -1,0 +1,171 @@
+import { CONFIG_API_KEY, type EngineStatus } from "@aibrix/api";
+import { type Logger, sleep } from "@aibrix/service";
+import pLimit from "p-limit";
+import { AdapterError, messageOf, networkCode } from "../errors.ts";
+import type { Engine, EngineModel } from "./engine.ts";
+import type { KeyRing } from "./key-ring.ts";
+
+/** How often the engine is looked at, in milliseconds: a restart must be noticed within a second. */
+const PERIOD_MS = 500;
+/** An engine that is busy may miss a deadline; one that misses this many in a row counts as gone. */
+const TIMEOUTS_UNTIL_GONE = 3;
+
+/** The engine as last seen. A new object for every change. */
+export interface EngineView {
+  readonly ready: boolean;
+  /** Why not, and what to do; also what stands in the way of a ready engine's list. */
+  readonly message: string | undefined;
+  /** What it answers to, by name; `undefined` while that is not known. */
+  readonly models: ReadonlyMap<string, EngineModel> | undefined;
+  /** It is ready, but no known key lets us see its list. */
+  readonly unauthorized: boolean;
+  /** Last known, also while the engine is away: it comes back with the same ones. */
+  readonly baseModels: readonly string[];
+  /** Differs between two processes of the engine; `undefined` where the engine does not tell. */
+  readonly bootId: string | undefined;
+}
+
+export const ENGINE_UNSEEN: EngineView = {
+  ready: false,
+  message: "the engine has not been reached yet",
+  models: undefined,
+  unauthorized: false,
+  baseModels: [],
+  bootId: undefined,
+};
+
+/** Looks at the engine again and again, and tells whoever listens when something changed. */
+export class EngineObserver {
+  readonly #engine: Engine;
+  readonly #keys: KeyRing;
+  readonly #log: Logger;
+  readonly #listeners: ((view: EngineView) => void)[] = [];
+  /** One look at a time: an answer never overwrites a later one. */
+  readonly #one = pLimit(1);
+  #view = ENGINE_UNSEEN;
+  #timeouts = 0;
+  #bootIdIsStale = true;
+
+  constructor(deps: { readonly engine: Engine; readonly keys: KeyRing; readonly log: Logger }) {
+    this.#engine = deps.engine;
+    this.#keys = deps.keys;
+    this.#log = deps.log;
+    this.#engine.onDisconnect(() => {
+      this.#bootIdIsStale = true;
+    });
+  }
+
+  get view(): EngineView {
+    return this.#view;
+  }
+
+  onChange(listener: (view: EngineView) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Looks every half second until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.refresh(signal);
+      await sleep(PERIOD_MS, signal);
+    }
+  }
+
+  /** Looks now. The view that it returns is not older than this call. */
+  async refresh(signal: AbortSignal): Promise<EngineView> {
+    return await this.#one(async () => {
+      if (signal.aborted) return this.#view;
+      const next = await this.#look(signal);
+      if (!signal.aborted) this.#set(next);
+      return this.#view;
+    });
+  }
+
+  async #look(signal: AbortSignal): Promise<EngineView> {
+    const before = this.#view;
+    try {
+      await this.#health(signal);
+      this.#timeouts = 0;
+    } catch (error) {
+      this.#timeouts += 1;
+      if (before.ready && networkCode(error) === "TIMEOUT" && this.#timeouts < TIMEOUTS_UNTIL_GONE) return before;
+      this.#bootIdIsStale = true;
+      return { ...before, ready: false, message: messageOf(error), models: undefined, unauthorized: false };
+    }
+    const listed = await this.#list(before, signal);
+    const shrank = listed.models !== undefined && [...(before.models?.keys() ?? [])].some((id) => listed.models?.has(id) === false);
+    const bootId = this.#bootIdIsStale || shrank || !before.ready ? await this.#bootId(before.bootId, signal) : before.bootId;
+    const baseModels = listed.models === undefined ? before.baseModels : baseNames(listed.models);
+    return { ready: true, ...listed, baseModels, bootId };
+  }
+
+  /** A server that closes an idle connection at the moment of a request is no outage: such a request is sent once more. */
+  async #health(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#engine.health(signal);
+    } catch (error) {
+      if (networkCode(error) !== "UND_ERR_SOCKET" && networkCode(error) !== "ECONNRESET") throw error;
+      await this.#engine.health(signal);
+    }
+  }
+
+  async #list(before: EngineView, signal: AbortSignal): Promise<Pick<EngineView, "models" | "unauthorized" | "message">> {
+    for (const key of this.#keys.candidates()) {
+      try {
+        const models = await this.#engine.listModels(key, signal);
+        this.#keys.worked(key);
+        return { models: new Map(models.map((m) => [m.id, m])), unauthorized: false, message: undefined };
+      } catch (error) {
+        if (error instanceof AdapterError && error.reason === "EngineUnauthorized") continue;
+        // It is healthy but slow to list: what was seen last stays true until it says otherwise.
+        return { models: before.ready ? before.models : undefined, unauthorized: before.unauthorized, message: messageOf(error) };
+      }
+    }
+    const message = `the engine wants an API key before it lists its models: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef of an adapter to the key that the engine was started with`;
+    return { models: undefined, unauthorized: true, message };
+  }
+
+  async #bootId(before: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      this.#bootIdIsStale = false;
+      return await this.#engine.bootId(signal);
+    } catch (error) {
+      this.#bootIdIsStale = true;
+      this.#log.debug({ error: messageOf(error) }, "the engine did not tell when it was started");
+      return before;
+    }
+  }
+
+  #set(next: EngineView): void {
+    const before = this.#view;
+    if (fingerprint(next) === fingerprint(before)) return;
+    this.#view = next;
+    if (next.ready !== before.ready || next.message !== before.message)
+      this.#log[next.ready && next.message === undefined ? "info" : "warn"](
+        { engine: this.#engine.url, bootId: next.bootId, baseModels: next.baseModels },
+        next.message ?? "the engine answers",
+      );
+    for (const listener of this.#listeners) listener(next);
+  }
+}
+
+function baseNames(models: ReadonlyMap<string, EngineModel>): readonly string[] {
+  return [...models.values()].filter((m) => m.parent === undefined).map((m) => m.id);
+}
+
+/** What makes two views differ. vLLM gives every entry of its list a new time and new ids at each call, so those are left out. */
+function fingerprint(view: EngineView): string {
+  return JSON.stringify({ ...view, models: view.models && [...view.models.values()].map(({ id, root, parent }) => [id, root, parent]) });
+}
+
+/** The view as the HTTP API shows it. */
+export function engineStatus(engine: Engine, view: EngineView): EngineStatus {
+  return {
+    url: engine.url,
+    kind: engine.kind,
+    ready: view.ready,
+    ...(view.message === undefined ? {} : { message: view.message }),
+    base_models: [...view.baseModels],
+    ...(view.bootId === undefined ? {} : { boot_id: view.bootId }),
+  };
+}

@@ -1,0 +1,62 @@
+import {
+  ARTIFACT_URL_MAX_LENGTH,
+  ArtifactUrlError,
+  type LoadRequest,
+  LoadRequestSchema,
+  parseArtifactUrl,
+  RUNTIME_PATHS,
+  UnloadRequestSchema,
+} from "@aibrix/api";
+import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
+import { Type } from "typebox";
+import type { AppDeps } from "../app.ts";
+import { RequestError } from "../errors.ts";
+import { WatchStream } from "./watch-stream.ts";
+
+/** More than any request of ours: names and a Secret. */
+const BODY_LIMIT_BYTES = 256 * 1024;
+
+const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
+
+/** Load, unload, list and watch. */
+export function adapterRoutes({ manager, feed, closing, log }: AppDeps): FastifyPluginAsyncTypebox {
+  return async (app) => {
+    app.post(RUNTIME_PATHS.load, { schema: { body: LoadRequestSchema }, bodyLimit: BODY_LIMIT_BYTES }, async (request, reply) => {
+      checkUrl(request.body);
+      const { status, body } = await manager.load(request.body);
+      return reply.code(status).send(body);
+    });
+
+    app.post(RUNTIME_PATHS.unload, { schema: { body: UnloadRequestSchema }, bodyLimit: BODY_LIMIT_BYTES }, async (request, reply) => {
+      const { status, body } = await manager.unload(request.body);
+      return reply.code(status).send(body);
+    });
+
+    app.get(RUNTIME_PATHS.adapters, { schema: { querystring: ListQuery } }, async (request, reply) => {
+      if (request.query.watch !== "true" && request.query.watch !== "1") return reply.send(feed.snapshot());
+      reply.hijack();
+      reply.raw.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+      const stream = new WatchStream(reply.raw, () =>
+        log.warn({ peer: request.ip }, "a reader of the watch fell behind: it is disconnected"),
+      );
+      stream.follow(feed, AbortSignal.any([closing, closed(reply.raw)]));
+      return reply;
+    });
+  };
+}
+
+function checkUrl({ artifact_url: url }: LoadRequest): void {
+  try {
+    if (url.length > ARTIFACT_URL_MAX_LENGTH) throw new ArtifactUrlError(`longer than ${ARTIFACT_URL_MAX_LENGTH} characters`);
+    parseArtifactUrl(url);
+  } catch (error) {
+    if (error instanceof ArtifactUrlError) throw new RequestError(400, "InvalidArtifactURL", `artifact_url: ${error.message}`);
+    throw error;
+  }
+}
+
+function closed(socket: NodeJS.EventEmitter): AbortSignal {
+  const controller = new AbortController();
+  socket.once("close", () => controller.abort());
+  return controller.signal;
+}

@@ -1,0 +1,75 @@
+import type { Logger } from "@aibrix/service";
+import type { FastifyInstance } from "fastify";
+import { AdapterManager } from "./adapters/manager.ts";
+import { Memory } from "./adapters/memory.ts";
+import { RestoreGate } from "./adapters/restore-gate.ts";
+import { build } from "./app.ts";
+import { RemoteArtifacts } from "./artifact/artifacts.ts";
+import { ArtifactStore } from "./artifact/store.ts";
+import type { Config } from "./config.ts";
+import type { Engine } from "./engine/engine.ts";
+import { KeyRing } from "./engine/key-ring.ts";
+import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
+import { VllmEngine } from "./engine/vllm.ts";
+import { Feed } from "./feed.ts";
+import { ManifestFolder } from "./manifests/folder.ts";
+import { createMetrics } from "./metrics.ts";
+
+export interface Runtime {
+  readonly app: FastifyInstance;
+  /** Ends everything but what is in the engine. */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts the parts together and starts what runs in the background; the caller listens.
+ *
+ * @throws where the artifacts folder cannot be used
+ */
+export async function createRuntime(config: Config, deps: { readonly env: NodeJS.ProcessEnv; readonly log: Logger }): Promise<Runtime> {
+  const { env, log } = deps;
+  const now = Date.now;
+  const closing = new AbortController();
+  const { signal } = closing;
+  const store = new ArtifactStore(config.artifactsDir);
+  await store.open();
+  const memory = new Memory(config.artifactsDir, log);
+  await memory.open();
+
+  const metrics = createMetrics();
+  const engine = createEngine(config);
+  const keys = new KeyRing();
+  const observer = new EngineObserver({ engine, keys, log });
+  const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
+  observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
+  const artifacts = new RemoteArtifacts({ store, env, metrics });
+  const manager = new AdapterManager({ engine, observer, artifacts, store, memory, keys, metrics, feed, log, now, random: Math.random });
+  manager.restore();
+  const { adaptersDir: dir, podLabels } = config;
+  const folder = dir === undefined ? undefined : new ManifestFolder({ dir, podLabels, manager, observer, feed, log });
+  await folder?.open();
+  manager.sweepOrphans();
+  const gate = new RestoreGate(manager.names());
+  observer.onChange((view) => gate.onEngine(view, manager.names(), now()));
+
+  const background = [observer.run(signal), folder?.run(signal)];
+  const app = build({ engine, observer, manager, feed, gate, metrics, log, now, closing: signal });
+  return {
+    app,
+    close: async () => {
+      closing.abort();
+      await app.close();
+      await manager.close();
+      await Promise.allSettled(background);
+      await artifacts.close();
+      await engine.close();
+    },
+  };
+}
+
+function createEngine(config: Config): Engine {
+  switch (config.engineKind) {
+    case "vllm":
+      return new VllmEngine(config.engineEndpoint);
+  }
+}

@@ -1,0 +1,109 @@
+import { createLogger, type Logger } from "@aibrix/service";
+import type { Artifacts, Content, Wanted } from "../src/artifact/artifacts.ts";
+import type { Engine, EngineModel } from "../src/engine/engine.ts";
+import { AdapterError } from "../src/errors.ts";
+
+export const SILENT: Logger = createLogger("test", "silent");
+
+export const NEVER: AbortSignal = new AbortController().signal;
+
+/** An engine in memory. Change its fields as the world changes. */
+export class FakeEngine implements Engine {
+  readonly kind = "fake";
+  readonly url = "http://engine.test";
+  up = true;
+  boot: string | undefined = "boot-1";
+  apiKey: string | undefined;
+  adapters = new Map<string, string>();
+  /** What loads of a path answer instead of working. */
+  refusals = new Map<string, AdapterError>();
+  calls: string[] = [];
+  bootReads = 0;
+  #disconnected: (() => void)[] = [];
+
+  /** Another process in its place: nothing is loaded. */
+  restart(boot: string): void {
+    this.boot = boot;
+    this.adapters.clear();
+    for (const listener of this.#disconnected) listener();
+  }
+
+  async health(): Promise<void> {
+    if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
+  }
+
+  async listModels(apiKey: string | undefined): Promise<readonly EngineModel[]> {
+    await this.#enter(apiKey);
+    const base = { id: "base", root: "/models/base", parent: undefined };
+    const adapters = [...this.adapters].map(([id, root]) => ({ id, root, parent: "base" }));
+    return [base, ...adapters].map((m) => ({ ...m, raw: { ...m, created: Math.random() } }));
+  }
+
+  async load({ name, path, apiKey }: Parameters<Engine["load"]>[0]): Promise<void> {
+    this.calls.push(`load ${name} ${path}`);
+    await this.#enter(apiKey);
+    const refusal = this.refusals.get(path);
+    if (refusal !== undefined) throw refusal;
+    if (this.adapters.has(name)) throw new AdapterError("NameConflict", "already loaded", { retryable: true });
+    this.adapters.set(name, path);
+  }
+
+  async unload({ name, apiKey }: Parameters<Engine["unload"]>[0]): Promise<void> {
+    this.calls.push(`unload ${name}`);
+    await this.#enter(apiKey);
+    this.adapters.delete(name);
+  }
+
+  async bootId(): Promise<string | undefined> {
+    this.bootReads += 1;
+    return this.boot;
+  }
+
+  async metrics(): Promise<string> {
+    if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
+    return "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3\n";
+  }
+
+  onDisconnect(listener: () => void): void {
+    this.#disconnected.push(listener);
+  }
+
+  async close(): Promise<void> {}
+
+  async #enter(apiKey: string | undefined): Promise<void> {
+    if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
+    if (this.apiKey !== undefined && apiKey !== this.apiKey) throw new AdapterError("EngineUnauthorized", "the engine wants a key");
+  }
+}
+
+/** Artifacts by URL: content, an error, or a promise of one of them. */
+export class FakeArtifacts implements Artifacts {
+  readonly byUrl = new Map<string, Content | AdapterError | Promise<Content>>();
+  readonly asked: Wanted[] = [];
+  /** Paths whose files somebody removed. */
+  readonly lost = new Set<string>();
+
+  async obtain(wanted: Wanted, onProgress: (bytes: number, total: number) => void, signal: AbortSignal): Promise<Content> {
+    this.asked.push(wanted);
+    onProgress(1, 2);
+    const result = this.byUrl.get(wanted.url);
+    if (result instanceof Error) throw result;
+    if (result === undefined) throw new AdapterError("ArtifactNotFound", `nothing at ${wanted.url}`);
+    const content = await Promise.race([result, aborted(signal)]);
+    this.lost.delete(content.path);
+    return content;
+  }
+
+  async isComplete(_name: string, content: Content): Promise<boolean> {
+    return !this.lost.has(content.path);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true }));
+}
+
+/** Content of a made-up digest at `/store/<name>`. */
+export function fakeContent(name: string): Content {
+  return { path: `/store/${name}`, digest: `sha256:${name}` };
+}
