@@ -1,0 +1,77 @@
+import { type AdapterStatus, REASONS, type Snapshot } from "@aibrix/api";
+import { type Static, Type } from "typebox";
+import type { EngineModel, EngineState } from "../routing/types.ts";
+
+/** What is told of an engine that its runtime finds not ready; the runtime's own words may name hosts and files. */
+export const ENGINE_NOT_READY = "its engine is not ready";
+
+/** An adapter as its runtime reports it. */
+export function adapterModel(adapter: AdapterStatus, parent: string | undefined, nowSec: number): EngineModel {
+  const { serving } = adapter;
+  const model = {
+    id: adapter.lora_name,
+    kind: "adapter",
+    root: serving?.path ?? adapter.artifact_url,
+    ...(parent === undefined ? {} : { parent }),
+    createdSec: serving === null ? nowSec : Math.floor(Date.parse(serving.since) / 1000),
+  } as const;
+  return serving === null ? { ...model, notServing: whyNotServing(adapter) } : model;
+}
+
+/** The reason in fixed words: a runtime's message is for those who run it, and may name hosts and files. */
+function whyNotServing({ state, reason }: AdapterStatus): string {
+  const sentence = (REASONS as Readonly<Record<string, string>>)[reason ?? ""];
+  if (reason === undefined) return `it is ${state}`;
+  return sentence === undefined ? `it is ${state} (${reason})` : `it is ${state}: ${sentence} (${reason})`;
+}
+
+/** Names under which the engine serves its base model. */
+export function baseNames(listed: readonly string[], configured: readonly string[]): readonly string[] {
+  return [...new Set([...listed, ...configured])];
+}
+
+/** An engine as its runtime reports it. */
+export function stateOfSnapshot(snapshot: Snapshot, address: string, configured: readonly string[], nowSec: number): EngineState {
+  const bases = baseNames(snapshot.engine.base_models, configured);
+  return {
+    address,
+    notReady: snapshot.engine.ready ? undefined : ENGINE_NOT_READY,
+    models: [
+      ...snapshot.adapters.map((adapter) => adapterModel(adapter, bases[0], nowSec)),
+      ...bases.map((id): EngineModel => ({ id, kind: "base", root: id, createdSec: nowSec })),
+    ],
+  };
+}
+
+/** What counts of an engine's `GET /v1/models`. */
+export const ModelListSchema = Type.Object({
+  data: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      created: Type.Optional(Type.Number()),
+      root: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+      parent: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    }),
+  ),
+});
+
+/** An engine as its own list shows it: what is in it is served. */
+export function stateOfList(
+  list: Static<typeof ModelListSchema>,
+  address: string,
+  configured: readonly string[],
+  nowSec: number,
+): EngineState {
+  const listed = list.data.map(
+    ({ id, created, root, parent }): EngineModel => ({
+      id,
+      kind: typeof parent === "string" ? "adapter" : "base",
+      root: root ?? id,
+      ...(typeof parent === "string" ? { parent } : {}),
+      createdSec: created ?? nowSec,
+    }),
+  );
+  const names = new Set(listed.map((model) => model.id));
+  const added = configured.filter((id) => !names.has(id)).map((id): EngineModel => ({ id, kind: "base", root: id, createdSec: nowSec }));
+  return { address, notReady: undefined, models: [...listed, ...added] };
+}

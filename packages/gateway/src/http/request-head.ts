@@ -1,0 +1,55 @@
+/** A header as Envoy sends it: the name in lower case, the value as bytes (or, from old Envoys, as text). */
+export interface Header {
+  readonly key?: string;
+  readonly value?: string;
+  readonly rawValue?: Uint8Array;
+}
+
+/** What the gateway reads of a request's headers. */
+export interface RequestHead {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly contentType: string;
+  /** In bytes; `undefined` where the header is absent or no number. */
+  readonly contentLength: number | undefined;
+  /** Lower case; empty where the header is absent. */
+  readonly contentEncoding: string;
+}
+
+/** Picks out of a request's headers what decides. */
+export function readRequestHead(headers: readonly Header[]): RequestHead {
+  let method = "";
+  let path = "";
+  let contentType = "";
+  let contentLength: number | undefined;
+  let contentEncoding = "";
+  for (const header of headers) {
+    switch (header.key) {
+      case ":method":
+        method = text(header);
+        break;
+      case ":path":
+        path = text(header);
+        break;
+      case "content-type":
+        contentType = text(header);
+        break;
+      case "content-length": {
+        const value = text(header);
+        contentLength = /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+        break;
+      }
+      case "content-encoding":
+        contentEncoding = text(header).trim().toLowerCase();
+        break;
+    }
+  }
+  return { method, path, contentType, contentLength, contentEncoding };
+}
+
+function text(header: Header): string {
+  const raw = header.rawValue;
+  if (raw === undefined || raw.length === 0) return header.value ?? "";
+  return Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString("latin1");
+}

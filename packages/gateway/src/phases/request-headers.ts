@@ -1,0 +1,20 @@
+import { methodOf, targetOf } from "../http/paths.ts";
+import type { RequestHead } from "../http/request-head.ts";
+import { bodyTooLarge, compressedBody, noBody, unknownPath, wrongMethod } from "../openai/errors.ts";
+import { modelList, oneModel } from "../openai/models.ts";
+import { answer, type PhaseDeps, proceed, type Step } from "./types.ts";
+
+/** Lets only known paths pass, refuses early what cannot be read later, and answers the questions for models. */
+export function onRequestHeaders(head: RequestHead, endOfStream: boolean, { routes }: PhaseDeps): Step {
+  const target = targetOf(head.path);
+  if (target === undefined) return answer(unknownPath(head.method, head.path));
+  const method = methodOf(target);
+  if (head.method !== method) return answer(wrongMethod(head.method, head.path, method));
+  if (target.kind === "models") return answer(modelList(routes.cards()));
+  if (target.kind === "model") return answer(oneModel(target.id, routes.card(target.id)));
+
+  if (head.contentEncoding !== "" && head.contentEncoding !== "identity") return answer(compressedBody(head.contentEncoding));
+  if (head.contentLength !== undefined && head.contentLength > target.limitBytes) return answer(bodyTooLarge(target.limitBytes));
+  if (endOfStream) return answer(noBody());
+  return proceed({ phase: "body", body: target.body, contentType: head.contentType, limitBytes: target.limitBytes }, "requestHeaders");
+}

@@ -1,0 +1,66 @@
+import type { RequestHead } from "../http/request-head.ts";
+import type { Answer } from "../openai/errors.ts";
+import type { RoutingView } from "../routing/types.ts";
+
+/** Phases of a request that are acknowledged without a look; Envoy sends them only where it is configured to. */
+export type OtherPhase = "requestTrailers" | "responseHeaders" | "responseBody" | "responseTrailers";
+
+/** What Envoy says about one request, free of the transport. */
+export type Message =
+  | { readonly kind: "requestHeaders"; readonly head: RequestHead; readonly endOfStream: boolean }
+  | { readonly kind: "requestBody"; readonly body: Buffer }
+  | { readonly kind: OtherPhase }
+  /** Of a kind that this gateway does not know. */
+  | { readonly kind: "unknown" };
+
+/** Where a request stands. */
+export type RequestState =
+  | { readonly phase: "new" }
+  /** Passed by its headers; its body says for which model it is. */
+  | { readonly phase: "body"; readonly body: "json" | "multipart"; readonly contentType: string; readonly limitBytes: number }
+  /** For a model that cannot be routed yet. */
+  | { readonly phase: "waiting"; readonly model: string }
+  | { readonly phase: "done" };
+
+export const NEW_REQUEST: RequestState = { phase: "new" };
+
+/** What to tell Envoy. */
+export type Reply =
+  | { readonly kind: "continue"; readonly phase: "requestHeaders" | "requestBody" | OtherPhase }
+  /** Sends the request to these addresses (`ip:port`), in this order. */
+  | { readonly kind: "route"; readonly destinations: readonly string[] }
+  | { readonly kind: "answer"; readonly answer: Answer };
+
+/** What the stream does after a step. */
+export type Effect =
+  | { readonly kind: "reply"; readonly reply: Reply }
+  /** Looks up again at every change of the routes, and a last time after a while. */
+  | { readonly kind: "wait" }
+  | { readonly kind: "none" };
+
+/** What the phases need of the world. */
+export interface PhaseDeps {
+  readonly routes: RoutingView;
+  /** Turns candidates into the list of destinations. */
+  readonly pick: (addresses: readonly string[]) => readonly string[];
+}
+
+/** The next state, and what to do. */
+export type Step = readonly [RequestState, Effect];
+
+const DONE: RequestState = { phase: "done" };
+
+/** Ends the request with an answer of the gateway's own. */
+export function answer(answer: Answer): Step {
+  return [DONE, { kind: "reply", reply: { kind: "answer", answer } }];
+}
+
+/** Ends the gateway's part: Envoy goes on to the engine. */
+export function route(destinations: readonly string[]): Step {
+  return [DONE, { kind: "reply", reply: { kind: "route", destinations } }];
+}
+
+/** Acknowledges a phase. */
+export function proceed(state: RequestState, phase: "requestHeaders" | "requestBody" | OtherPhase): Step {
+  return [state, { kind: "reply", reply: { kind: "continue", phase } }];
+}

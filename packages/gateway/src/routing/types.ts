@@ -1,0 +1,52 @@
+/** A model on one engine: a base model or an adapter. */
+export interface EngineModel {
+  readonly id: string;
+  readonly kind: "base" | "adapter";
+  /** Where its weights come from, as the engine says it. */
+  readonly root: string;
+  /** Of an adapter: the base model, where it is known. */
+  readonly parent?: string;
+  /** Unix time in seconds since when it is there. */
+  readonly createdSec: number;
+  /** Why it is not served, in words for a client; absent while it is. */
+  readonly notServing?: string;
+}
+
+/** What one engine serves, as its source last said. */
+export interface EngineState {
+  /** `ip:port` by which Envoy knows it; `undefined` while its name is not resolved. */
+  readonly address: string | undefined;
+  /** Why it takes no requests, in words for a client; `undefined` while it does. */
+  readonly notReady: string | undefined;
+  readonly models: readonly EngineModel[];
+}
+
+/** What changed on an engine. */
+export type EngineChange =
+  | { readonly type: "state"; readonly state: EngineState }
+  | { readonly type: "model"; readonly model: EngineModel }
+  | { readonly type: "withdrawn"; readonly id: string }
+  | { readonly type: "notReady"; readonly why: string };
+
+/** Takes what sources see: runtimes and engines in standalone use, a Kubernetes watch in a cluster. */
+export interface RoutingSink {
+  /** @param engine - a key of the source's own, one per engine */
+  update(engine: string, change: EngineChange): void;
+  remove(engine: string): void;
+}
+
+/** A model that can be used, as `GET /v1/models` shows it. */
+export type ModelCard = Pick<EngineModel, "id" | "root" | "parent" | "createdSec">;
+
+/** Who serves a model now. */
+export type Found =
+  | { readonly kind: "unknown" }
+  | { readonly kind: "notReady"; readonly why: string }
+  | { readonly kind: "routable"; readonly addresses: readonly string[] };
+
+/** What the phases see of who serves what. */
+export interface RoutingView {
+  find(model: string): Found;
+  card(model: string): ModelCard | undefined;
+  cards(): readonly ModelCard[];
+}

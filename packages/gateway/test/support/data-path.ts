@@ -1,0 +1,145 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ensureEnvoy, envoyBootstrap } from "@aibrix/devcluster";
+import { Agent, type Dispatcher, request } from "undici";
+import { stringify } from "yaml";
+import { freePorts } from "./ports.ts";
+import { type Program, startProgram } from "./process.ts";
+
+/** The program as it ships: `pnpm build` makes it. */
+export const GATEWAY_PROGRAM = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+
+/** One entry of the endpoints file. */
+export interface TestEndpoint {
+  readonly engine: string;
+  readonly runtime?: string;
+  readonly models?: readonly string[];
+  readonly apiKeyFile?: string;
+}
+
+/** A real Envoy and the gateway's program, on free ports. */
+export interface DataPath {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly gatewayUrl: string;
+  readonly endpointsFile: string;
+  readonly gateway: () => Program;
+  /** Envoy's access log so far, one object per request. */
+  readonly envoy: Program;
+  readonly writeEndpoints: (endpoints: readonly TestEndpoint[]) => Promise<void>;
+  readonly startGateway: () => Promise<void>;
+  /** A value of Envoy's statistics. */
+  readonly stat: (name: string) => Promise<number>;
+  /** Sends a request through Envoy. */
+  readonly call: (path: string, options?: CallOptions) => Promise<Reply>;
+  /** Asks for a completion of a model. */
+  readonly complete: (model: string, options?: CallOptions) => Promise<Reply>;
+  readonly stop: () => Promise<void>;
+}
+
+export interface CallOptions {
+  readonly method?: Dispatcher.HttpMethod;
+  readonly body?: string | Buffer | AsyncIterable<Buffer>;
+  readonly headers?: Record<string, string>;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Record<string, string | string[] | undefined>;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever JSON came.
+  readonly json: any;
+}
+
+/** Starts Envoy and the gateway. Every engine that is ever used must be in `engines`: Envoy connects to nothing else. */
+export async function startDataPath(
+  engines: readonly { readonly port: number }[],
+  endpoints: readonly TestEndpoint[],
+  envoyArgs: readonly string[] = ["--concurrency", "1"],
+): Promise<DataPath> {
+  const dir = await mkdtemp(join(tmpdir(), "aibrix-gateway-"));
+  const { bin } = await ensureEnvoy({ log: () => undefined, signal: AbortSignal.timeout(240_000) });
+  const [listenPort = 0, adminPort = 0, grpcPort = 0, metricsPort = 0] = await freePorts(4);
+  const endpointsFile = join(dir, "endpoints.yaml");
+  const writeEndpoints = async (list: readonly TestEndpoint[]): Promise<void> =>
+    await writeFile(endpointsFile, stringify({ engines: list }));
+  await writeEndpoints(endpoints);
+
+  const gatewayUrl = `http://127.0.0.1:${metricsPort}`;
+  const isReady = async (url: string): Promise<boolean> => (await request(url)).statusCode === 200;
+  const startGateway = async (): Promise<void> => {
+    gateway = await startProgram(
+      process.execPath,
+      [
+        GATEWAY_PROGRAM,
+        `--grpc-bind-address=127.0.0.1:${grpcPort}`,
+        `--metrics-bind-address=127.0.0.1:${metricsPort}`,
+        `--endpoints-config=${endpointsFile}`,
+      ],
+      () => isReady(`${gatewayUrl}/readyz`),
+    );
+  };
+  let gateway: Program;
+  await startGateway();
+
+  const bootstrap = envoyBootstrap({
+    listenPort,
+    adminPort,
+    extProc: { host: "127.0.0.1", port: grpcPort },
+    engines: engines.map(({ port }) => ({ host: "127.0.0.1", port })),
+    accessLogPath: join(dir, "access.log"),
+  });
+  const envoyConfig = join(dir, "envoy.json");
+  await writeFile(envoyConfig, JSON.stringify(bootstrap));
+  const adminUrl = `http://127.0.0.1:${adminPort}`;
+  const envoy = await startProgram(
+    bin,
+    ["-c", envoyConfig, "--disable-hot-restart", "--log-level", "warning", ...envoyArgs],
+    () => isReady(`${adminUrl}/ready`),
+  );
+
+  const url = `http://127.0.0.1:${listenPort}`;
+  const agent = new Agent({ connections: 128, headersTimeout: 60_000 });
+  const call = async (path: string, options: CallOptions = {}): Promise<Reply> => {
+    const { method = options.body === undefined ? "GET" : "POST", body = null, headers = {} } = options;
+    const { statusCode, headers: answered, body: stream } = await request(`${url}${path}`, { method, body, headers, dispatcher: agent });
+    const text = await stream.text();
+    return { status: statusCode, headers: answered, text, json: parse(text) };
+  };
+  return {
+    url,
+    adminUrl,
+    gatewayUrl,
+    endpointsFile,
+    gateway: () => gateway,
+    envoy,
+    writeEndpoints,
+    startGateway,
+    stat: async (name) => {
+      const { body } = await request(`${adminUrl}/stats?filter=^${name}$`);
+      return Number(/: (\d+)/.exec(await body.text())?.[1]);
+    },
+    call,
+    complete: async (model, options = {}) =>
+      await call("/v1/completions", {
+        body: JSON.stringify({ model, prompt: "x" }),
+        ...options,
+        headers: { "content-type": "application/json", ...options.headers },
+      }),
+    stop: async () => {
+      await agent.destroy();
+      await Promise.all([envoy.stop(), gateway.stop()]);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
