@@ -1,1 +1,16 @@
-export {};
+export { type EnvoyOptions, envoyBootstrap } from "./envoy/bootstrap.ts";
+export { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
+export type { Address, Json, JsonObject } from "./envoy/types.ts";
+export { type AdapterOptions, writeAdapter } from "./fixtures/adapter.ts";
+export { writeBaseModel } from "./fixtures/base-model.ts";
+export { BROKEN_ADAPTER_KINDS, type BrokenAdapterKind, writeBrokenAdapter } from "./fixtures/broken-adapter.ts";
+export { type Tensor, writeSafetensors } from "./fixtures/safetensors.ts";
+export type { HubCall, HubOptions } from "./hub/app.ts";
+export { type Hub, startHub } from "./hub/hub.ts";
+export { cacheRoot } from "./parts/cache.ts";
+export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
+export { type PartContext, PartError } from "./parts/part-context.ts";
+export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";
+export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";
+export { type ServeCommand, type VllmServeOptions, vllmServeCommand } from "./parts/vllm-serve.ts";
+export type { StackEngine, StackFile, StackS3 } from "./stack/stack-file.ts";

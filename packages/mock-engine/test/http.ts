@@ -110,6 +110,11 @@ export class EventStream {
     return this;
   }
 
+  /** Goes away. */
+  async cancel(): Promise<void> {
+    await this.#reader.cancel();
+  }
+
   /** The data of all events, once the stream has ended. */
   async end(): Promise<string[]> {
     while (await this.#read());

@@ -19,6 +19,8 @@ export interface World {
   copy(name: (typeof GOOD)[number]): Promise<string>;
   /** Puts other weights into a directory, the way a careful writer does. */
   overwrite(directory: string, name: (typeof GOOD)[number]): Promise<void>;
+  /** Takes a copy away. */
+  remove(directory: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ export async function createWorld(): Promise<World> {
       await cp(join(path(name), WEIGHTS), partial);
       await rename(partial, join(directory, WEIGHTS));
     },
+    remove: (directory) => rm(directory, { recursive: true }),
     close: async () => {
       await hub.close();
       await rm(folder, { recursive: true, force: true });

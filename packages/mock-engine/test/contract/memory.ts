@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { EventStream } from "../http.ts";
 import { BASE, expectError, metric, promptOver, type Suite, total, until } from "./setup.ts";
@@ -92,7 +91,7 @@ export function deathCases(s: Suite): void {
       const directory = await s.world.copy("sql");
       await s.client.mustLoad("gone", directory);
       await s.client.text("gone");
-      await rm(directory, { recursive: true });
+      await s.world.remove(directory);
       await s.client.text("gone");
       for (const name of ["chat", "code", "four"] as const) {
         await s.client.mustLoad(`d-${name}`, s.world.path(name));

@@ -88,7 +88,7 @@ export function surfaceCases(s: Suite): void {
 
     test("16 tokens unless asked otherwise, several answers, a request id of the caller", async () => {
       const answer = await s.client.call("/v1/completions", {
-        json: { prompt: "hello", n: 2, temperature: 0 },
+        json: { prompt: "hello", n: 2, ignore_eos: true },
         headers: { "x-request-id": "mine" },
       });
       expect(JSON.parse(answer.text)).toMatchObject({

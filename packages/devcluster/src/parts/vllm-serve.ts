@@ -1,0 +1,82 @@
+/** How a vLLM on a CPU serves a small model with adapters. */
+export interface VllmServeOptions {
+  /** The program `vllm`. */
+  readonly bin: string;
+  readonly modelDir: string;
+  readonly servedModelName: string;
+  readonly port: number;
+  /** Address to listen on, 127.0.0.1 by default. */
+  readonly host?: string;
+  /** Adapters in one batch, 2 by default. */
+  readonly maxLoras?: number;
+  /** Adapters kept in memory, 3 by default. */
+  readonly maxCpuLoras?: number;
+  readonly maxLoraRank?: number;
+  /** Whether adapters can be loaded and unloaded while it serves, true by default. */
+  readonly runtimeUpdating?: boolean;
+  /** Longest prompt plus answer in tokens, 2048 by default. */
+  readonly maxModelLen?: number;
+  /** The key that clients must send. It goes by the environment, so that no process list shows it. */
+  readonly apiKey?: string;
+  /** The Hub that the engine itself fetches from; without one it stays offline. */
+  readonly hubUrl?: string;
+  /** Where the engine keeps what it fetched from the Hub, and other caches of its own. */
+  readonly cacheDir?: string;
+  /** More flags of `vllm serve`. */
+  readonly extraArgs?: readonly string[];
+}
+
+/** A program to start. `env` is added to the environment. */
+export interface ServeCommand {
+  readonly argv: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Bytes of the key-value cache: 8,192 tokens of the tiny model. Set in bytes, since the default takes a share of the machine's memory. */
+const KV_CACHE_BYTES = 4 * 1024 * 1024;
+
+/** The command line and environment of `vllm serve` on a CPU. About 30 s of CPU time to its first answer, 1.5 GB of memory. */
+export function vllmServeCommand(options: VllmServeOptions): ServeCommand {
+  const flags: readonly (readonly [string, string | number])[] = [
+    ["--served-model-name", options.servedModelName],
+    ["--host", options.host ?? "127.0.0.1"],
+    ["--port", options.port],
+    ["--max-loras", options.maxLoras ?? 2],
+    ["--max-cpu-loras", options.maxCpuLoras ?? 3],
+    ["--max-lora-rank", options.maxLoraRank ?? 8],
+    ["--dtype", "float32"],
+    ["--max-model-len", options.maxModelLen ?? 2048],
+    ["--max-num-seqs", 8],
+    ["--kv-cache-memory-bytes", KV_CACHE_BYTES],
+  ];
+  return {
+    argv: [
+      options.bin,
+      "serve",
+      options.modelDir,
+      "--enable-lora",
+      // No graph capture: it costs minutes at start and gains nothing for a model of this size.
+      "--enforce-eager",
+      ...flags.flatMap(([name, value]) => [name, String(value)]),
+      ...(options.extraArgs ?? []),
+    ],
+    env: {
+      VLLM_TARGET_DEVICE: "cpu",
+      VLLM_NO_USAGE_STATS: "1",
+      DO_NOT_TRACK: "1",
+      // One thread, bound to no core: several engines share a small machine, and the tiny model needs no more.
+      OMP_NUM_THREADS: "1",
+      VLLM_CPU_OMP_THREADS_BIND: "nobind",
+      ...((options.runtimeUpdating ?? true) ? { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" } : {}),
+      ...(options.hubUrl === undefined ? { HF_HUB_OFFLINE: "1" } : { HF_ENDPOINT: options.hubUrl }),
+      ...(options.cacheDir === undefined
+        ? {}
+        : {
+            HF_HOME: `${options.cacheDir}/huggingface`,
+            VLLM_CACHE_ROOT: `${options.cacheDir}/vllm`,
+            VLLM_CONFIG_ROOT: `${options.cacheDir}/vllm-config`,
+          }),
+      ...(options.apiKey === undefined ? {} : { VLLM_API_KEY: options.apiKey }),
+    },
+  };
+}

@@ -1,0 +1,35 @@
+import { rmSync } from "node:fs";
+import { StackError } from "./errors.ts";
+import { endLeftovers } from "./leftovers.ts";
+import { isAlive, signalProcess } from "./process-id.ts";
+import { dropRunFile, readRunFile } from "./run-file.ts";
+import { createStateDir, type StateDir } from "./state-dir.ts";
+import { span, until } from "./time.ts";
+
+/** Longer than the graces of all parts one after the other. */
+const STOP_WITHIN_MS = 60_000;
+
+/** Ends the stack of a state folder, and whatever a killed supervisor has left there. Returns a sentence for the user. */
+export async function stopStack(dir: StateDir): Promise<string> {
+  const run = readRunFile(dir);
+  if (run === undefined) return `No stack runs in ${dir.root}.`;
+  const startedMs = performance.now();
+  if (isAlive(run.supervisor)) {
+    signalProcess(run.supervisor.pid, "SIGTERM");
+    const ended = await until(() => !isAlive(run.supervisor), 20, AbortSignal.timeout(STOP_WITHIN_MS));
+    if (!ended) signalProcess(run.supervisor.pid, "SIGKILL");
+  }
+  // The supervisor clears up itself; what is still recorded was left by one that could not.
+  const rest = readRunFile(dir);
+  if (rest !== undefined && !isAlive(rest.supervisor)) {
+    createStateDir(dir);
+    await endLeftovers(rest, dir.root);
+    rmSync(dir.stackFile, { force: true });
+    dropRunFile(dir, rest);
+  } else if (rest !== undefined) {
+    throw new StackError(
+      `The supervisor (process ${rest.supervisor.pid}) does not end: kill it with kill -9 ${rest.supervisor.pid}, then stop again.`,
+    );
+  }
+  return `Stopped after ${span(performance.now() - startedMs)}. Data and logs stay in ${dir.root}.`;
+}
