@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 // Workspace packages resolve to their sources, so a test never runs against a stale build.
 const resolve = { conditions: ["@aibrix/source"] };
-const ssr = { resolve: { conditions: ["@aibrix/source", "node", "module", "import", "default"] } };
+// Not "module": Node cannot load what the AWS SDK keeps for bundlers under it.
+const ssr = { resolve: { conditions: ["@aibrix/source", "node", "import", "default"] } };
 
 export default defineConfig({
   test: {
