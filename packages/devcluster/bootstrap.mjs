@@ -2,11 +2,10 @@
 // Runs the project's commands on a machine that has Node 18 or newer with npm, and nothing else: gets Node 24 and pnpm into the
 // cache folder, installs, builds, and hands over. Up to `main` only what Node 18 knows; TypeScript files are imported under Node 24.
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const NODE_VERSION = "24.21.0";
@@ -227,7 +226,7 @@ function foreground(file, args, env) {
 
 async function runCommand(command, args) {
   const steps = command.steps(args);
-  const env = command.needs === "nothing" ? process.env : await untilSignal((signal) => prepare(command.needs, partsOf(steps), signal));
+  const env = command.needs === "nothing" ? process.env : await untilSignal((signal) => prepare(command, steps, signal));
   const failed = [];
   for (const { name, program, args: stepArgs, env: stepEnv } of steps) {
     const file = program === "node" ? process.execPath : join(ROOT, "node_modules", ".bin", program);
@@ -237,90 +236,11 @@ async function runCommand(command, args) {
   if (steps.length > 1) log(failed.length === 0 ? `${steps.length} checks passed` : `failed: ${failed.join(", ")}`);
 }
 
-function partsOf(steps) {
-  return [...new Set(steps.flatMap((each) => each.parts))];
-}
-
-/** Installs, builds where that is needed, and gets the parts; gives the environment in which the workspace's programs run. */
-async function prepare(needs, parts, signal) {
-  const { withLock } = await import("./src/parts/lock.ts");
-  const context = { cacheDir: cacheRoot(), log, signal };
-  const pnpm = await cachedPnpm(context);
-  const path = [dirname(process.execPath), dirname(pnpm), process.env.PATH ?? ""].join(delimiter);
-  const env = { ...process.env, PATH: path, TURBO_TELEMETRY_DISABLED: "1", TURBO_NO_UPDATE_NOTIFIER: "1" };
-  const lock = join(cacheRoot(), "locks", `checkout-${createHash("sha256").update(ROOT).digest("hex").slice(0, 16)}.lock`);
-  await withLock(lock, { ...context, what: "the build of this checkout" }, async () => {
-    await install(pnpm, env, context);
-    if (needs === "build") await build(env, context);
-  });
-  await ensureParts(parts, context);
-  return env;
-}
-
-async function cachedPnpm(context) {
-  const { ensureCached } = await import("./src/parts/cache.ts");
-  const { packageManager } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
-  const version = packageManager.split("@")[1].split("+")[0];
-  const dir = await ensureCached({ name: "pnpm", version, recipe: 1 }, context, (target) =>
-    npmInstall(`pnpm ${version}`, target, `pnpm@${version}`, context.signal),
-  );
-  return join(dir, "node_modules", ".bin", "pnpm");
-}
-
-/** `pnpm install`, unless the lock file and every package.json are those of the last one. */
-async function install(pnpm, env, context) {
-  const stamp = join(ROOT, "node_modules", ".aibrix-install");
-  const wanted = await installFingerprint();
-  if ((await readFile(stamp, "utf8").catch(() => "")) === wanted) return;
-  const { run } = await import("./src/parts/run.ts");
-  const { withProgress } = await import("./src/parts/progress.ts");
-  const argv = [pnpm, "install", "--frozen-lockfile", "--prefer-offline"];
-  // CI: never ask a question that nobody sees.
-  await withProgress("installing libraries", context, () => run({ argv, cwd: ROOT, env: { ...env, CI: "true" } }, context.signal));
-  await writeFile(stamp, wanted);
-}
-
-async function installFingerprint() {
-  const packages = (await readdir(join(ROOT, "packages"))).sort().map((name) => join("packages", name));
-  const files = ["pnpm-lock.yaml", "pnpm-workspace.yaml", ...[".", "e2e", ...packages].map((dir) => join(dir, "package.json"))];
-  const hash = createHash("sha256");
-  for (const file of files) hash.update(`${file}\0`).update(await readFile(join(ROOT, file)).catch(() => ""));
-  return hash.digest("hex");
-}
-
-/** `turbo run build`. Says nothing when all of it was built before. */
-async function build(env, context) {
-  const { run } = await import("./src/parts/run.ts");
-  const startMs = Date.now();
-  const note = setTimeout(() => log("building the packages ..."), 1500);
-  try {
-    const turbo = join(ROOT, "node_modules", ".bin", "turbo");
-    const argv = [turbo, "run", "build", "--output-logs=errors-only"];
-    const output = await run({ argv, cwd: ROOT, env, tailLines: 500 }, context.signal);
-    const [, cached, total] = /Cached:\s+(\d+) cached, (\d+) total/.exec(output) ?? [];
-    if (cached === undefined || cached !== total) log(`building the packages: done in ${((Date.now() - startMs) / 1000).toFixed(1)} s`);
-  } finally {
-    clearTimeout(note);
-  }
-}
-
-const PARTS = {
-  envoy: async (context) => (await import("./src/parts/envoy.ts")).ensureEnvoy(context),
-  versitygw: async (context) => (await import("./src/parts/versitygw.ts")).ensureVersitygw(context),
-  vllm: async (context) => (await import("./src/parts/vllm.ts")).ensureVllm(context),
-};
-
-/** All at once; when one cannot be had the others are not waited for. */
-async function ensureParts(names, context) {
-  const stop = new AbortController();
-  const signal = AbortSignal.any([context.signal, stop.signal]);
-  const all = names.map((name) => PARTS[name]({ ...context, signal }));
-  try {
-    await Promise.all(all);
-  } finally {
-    stop.abort();
-    await Promise.allSettled(all);
-  }
+async function prepare(command, steps, signal) {
+  const { prepareWorkspace } = await import("./src/parts/workspace.ts");
+  const parts = [...new Set(steps.flatMap((each) => each.parts))];
+  const needs = { root: ROOT, build: command.needs === "build", parts, npmInstall };
+  return prepareWorkspace(needs, { cacheDir: cacheRoot(), log, signal });
 }
 
 main(process.argv.slice(2)).catch((error) => {

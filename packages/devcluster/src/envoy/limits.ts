@@ -2,7 +2,7 @@
  * Most bytes of a request body that Envoy buffers: the largest body that the gateway lets pass (25 MiB of audio) with room to spare,
  * so that what is too large is refused by the gateway, in words. Envoy's default is 1 MiB, Envoy Gateway's 32 KiB.
  */
-export const BUFFER_LIMIT_BYTES = 32 * 1024 * 1024;
+export const BUFFER_LIMIT_BYTES: number = 32 * 1024 * 1024;
 
 /** Longer than every wait that the gateway allows itself, in seconds. Envoy's default is 0.2. */
 export const EXT_PROC_TIMEOUT = "10s";

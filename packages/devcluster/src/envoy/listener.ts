@@ -70,7 +70,7 @@ function accessLog(path: string): JsonObject {
       json_format: {
         time: "%START_TIME%",
         method: "%REQ(:METHOD)%",
-        path: "%PATH(NQ:ORIG)%",
+        path: "%PATH(NQ:PATH)%",
         status: "%RESPONSE_CODE%",
         details: "%RESPONSE_CODE_DETAILS%",
         flags: "%RESPONSE_FLAGS%",

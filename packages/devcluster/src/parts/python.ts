@@ -8,7 +8,7 @@ export interface Python {
   readonly minor: number;
 }
 
-/** Newest known to work first; plain `python3` is whatever the machine prefers. */
+/** Plain `python3` first: it is what the machine prefers. */
 const CANDIDATES = ["python3", "python3.11", "python3.12", "python3.13"];
 
 /**
