@@ -4,7 +4,7 @@ import { connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as immediate } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type DataPath, GATEWAY_PROGRAM, startDataPath } from "./support/data-path.ts";
 import { FakeRuntime } from "./support/fake-runtime.ts";
 import { freePorts } from "./support/ports.ts";
@@ -132,6 +132,9 @@ describe("the program", () => {
       ],
       (output) => output.includes("listening"),
     );
+    onTestFinished(async () => {
+      await program.stop();
+    });
     const session = connect(`http://127.0.0.1:${grpcPort}`);
     const goaway = new Promise<never>((_, reject) => {
       session.on("goaway", (code) => reject(new Error(`GOAWAY ${code}`)));

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:http2";
 import { connect as connectTcp } from "node:net";
+import { Readable } from "node:stream";
 import { ENVOY_RETRIES } from "@aibrix/api";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type DataPath, startDataPath } from "./support/data-path.ts";
@@ -41,7 +42,7 @@ test.each([
     want: [415, "unsupported_content_encoding"],
   },
   { name: "no body", call: () => path.call("/v1/completions", { method: "POST" }), want: [400, null] },
-  { name: "an empty body", call: () => path.call("/v1/completions", { body: chunks(0, 1) }), want: [400, null] },
+  { name: "an empty body", call: () => path.call("/v1/completions", { body: Readable.from(chunks(0, 1)) }), want: [400, null] },
   { name: "a broken body", call: () => path.call("/v1/completions", { body: '{"model": "base"' }), want: [400, null] },
   { name: "a body that is no object", call: () => path.call("/v1/completions", { body: '["model"]' }), want: [400, null] },
   { name: "a missing model", call: () => path.call("/v1/completions", { body: "{}" }), want: [400, "missing_required_parameter"] },

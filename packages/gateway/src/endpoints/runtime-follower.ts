@@ -1,4 +1,13 @@
-import { type AdapterStatus, BOOKMARK_PERIOD_MS, RUNTIME_PATHS, type Snapshot, SnapshotSchema, type WatchEvent } from "@aibrix/api";
+import {
+  type AdapterStatus,
+  AdapterStatusSchema,
+  BOOKMARK_PERIOD_MS,
+  EngineStatusSchema,
+  RUNTIME_PATHS,
+  type Snapshot,
+  SnapshotSchema,
+  type WatchEvent,
+} from "@aibrix/api";
 import { deadline, sleep } from "@aibrix/service";
 import { Value } from "typebox/value";
 import { Agent, request } from "undici";
@@ -8,7 +17,7 @@ import { nowSec, resolveAddress, type SourceDeps } from "./source.ts";
 import { adapterModel, baseNames, stateOfSnapshot } from "./states.ts";
 
 /** A reader gives up after this many bookmarks that did not come. */
-export const MISSED_BOOKMARKS = 3;
+const MISSED_BOOKMARKS = 3;
 export const SILENCE_MS: number = MISSED_BOOKMARKS * BOOKMARK_PERIOD_MS;
 
 /** What is known of one runtime; turns its events into changes of the routes. */
@@ -24,7 +33,7 @@ class Mirror {
   /** @throws Error for an event that does not fit: the stream is then begun anew */
   take(event: WatchEvent, address: string): EngineChange | undefined {
     if (event.type === "SNAPSHOT") {
-      if (!Value.Check(SnapshotSchema, event.object)) throw new Error("its snapshot is not of the form that this version reads");
+      requireForm(Value.Check(SnapshotSchema, event.object), event.type);
       this.#snapshot = event.object;
       this.#adapters.clear();
       for (const adapter of event.object.adapters) this.#adapters.set(adapter.lora_name, adapter);
@@ -34,6 +43,7 @@ class Mirror {
     if (snapshot === undefined) throw new Error("its stream does not begin with a snapshot");
     switch (event.type) {
       case "ADAPTER": {
+        requireForm(Value.Check(AdapterStatusSchema, event.object), event.type);
         const [parent] = baseNames(snapshot.engine.base_models, this.#configured);
         this.#adapters.set(event.object.lora_name, event.object);
         return { type: "model", model: adapterModel(event.object, parent, nowSec()) };
@@ -42,6 +52,7 @@ class Mirror {
         this.#adapters.delete(event.lora_name);
         return { type: "withdrawn", id: event.lora_name };
       case "ENGINE": {
+        requireForm(Value.Check(EngineStatusSchema, event.object), event.type);
         const next = { ...snapshot, engine: event.object, adapters: [...this.#adapters.values()] };
         this.#snapshot = next;
         return { type: "state", state: stateOfSnapshot(next, address, this.#configured, nowSec()) };
@@ -50,6 +61,10 @@ class Mirror {
         return undefined; // Bookmarks, manifests, and what later versions add.
     }
   }
+}
+
+function requireForm(fits: boolean, type: string): void {
+  if (!fits) throw new Error(`its ${type} is not of the form that this version reads: run the same version of both`);
 }
 
 /**

@@ -6,7 +6,7 @@ import { followRuntime, SILENCE_MS } from "./runtime-follower.ts";
 import type { SourceTimings } from "./source.ts";
 
 /** See {@link SourceTimings}. */
-export const TIMINGS: SourceTimings = {
+const TIMINGS: SourceTimings = {
   silenceMs: SILENCE_MS,
   graceMs: 30_000,
   listPeriodMs: 2_000,

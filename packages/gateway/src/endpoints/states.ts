@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import type { EngineModel, EngineState } from "../routing/types.ts";
 
 /** What is told of an engine that its runtime finds not ready; the runtime's own words may name hosts and files. */
-export const ENGINE_NOT_READY = "its engine is not ready";
+const ENGINE_NOT_READY = "its engine is not ready";
 
 /** An adapter as its runtime reports it. */
 export function adapterModel(adapter: AdapterStatus, parent: string | undefined, nowSec: number): EngineModel {
@@ -13,7 +13,7 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
     kind: "adapter",
     root: serving?.path ?? adapter.artifact_url,
     ...(parent === undefined ? {} : { parent }),
-    createdSec: serving === null ? nowSec : Math.floor(Date.parse(serving.since) / 1000),
+    createdSec: Math.floor(Date.parse(serving?.since ?? "") / 1000) || nowSec,
   } as const;
   return serving === null ? { ...model, notServing: whyNotServing(adapter) } : model;
 }

@@ -16,6 +16,7 @@ type HealthResponse = grpc.health.v1.HealthCheckResponse.$Properties;
 export class Health {
   #serving = false;
   readonly #watchers = new Set<() => void>();
+  readonly #calls = new Set<ServerWritableStream<HealthRequest, HealthResponse>>();
 
   /** Tells every watcher where it differs from what was said before. */
   set(serving: boolean): void {
@@ -29,8 +30,6 @@ export class Health {
     this.set(false);
     for (const call of this.#calls) call.end();
   }
-
-  readonly #calls = new Set<ServerWritableStream<HealthRequest, HealthResponse>>();
 
   /** The methods of {@link HEALTH_SERVICE}. */
   readonly service: UntypedServiceImplementation = {

@@ -5,7 +5,7 @@ import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestSta
 import { encodeReply } from "./codec.ts";
 
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
-export const LOOKUP_WAIT_MS = 300;
+const LOOKUP_WAIT_MS = 300;
 
 /** What a stream needs of the program. */
 export interface StreamDeps extends PhaseDeps {

@@ -1,5 +1,5 @@
 /** How the body of a path names its model. */
-export type BodyKind = "json" | "multipart";
+type BodyKind = "json" | "multipart";
 
 /** What a known path is for. */
 export type Target =

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { ensureEnvoy, envoyBootstrap } from "@aibrix/devcluster";
 import { Agent, type Dispatcher, request } from "undici";
@@ -26,7 +27,6 @@ export interface DataPath {
   readonly gatewayUrl: string;
   readonly endpointsFile: string;
   readonly gateway: () => Program;
-  /** Envoy's access log so far, one object per request. */
   readonly envoy: Program;
   readonly writeEndpoints: (endpoints: readonly TestEndpoint[]) => Promise<void>;
   readonly startGateway: () => Promise<void>;
@@ -39,13 +39,13 @@ export interface DataPath {
   readonly stop: () => Promise<void>;
 }
 
-export interface CallOptions {
+interface CallOptions {
   readonly method?: Dispatcher.HttpMethod;
-  readonly body?: string | Buffer | AsyncIterable<Buffer>;
+  readonly body?: string | Buffer | Readable;
   readonly headers?: Record<string, string>;
 }
 
-export interface Reply {
+interface Reply {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly text: string;
@@ -60,6 +60,26 @@ export async function startDataPath(
   envoyArgs: readonly string[] = ["--concurrency", "1"],
 ): Promise<DataPath> {
   const dir = await mkdtemp(join(tmpdir(), "aibrix-gateway-"));
+  const cleanUps: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];
+  const stop = async (): Promise<void> => {
+    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  };
+  try {
+    return await start(dir, engines, endpoints, envoyArgs, stop, cleanUps);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(
+  dir: string,
+  engines: readonly { readonly port: number }[],
+  endpoints: readonly TestEndpoint[],
+  envoyArgs: readonly string[],
+  stop: () => Promise<void>,
+  cleanUps: (() => Promise<unknown>)[],
+): Promise<DataPath> {
   const { bin } = await ensureEnvoy({ log: () => undefined, signal: AbortSignal.timeout(240_000) });
   const [listenPort = 0, adminPort = 0, grpcPort = 0, metricsPort = 0] = await freePorts(4);
   const endpointsFile = join(dir, "endpoints.yaml");
@@ -68,21 +88,19 @@ export async function startDataPath(
   await writeEndpoints(endpoints);
 
   const gatewayUrl = `http://127.0.0.1:${metricsPort}`;
-  const isReady = async (url: string): Promise<boolean> => (await request(url)).statusCode === 200;
-  const startGateway = async (): Promise<void> => {
-    gateway = await startProgram(
-      process.execPath,
-      [
-        GATEWAY_PROGRAM,
-        `--grpc-bind-address=127.0.0.1:${grpcPort}`,
-        `--metrics-bind-address=127.0.0.1:${metricsPort}`,
-        `--endpoints-config=${endpointsFile}`,
-      ],
-      () => isReady(`${gatewayUrl}/readyz`),
-    );
+  const answers = async (url: string): Promise<boolean> => (await fetch(url)).ok;
+  const args = [
+    GATEWAY_PROGRAM,
+    `--grpc-bind-address=127.0.0.1:${grpcPort}`,
+    `--metrics-bind-address=127.0.0.1:${metricsPort}`,
+    `--endpoints-config=${endpointsFile}`,
+  ];
+  const startGateway = async (): Promise<Program> => {
+    const program = await startProgram(process.execPath, args, () => answers(`${gatewayUrl}/readyz`));
+    cleanUps.push(program.stop);
+    return program;
   };
-  let gateway: Program;
-  await startGateway();
+  let gateway = await startGateway();
 
   const bootstrap = envoyBootstrap({
     listenPort,
@@ -94,14 +112,13 @@ export async function startDataPath(
   const envoyConfig = join(dir, "envoy.json");
   await writeFile(envoyConfig, JSON.stringify(bootstrap));
   const adminUrl = `http://127.0.0.1:${adminPort}`;
-  const envoy = await startProgram(
-    bin,
-    ["-c", envoyConfig, "--disable-hot-restart", "--log-level", "warning", ...envoyArgs],
-    () => isReady(`${adminUrl}/ready`),
-  );
+  const envoyCommand = ["-c", envoyConfig, "--disable-hot-restart", "--log-level", "warning", ...envoyArgs];
+  const envoy = await startProgram(bin, envoyCommand, () => answers(`${adminUrl}/ready`));
+  cleanUps.push(envoy.stop);
 
   const url = `http://127.0.0.1:${listenPort}`;
   const agent = new Agent({ connections: 128, headersTimeout: 60_000 });
+  cleanUps.push(() => agent.destroy());
   const call = async (path: string, options: CallOptions = {}): Promise<Reply> => {
     const { method = options.body === undefined ? "GET" : "POST", body = null, headers = {} } = options;
     const { statusCode, headers: answered, body: stream } = await request(`${url}${path}`, { method, body, headers, dispatcher: agent });
@@ -116,10 +133,12 @@ export async function startDataPath(
     gateway: () => gateway,
     envoy,
     writeEndpoints,
-    startGateway,
+    startGateway: async () => {
+      gateway = await startGateway();
+    },
     stat: async (name) => {
-      const { body } = await request(`${adminUrl}/stats?filter=^${name}$`);
-      return Number(/: (\d+)/.exec(await body.text())?.[1]);
+      const answer = await fetch(`${adminUrl}/stats?filter=^${name}$`);
+      return Number(/: (\d+)/.exec(await answer.text())?.[1]);
     },
     call,
     complete: async (model, options = {}) =>
@@ -128,11 +147,7 @@ export async function startDataPath(
         ...options,
         headers: { "content-type": "application/json", ...options.headers },
       }),
-    stop: async () => {
-      await agent.destroy();
-      await Promise.all([envoy.stop(), gateway.stop()]);
-      await rm(dir, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 

@@ -88,7 +88,7 @@ export class FakeRuntime {
 }
 
 /** An adapter as a runtime reports it: served, unless the fields say otherwise. */
-export function adapterStatus(name: string, fields: Partial<AdapterStatus> = {}): AdapterStatus {
+function adapterStatus(name: string, fields: Partial<AdapterStatus> = {}): AdapterStatus {
   return {
     lora_name: name,
     artifact_url: `/adapters/${name}`,

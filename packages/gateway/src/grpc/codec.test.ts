@@ -1,0 +1,86 @@
+import { expect, test } from "vitest";
+import { envoy } from "#proto";
+import { modelNotFound } from "../openai/errors.ts";
+import { decodeMessage, encodeReply } from "./codec.ts";
+
+const { ProcessingRequest, ProcessingResponse } = envoy.service.ext_proc.v3;
+
+function encoded(request: envoy.service.ext_proc.v3.ProcessingRequest.$Properties): Buffer {
+  return Buffer.from(ProcessingRequest.encode(request).finish());
+}
+
+test("reads the headers that decide, as bytes or as text", () => {
+  const headers = [
+    { key: ":method", rawValue: Buffer.from("POST") },
+    { key: ":path", rawValue: Buffer.from("/v1/completions?a=1") },
+    { key: "content-type", value: "application/json" },
+    { key: "content-length", rawValue: Buffer.from("12") },
+    { key: "content-encoding", rawValue: Buffer.from("GZIP") },
+    { key: "x-odd", rawValue: Buffer.from([0xff, 0xfe]) },
+  ];
+  expect(decodeMessage(encoded({ requestHeaders: { headers: { headers }, endOfStream: true } }))).toEqual({
+    kind: "requestHeaders",
+    head: {
+      method: "POST",
+      path: "/v1/completions?a=1",
+      contentType: "application/json",
+      contentLength: 12,
+      contentEncoding: "gzip",
+    },
+    endOfStream: true,
+  });
+});
+
+test("reads a body without copying it", () => {
+  const bytes = encoded({ requestBody: { body: Buffer.from("abc"), endOfStream: true } });
+  const message = decodeMessage(bytes);
+  expect(message).toEqual({ kind: "requestBody", body: Buffer.from("abc") });
+  expect(message.kind === "requestBody" && message.body.buffer).toBe(bytes.buffer);
+});
+
+test.each(["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const)("reads %s", (kind) => {
+  expect(decodeMessage(encoded({ [kind]: {} }))).toEqual({ kind });
+});
+
+test("a message that it does not know is unknown; bytes that are none are an error", () => {
+  expect(decodeMessage(Buffer.from([0xa2, 0x06, 0x00]))).toEqual({ kind: "unknown" }); // Field 100.
+  expect(decodeMessage(Buffer.alloc(0))).toEqual({ kind: "unknown" });
+  expect(() => decodeMessage(Buffer.from([0x12, 0x7f, 0x01]))).toThrow();
+});
+
+test("writes a route as header and as metadata", () => {
+  const response = ProcessingResponse.decode(encodeReply({ kind: "route", destinations: ["10.0.0.1:8000", "10.0.0.2:8000"] }));
+  const common = response.requestBody?.response;
+  const [header] = common?.headerMutation?.setHeaders ?? [];
+  expect(header?.header?.key).toBe("x-gateway-destination-endpoint");
+  expect(Buffer.from(header?.header?.rawValue ?? []).toString()).toBe("10.0.0.1:8000,10.0.0.2:8000");
+  expect(header?.appendAction).toBe(2); // OVERWRITE_IF_EXISTS_OR_ADD
+  expect(common?.clearRouteCache).toBe(true);
+  const lb = response.dynamicMetadata?.fields?.["envoy.lb"]?.structValue?.fields;
+  expect(lb?.["x-gateway-destination-endpoint"]?.stringValue).toBe("10.0.0.1:8000,10.0.0.2:8000");
+});
+
+test("writes an answer with its status, content type and headers", () => {
+  const answer = { ...modelNotFound("x"), headers: { "retry-after": "2" } };
+  const { immediateResponse } = ProcessingResponse.decode(encodeReply({ kind: "answer", answer }));
+  expect(immediateResponse?.status?.code).toBe(404);
+  const headers = immediateResponse?.headers?.setHeaders?.map((h) => [h.header?.key, Buffer.from(h.header?.rawValue ?? []).toString()]);
+  expect(headers).toEqual([
+    ["content-type", "application/json"],
+    ["retry-after", "2"],
+  ]);
+  expect(Buffer.from(immediateResponse?.body ?? []).toString()).toBe(answer.body);
+  expect(immediateResponse?.details).toBe("aibrix_model_not_found");
+});
+
+test.each(["requestHeaders", "requestBody", "requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const)(
+  "acknowledges %s",
+  (phase) => {
+    expect(ProcessingResponse.decode(encodeReply({ kind: "continue", phase })).response).toBe(phase);
+  },
+);
+
+test("takes a client's routing headers away with the first answer", () => {
+  const response = ProcessingResponse.decode(encodeReply({ kind: "continue", phase: "requestHeaders" }));
+  expect(response.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(["x-gateway-destination-endpoint", "model-namespace"]);
+});

@@ -1,0 +1,125 @@
+import { expect, test } from "vitest";
+import type { RequestHead } from "../http/request-head.ts";
+import { RoutingTable } from "../routing/table.ts";
+import { onRoutesChanged } from "./request-body.ts";
+import { step } from "./step.ts";
+import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "./types.ts";
+
+const table = new RoutingTable();
+table.update("e1", {
+  type: "state",
+  state: {
+    address: "10.0.0.1:8000",
+    notReady: undefined,
+    models: [
+      { id: "base", kind: "base", root: "base", createdSec: 1 },
+      { id: "lora", kind: "adapter", root: "/a", parent: "base", createdSec: 2 },
+      { id: "loading", kind: "adapter", root: "/b", createdSec: 3, notServing: "it is Loading" },
+    ],
+  },
+});
+const deps: PhaseDeps = { routes: table, pick: (addresses) => addresses };
+
+const HEAD: RequestHead = {
+  method: "POST",
+  path: "/v1/completions",
+  contentType: "application/json",
+  contentLength: undefined,
+  contentEncoding: "",
+};
+const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
+  kind: "requestHeaders",
+  head: { ...HEAD, ...head },
+  endOfStream,
+});
+const body = (text: string): Message => ({ kind: "requestBody", body: Buffer.from(text) });
+
+/** A step as a word: what it replies, and where the request stands. */
+function short([state, effect]: Step): string {
+  if (effect.kind !== "reply") return `${effect.kind} → ${state.phase}`;
+  const { reply } = effect;
+  const said =
+    reply.kind === "continue" ? reply.phase : reply.kind === "route" ? reply.destinations.join(",") : String(reply.answer.status);
+  return `${reply.kind} ${said} → ${state.phase}`;
+}
+
+test.each([
+  { name: "a completion", message: headers({}), want: "continue requestHeaders → body" },
+  { name: "identity encoding", message: headers({ contentEncoding: "identity" }), want: "continue requestHeaders → body" },
+  { name: "a body at the limit", message: headers({ contentLength: 16 * 1024 * 1024 }), want: "continue requestHeaders → body" },
+  { name: "a body above the limit", message: headers({ contentLength: 16 * 1024 * 1024 + 1 }), want: "answer 413 → done" },
+  {
+    name: "audio above the other limit",
+    message: headers({ path: "/v1/audio/transcriptions", contentLength: 20 * 1024 * 1024 }),
+    want: "continue requestHeaders → body",
+  },
+  { name: "no body", message: headers({}, true), want: "answer 400 → done" },
+  { name: "compression", message: headers({ contentEncoding: "gzip" }), want: "answer 415 → done" },
+  { name: "a GET", message: headers({ method: "GET" }, true), want: "answer 405 → done" },
+  { name: "an unknown path", message: headers({ path: "/x" }), want: "answer 404 → done" },
+  { name: "the list of models", message: headers({ method: "GET", path: "/v1/models" }, true), want: "answer 200 → done" },
+  { name: "a model", message: headers({ method: "GET", path: "/v1/models/lora" }, true), want: "answer 200 → done" },
+  { name: "a model that loads", message: headers({ method: "GET", path: "/v1/models/loading" }, true), want: "answer 404 → done" },
+  { name: "no headers at all", message: headers({ method: "", path: "" }), want: "answer 404 → done" },
+])("headers: $name", ({ message, want }) => {
+  expect(short(step(NEW_REQUEST, message, deps))).toBe(want);
+});
+
+const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100 };
+
+test.each([
+  { name: "a base model", text: '{"model":"base"}', want: "route 10.0.0.1:8000 → done" },
+  { name: "an adapter", text: '{"model":"lora"}', want: "route 10.0.0.1:8000 → done" },
+  { name: "an unknown model waits", text: '{"model":"x"}', want: "wait → waiting" },
+  { name: "a model that loads waits", text: '{"model":"loading"}', want: "wait → waiting" },
+  { name: "a broken body", text: "{", want: "answer 400 → done" },
+  { name: "an empty body", text: "", want: "answer 400 → done" },
+  { name: "a body above the limit", text: " ".repeat(101), want: "answer 413 → done" },
+])("body: $name", ({ text, want }) => {
+  expect(short(step(JSON_BODY, body(text), deps))).toBe(want);
+});
+
+test.each([
+  { name: "is there now", model: "lora", last: false, want: "route 10.0.0.1:8000 → done" },
+  { name: "is still unknown", model: "x", last: false, want: "wait → waiting" },
+  { name: "is unknown at the end", model: "x", last: true, want: "answer 404 → done" },
+  { name: "still loads", model: "loading", last: false, want: "wait → waiting" },
+  { name: "loads at the end", model: "loading", last: true, want: "answer 503 → done" },
+])("waiting: a model that $name", ({ model, last, want }) => {
+  expect(short(onRoutesChanged({ phase: "waiting", model }, last, deps))).toBe(want);
+});
+
+const STATES: RequestState[] = [NEW_REQUEST, JSON_BODY, { phase: "waiting", model: "x" }, { phase: "done" }];
+const OTHERS = ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const;
+
+test.each(STATES.flatMap((state) => OTHERS.map((kind) => ({ state, kind }))))(
+  "$kind is acknowledged in phase $state.phase",
+  ({ state, kind }) => {
+    expect(short(step(state, { kind }, deps))).toBe(`continue ${kind} → ${state.phase}`);
+  },
+);
+
+test("a body or headers out of turn are acknowledged and change nothing", () => {
+  expect(short(step(NEW_REQUEST, body('{"model":"base"}'), deps))).toBe("continue requestBody → new");
+  expect(short(step({ phase: "done" }, headers({}), deps))).toBe("continue requestHeaders → done");
+});
+
+test("a message of an unknown kind has no answer", () => {
+  expect(short(step(NEW_REQUEST, { kind: "unknown" }, deps))).toBe("none → new");
+});
+
+test("the answers of all errors have OpenAI's shape", () => {
+  const messages = [headers({ path: "/x" }), headers({ method: "GET" }), headers({ contentEncoding: "br" }), headers({}, true)];
+  for (const message of messages) {
+    const [, effect] = step(NEW_REQUEST, message, deps);
+    if (effect.kind !== "reply" || effect.reply.kind !== "answer") throw new Error("not an answer");
+    expect(JSON.parse(effect.reply.answer.body)).toEqual({
+      error: {
+        message: expect.any(String),
+        type: "invalid_request_error",
+        param: null,
+        code: effect.reply.answer.status === 400 ? null : expect.any(String),
+      },
+    });
+  }
+});
