@@ -94,7 +94,7 @@ function checkModules(tensors: ReadonlyMap<string, TensorInfo>, directory: strin
  * The first tensor that is larger than its place. Smaller ones are copied into a corner of it without a word,
  * because vLLM cuts the target to the shape of the adapter (`set_lora` in vllm/lora/layers).
  */
-export function findMisfit(tensors: ReadonlyMap<string, TensorInfo>, options: ReadOptions): string | undefined {
+function findMisfit(tensors: ReadonlyMap<string, TensorInfo>, options: ReadOptions): string | undefined {
   for (const [tensor, { shape }] of tensors) {
     const { module, half } = parseTensorName(tensor);
     const width = options.base.widths.get(suffix(module));

@@ -64,7 +64,7 @@ export type EngineInput = Partial<Omit<EngineOptions, "settings" | "hub">> & {
 };
 
 /** vLLM refuses other ranks (`MaxLoRARanks` in vllm/config/lora.py). */
-export const LORA_RANKS: readonly number[] = [1, 8, 16, 32, 64, 128, 256, 320, 512];
+const LORA_RANKS: readonly number[] = [1, 8, 16, 32, 64, 128, 256, 320, 512];
 
 /** The options cannot work together. The message says what to change. */
 export class OptionsError extends Error {

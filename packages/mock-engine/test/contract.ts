@@ -17,7 +17,10 @@ interface Server {
   readonly args: (world: World) => readonly string[];
   readonly env: (world: World) => Readonly<Record<string, string>>;
   readonly key?: string;
+  readonly paceMs?: number;
 }
+
+const PACE_MS = 6;
 
 const COMMON = ["--max-model-len", String(MAX_MODEL_LEN), "--max-num-seqs", "8"];
 const LORA = ["--enable-lora", "--max-lora-rank", String(MAX_LORA_RANK)];
@@ -63,7 +66,13 @@ export function engineContract(target: ContractTarget): void {
         let engine: EngineProcess | undefined;
         beforeAll(async () => {
           if (world === undefined) throw new Error("the fixtures are missing");
-          engine = await target.start({ model: world.model, args: server.args(world), env: server.env(world), cwd: world.folder });
+          engine = await target.start({
+            model: world.model,
+            args: server.args(world),
+            env: server.env(world),
+            cwd: world.folder,
+            paceMs: server.paceMs ?? PACE_MS,
+          });
         });
         afterAll(async () => {
           await engine?.stop();
@@ -89,7 +98,8 @@ export function engineContract(target: ContractTarget): void {
     };
 
     withServer("adapters by request", SERVERS.dynamic, [surfaceCases, authCases, loadingCases, streamCases, memoryCases, deathCases]);
-    withServer("adapters swapped by request", SERVERS.dynamic, [swapDeathCases]);
+    // Slow, because all must happen under one stream; it does not last to its end.
+    withServer("adapters swapped by request", { ...SERVERS.dynamic, paceMs: 30 }, [swapDeathCases]);
     withServer("static adapters", SERVERS.static, [staticCases]);
     withServer("no adapters", SERVERS.plain, [noLoraCases]);
   });

@@ -172,6 +172,21 @@ describe("hub", () => {
 });
 
 describe("death", () => {
+  test("unload, then delete, while one request still waits", async () => {
+    const client = await start({ maxLoras: 1, settings: { tokenDelayMs: 5 } });
+    const directory = await world.copy("sql");
+    await client.mustLoad("running", world.path("chat"));
+    await client.mustLoad("gone", directory);
+    const json = { model: "running", prompt: "hello", max_tokens: 100, stream: true };
+    const stream = await new EventStream(await client.open("/v1/completions", { json })).begin();
+    const waiting = client.call("/v1/completions", { json: { model: "gone", prompt: "hello", max_tokens: 2 } });
+    await expect.poll(async () => (await client.call("/metrics")).text).toMatch(/reason="deferred"\} 1$/m);
+    await client.mustUnload("gone");
+    await world.remove(directory);
+    expect((await stream.end()).at(-1)).toBe("[DONE]");
+    expect((await waiting).status).toBe(500);
+  });
+
   test("an engine inside a process closes its server and leaves the process alone", async () => {
     const client = await start({ maxLoras: 1 });
     const directory = await world.copy("sql");

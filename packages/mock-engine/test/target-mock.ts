@@ -4,10 +4,10 @@ import { type ContractTarget, freePort, launch } from "./target.ts";
 
 const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
-/** This package's own program, run from its sources. Tokens take a moment, so that a stream lasts as long as on a real engine. */
+/** This package's own program, run from its sources. It keeps the pace that it is told. */
 export const mockTarget: ContractTarget = {
   name: "mock",
-  start: async ({ model, args, env, cwd }) => {
+  start: async ({ model, args, env, cwd, paceMs }) => {
     const port = await freePort();
     const flags = [
       "--model",
@@ -17,7 +17,7 @@ export const mockTarget: ContractTarget = {
       "--port",
       String(port),
       "--mock-token-delay-ms",
-      "3",
+      String(paceMs),
       "--dtype",
       "float32",
       "--enforce-eager",

@@ -13,13 +13,15 @@ export interface EngineProcess {
 }
 
 /** Flags, environment and folder of an engine, the same for every target. */
-export interface StartOptions {
+interface StartOptions {
   /** Directory of the base model. */
   readonly model: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** Where relative paths of adapters start. */
   readonly cwd: string;
+  /** Time for a token, in milliseconds, on an engine that would need none: a stream has to last while something else happens. */
+  readonly paceMs: number;
 }
 
 /** An implementation of vLLM's HTTP surface. */

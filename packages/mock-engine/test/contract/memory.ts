@@ -1,13 +1,24 @@
 import { describe, expect, test } from "vitest";
 import { EventStream } from "../http.ts";
-import { BASE, expectError, metric, promptOver, type Suite, total, until } from "./setup.ts";
+import { BASE, expectError, metricsPage, promptOver, type Suite, series, until } from "./setup.ts";
 
 const DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause.";
 
-/** The label of `vllm:lora_requests_info` with the newest time. */
-async function newestLabel(s: Suite): Promise<string> {
-  const series = [...(await metric(s.client, "vllm:lora_requests_info"))];
-  return series.sort(([, a], [, b]) => b - a)[0]?.[0] ?? "";
+/** The labels of `vllm:lora_requests_info` with the newest time. */
+function newestLabels(page: string): string {
+  const newestFirst = [...series(page, "vllm:lora_requests_info")].sort(([, a], [, b]) => b - a);
+  return newestFirst[0]?.[0] ?? "";
+}
+
+/** What a page says about who runs and who waits. */
+function load(page: string): { readonly running: number; readonly waiting: number; readonly deferred: number } {
+  const sum = (name: string, label = ""): number =>
+    [...series(page, name)].filter(([labels]) => labels.includes(label)).reduce((total, [, value]) => total + value, 0);
+  return {
+    running: sum("vllm:num_requests_running"),
+    waiting: sum("vllm:num_requests_waiting"),
+    deferred: sum("vllm:num_requests_waiting_by_reason", 'reason="deferred"'),
+  };
 }
 
 /** Cases about what is in memory and who runs. The engine has --max-loras 2 --max-cpu-loras 3. */
@@ -63,22 +74,21 @@ export function memoryCases(s: Suite): void {
       };
       const running = [await stream("s-sql"), await stream("s-chat")];
       const third = s.client.text("s-code", { maxTokens: 2 });
-      const deferred = async (): Promise<number> => {
-        const reasons = [...(await metric(s.client, "vllm:num_requests_waiting_by_reason"))];
-        return reasons.find(([labels]) => labels.includes('reason="deferred"'))?.[1] ?? -1;
-      };
-      await until(deferred, (value) => value === 1, "a deferred request");
-      expect(await total(s.client, "vllm:num_requests_running")).toBe(2);
-      expect(await total(s.client, "vllm:num_requests_waiting")).toBe(1);
-      expect(await newestLabel(s)).toBe('{max_lora="2",running_lora_adapters="s-sql,s-chat",waiting_lora_adapters="s-sql,s-chat"}');
+      const page = await until(
+        () => metricsPage(s.client),
+        (text) => load(text).deferred === 1,
+        "a deferred request",
+      );
+      expect(load(page)).toEqual({ running: 2, waiting: 1, deferred: 1 });
+      expect(newestLabels(page)).toBe('{max_lora="2",running_lora_adapters="s-sql,s-chat",waiting_lora_adapters="s-sql,s-chat"}');
       for (const each of running) expect((await each.end()).at(-1)).toBe("[DONE]");
       await third;
-      await until(
-        () => total(s.client, "vllm:num_requests_running"),
-        (value) => value === 0,
+      const idle = await until(
+        () => metricsPage(s.client),
+        (text) => load(text).running === 0,
         "an idle engine",
       );
-      expect(await newestLabel(s)).toBe('{max_lora="2",running_lora_adapters="",waiting_lora_adapters=""}');
+      expect(newestLabels(idle)).toBe('{max_lora="2",running_lora_adapters="",waiting_lora_adapters=""}');
       await s.client.mustUnload(...names.map((name) => `s-${name}`));
     });
   });

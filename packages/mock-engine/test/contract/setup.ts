@@ -59,14 +59,13 @@ export async function promptOver(client: Client, tokens: number): Promise<string
   }
 }
 
-/** Values of one metric by their labels, as written. */
-export async function metric(client: Client, name: string): Promise<Map<string, number>> {
-  const { text } = await client.call("/metrics");
-  const lines = text.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+/** Values of one metric by their labels, as written on a page. */
+export function series(page: string, name: string): Map<string, number> {
+  const lines = page.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
   return new Map(lines.map((line) => [line.slice(name.length, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
 }
 
-/** Sum over all series of a metric. */
-export async function total(client: Client, name: string): Promise<number> {
-  return [...(await metric(client, name)).values()].reduce((a, b) => a + b, 0);
+/** The page with all metrics. */
+export async function metricsPage(client: Client): Promise<string> {
+  return (await client.call("/metrics")).text;
 }

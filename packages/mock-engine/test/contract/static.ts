@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { EventStream } from "../http.ts";
 import { modelsShape, shapeOf } from "../shapes.ts";
-import { expectAnswer, expectError, JSON_TYPE, metric, type Suite } from "./setup.ts";
+import { expectAnswer, expectError, JSON_TYPE, metricsPage, type Suite, series } from "./setup.ts";
 
 /** Names of the base model of the second engine. */
 export const ALIASES = ["tiny", "alias"] as const;
@@ -71,7 +71,7 @@ export function noLoraCases(s: Suite): void {
     });
 
     test("the metrics know no adapters", async () => {
-      expect(await metric(s.client, "vllm:lora_requests_info")).toEqual(new Map());
+      expect(series(await metricsPage(s.client), "vllm:lora_requests_info")).toEqual(new Map());
     });
   });
 }

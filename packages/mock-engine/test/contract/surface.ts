@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { CHAT_SHAPE, COMPLETION_SHAPE, modelsShape, shapeOf } from "../shapes.ts";
-import { BASE, expectAnswer, expectError, JSON_TYPE, MAX_MODEL_LEN, metric, promptOver, type Suite, until } from "./setup.ts";
+import { BASE, expectAnswer, expectError, JSON_TYPE, MAX_MODEL_LEN, metricsPage, promptOver, type Suite, series, until } from "./setup.ts";
 
 const MESSAGES = [{ role: "user", content: "hi" }];
 
@@ -37,14 +37,11 @@ export function surfaceCases(s: Suite): void {
 
     test("metrics of an idle engine", async () => {
       const labels = `{engine="0",model_name="${BASE}"}`;
-      await until(
-        () => metric(s.client, "vllm:num_requests_running"),
-        (values) => values.get(labels) === 0,
-        "an idle engine",
-      );
-      expect(await metric(s.client, "vllm:num_requests_waiting")).toEqual(new Map([[labels, 0]]));
-      expect(await metric(s.client, "vllm:kv_cache_usage_perc")).toEqual(new Map([[labels, 0]]));
-      const started = (await metric(s.client, "process_start_time_seconds")).get("") ?? 0;
+      const isIdle = (page: string): boolean => series(page, "vllm:num_requests_running").get(labels) === 0;
+      const page = await until(() => metricsPage(s.client), isIdle, "an idle engine");
+      expect(series(page, "vllm:num_requests_waiting")).toEqual(new Map([[labels, 0]]));
+      expect(series(page, "vllm:kv_cache_usage_perc")).toEqual(new Map([[labels, 0]]));
+      const started = series(page, "process_start_time_seconds").get("") ?? 0;
       expect(started).toBeGreaterThan(Date.now() / 1000 - 3_600);
       expect(started).toBeLessThan(Date.now() / 1000);
     });
