@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 // Workspace packages resolve to their sources, so a test never runs against a stale build.
 const resolve = { conditions: ["@aibrix/source"] };
 // Not "module": Node cannot load what the AWS SDK keeps for bundlers under it.
+/** Takes a real vLLM, so it runs with the stories. */
+const VLLM_CONTRACT = "packages/mock-engine/test/contract-vllm.test.ts";
 const ssr = { resolve: { conditions: ["@aibrix/source", "node", "import", "default"] } };
 
 export default defineConfig({
@@ -16,6 +18,7 @@ export default defineConfig({
         test: {
           name: "component",
           include: ["packages/*/test/**/*.test.ts"],
+          exclude: [VLLM_CONTRACT],
           testTimeout: 120_000,
           hookTimeout: 300_000,
           fileParallelism: false,
@@ -24,7 +27,13 @@ export default defineConfig({
       {
         resolve,
         ssr,
-        test: { name: "e2e", include: ["e2e/stories/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 900_000, fileParallelism: false },
+        test: {
+          name: "e2e",
+          include: ["e2e/stories/**/*.test.ts", VLLM_CONTRACT],
+          testTimeout: 180_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
       },
     ],
   },

@@ -2,16 +2,16 @@ import { type ContractTarget, freePort, launch } from "./target.ts";
 
 /**
  * A real vLLM on CPU.
- * @param bin path of its `vllm` program
+ * @param bin finds its `vllm` program
  */
-export function vllmTarget(bin: string): ContractTarget {
+export function vllmTarget(bin: () => Promise<string>): ContractTarget {
   return {
     name: "vllm",
     start: async ({ model, args, env, cwd }) => {
       const port = await freePort();
       const small = ["--enforce-eager", "--dtype", "float32", "--kv-cache-memory-bytes", "4194304"];
       return await launch({
-        command: bin,
+        command: await bin(),
         args: ["serve", model, "--host", "127.0.0.1", "--port", String(port), ...small, ...args],
         env: {
           PATH: process.env.PATH,
