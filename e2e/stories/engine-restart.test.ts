@@ -1,9 +1,11 @@
 // Parts crash. They come back by themselves, and adapters with them.
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StackFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { cli, ENGINE } from "../support/cli.ts";
+import { cli, ENGINE, MAIN } from "../support/cli.ts";
 import { ask, complete } from "../support/client.ts";
 import { BASE_MODEL, manifest } from "../support/manifest.ts";
 import { addresses, carriers, listens, runs } from "../support/processes.ts";
@@ -54,15 +56,41 @@ describe.skipIf(ENGINE === "vllm")("a part that is killed", () => {
     for (const url of addresses(before)) expect(await listens(url), url).toBe(false);
   });
 
-  test("a start that is interrupted leaves nothing", async () => {
-    const again = startStack({ folder: stack.folder }).catch((error: unknown) => error);
-    const run = await vi.waitFor(
-      () => JSON.parse(readFileSync(join(stack.dir, "run.json"), "utf8")) as { supervisor: { pid: number }; parts: object },
-      { timeout: BACK_MS, interval: 5 },
+  test.each([
+    { name: "whose supervisor is asked to end", signal: "SIGTERM", whom: "supervisor" },
+    { name: "that gets Ctrl-C", signal: "SIGINT", whom: "command" },
+    { name: "whose command is killed", signal: "SIGKILL", whom: "command" },
+  ] as const)("a start $name leaves nothing", async ({ signal, whom }) => {
+    const args = [
+      MAIN,
+      "start",
+      "--detach",
+      "--dir",
+      stack.dir,
+      "--adapters",
+      stack.adapters,
+      "--engine-arg=--mock-startup-delay-ms=60000",
+    ];
+    const command = spawn(process.execPath, args, { stdio: "ignore" });
+    const ended = once(command, "exit");
+    const { supervisor } = await vi.waitFor(
+      () => {
+        const run = JSON.parse(readFileSync(join(stack.dir, "run.json"), "utf8")) as RunFile;
+        expect(Object.keys(run.parts)).toContain("envoy");
+        return run;
+      },
+      { timeout: BACK_MS, interval: 10 },
     );
-    process.kill(run.supervisor.pid, "SIGTERM");
-    await again;
-    expect(runs(run.supervisor.pid)).toBe(false);
+    process.kill(whom === "command" ? (command.pid ?? 0) : supervisor.pid, signal);
+    await ended;
+    await vi.waitFor(() => expect(runs(supervisor.pid)).toBe(false), { timeout: BACK_MS, interval: 20 });
     if (process.platform === "linux") expect(carriers("AIBRIX_STACK_DIR", stack.dir)).toEqual([]);
+    expect(["stack.json", "run.json"].filter((name) => existsSync(join(stack.dir, name)))).toEqual([]);
   });
 });
+
+/** What this story reads of `run.json`. */
+interface RunFile {
+  readonly supervisor: { readonly pid: number };
+  readonly parts: Readonly<Record<string, unknown>>;
+}

@@ -1,5 +1,5 @@
 // Engines that the user runs: one that is fine, one that was started without runtime updating, one that is down and comes late.
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeBaseModel } from "@aibrix/devcluster";
@@ -15,11 +15,12 @@ const UPDATING = { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" };
 const LATE_MS = 60_000;
 
 describe.skipIf(ENGINE === "vllm")("engines of the user", () => {
-  const base = mkdtempSync(join(tmpdir(), "aibrix-base-"));
+  let base: string;
   const engines: OwnEngine[] = [];
   let stack: Stack;
 
   beforeAll(async () => {
+    base = mkdtempSync(join(tmpdir(), "aibrix-base-"));
     await writeBaseModel(base);
     engines.push(...(await Promise.all([ownEngine(), ownEngine(), ownEngine()])));
     engines[0]?.start(base, UPDATING);
@@ -85,8 +86,20 @@ describe.skipIf(ENGINE === "vllm")("engines of the user", () => {
 });
 
 describe.skipIf(ENGINE === "vllm")("engines of ours", () => {
-  test("one that is slow to start is waited for", async () => {
-    await using stack = await startStack({ args: ["--engine-arg=--mock-startup-delay-ms=1500"] });
+  test("one that is slow to start is waited for; until then there is no stack.json, and status says so", async () => {
+    const folder = newFolder();
+    const starting = startStack({ folder, args: ["--engine-arg=--mock-startup-delay-ms=3000"] });
+    const status = await vi.waitFor(
+      async () => {
+        const { output } = await cli(["status", "--dir", join(folder, "state")]);
+        expect(output).toMatch(/^runtime-1 /m);
+        return output;
+      },
+      { timeout: LATE_MS, interval: 50 },
+    );
+    expect(status).toContain("is not ready: it is being started or stopped");
+    expect(existsSync(join(folder, "state/stack.json"))).toBe(false);
+    await using stack = await starting;
     expect((await ask(stack.gateway, BASE_MODEL)).model).toBe(BASE_MODEL);
   });
 

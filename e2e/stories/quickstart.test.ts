@@ -1,10 +1,10 @@
 // A newcomer: starts the stack, asks the base model and adapters by name, adds one, takes one away, stops.
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { WatchEvent } from "@aibrix/api";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { cli, ENGINE } from "../support/cli.ts";
-import { ask, complete, errorOf, models } from "../support/client.ts";
+import { type Answer, ask, complete, errorOf, models } from "../support/client.ts";
 import { BASE_MODEL, dropManifest, manifest } from "../support/manifest.ts";
 import { addresses, listens, runs } from "../support/processes.ts";
 import { type Stack, startStack } from "../support/stack.ts";
@@ -41,7 +41,9 @@ test.runIf(ENGINE === "mock")("base model and adapters answer, each from its own
 });
 
 test("base model and adapters answer differently", async () => {
-  const answers = await Promise.all([BASE_MODEL, "sql-lora", "chat-lora"].map((name) => complete(stack.gateway, name)));
+  // One after the other: a vLLM on a CPU answers a base model's request that shares a batch with an adapter's from the adapter's weights.
+  const answers: Answer[] = [];
+  for (const name of [BASE_MODEL, "sql-lora", "chat-lora"]) answers.push(await complete(stack.gateway, name));
   expect(answers.map((a) => a.status)).toEqual([200, 200, 200]);
   expect(new Set(answers.map((a) => a.text)).size).toBe(3);
 });
@@ -99,6 +101,8 @@ test("stop leaves no process and no port; a second stop says that nothing runs",
   expect(code, output).toBe(0);
   expect(Object.entries(stack.file.pids).filter(([, pid]) => runs(pid))).toEqual([]);
   for (const url of addresses(stack.file)) expect(await listens(url), url).toBe(false);
+  const left = ["stack.json", "run.json", "data", "logs"].map((name) => existsSync(join(stack.dir, name)));
+  expect(left).toEqual([false, false, true, true]);
   expect((await cli(["stop", "--dir", stack.dir])).output).toContain("No stack runs");
   expect(await cli(["status", "--dir", stack.dir])).toMatchObject({ code: 1, output: expect.stringContaining("No stack runs") });
 });

@@ -3,13 +3,16 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cli, ENGINE, ROOT } from "../support/cli.ts";
 
 const RUN_MS = 170_000;
 
 describe.skipIf(ENGINE === "vllm")("README", () => {
-  const dir = mkdtempSync(join(tmpdir(), "aibrix-readme-"));
+  let dir: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), "aibrix-readme-"));
+  });
   afterAll(async () => {
     await cli(["stop", "--dir", dir]);
     rmSync(dir, { recursive: true, force: true });

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 export const ROOT: string = join(import.meta.dirname, "../..");
-const MAIN = join(ROOT, "packages/devcluster/dist/main.js");
+/** The program behind `npm start`. */
+export const MAIN: string = join(ROOT, "packages/devcluster/dist/main.js");
 
 /** Engine that the stories run on. */
 export const ENGINE: "mock" | "vllm" = process.env.AIBRIX_E2E_ENGINE === "vllm" ? "vllm" : "mock";

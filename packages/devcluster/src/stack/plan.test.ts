@@ -80,6 +80,12 @@ test("a runtime is led to its engine, the Hub and S3 by its environment", () => 
   });
 });
 
+test("with the local S3 nothing of the user's own AWS settings mixes in", () => {
+  const env = named(everything(input), "runtime-1")?.env ?? {};
+  for (const name of ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"])
+    expect(name in env && env[name] === undefined, name).toBe(true);
+});
+
 test("without the local S3 the user's own AWS settings reach the runtime", () => {
   const { s3: _, ...rest } = input;
   const without = everything({ ...rest, s3: undefined, ports: { ...input.ports, s3: undefined } });
