@@ -11,10 +11,12 @@ const SECRETS = ["credentials", "apiKey", "api-key", "token", "authorization", "
  * @param name - the program's name, in every line
  */
 export function createLogger(name: string, level: string = process.env.LOG_LEVEL ?? "info"): Logger {
-  return pino({
+  const options = {
     name,
     level,
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: SECRETS.flatMap((s) => [`["${s}"]`, `*["${s}"]`, `*.*["${s}"]`]), censor: "***" },
-  });
+  };
+  // Synchronous: the other kind is flushed at the exit, and where the reader is gone by then sonic-boom 4 tries that flush for ever.
+  return pino(options, pino.destination({ dest: 1, sync: true }));
 }

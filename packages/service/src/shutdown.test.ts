@@ -35,6 +35,16 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s ends a program cleanly", async (na
   expect(output.join("")).toContain("closed");
 });
 
+test("ends although nobody reads its output any more", async () => {
+  const child = program(`const log = createLogger("t"); await runMain(log, async (signal) => {
+    const timer = setInterval(() => log.info("still here"), 1); await aborted(signal); clearInterval(timer); log.info("closed");
+  });`);
+  await once(child.stdout as NodeJS.ReadableStream, "data");
+  child.stdout?.destroy();
+  child.kill("SIGTERM");
+  expect(await once(child, "exit")).toEqual([0, null]);
+});
+
 test("settings that cannot be used end it with 2 and their message alone", async () => {
   const child = program(`await runMain(createLogger("t"), async () => { throw new ConfigError("write --x=1"); });`);
   const errors: string[] = [];
