@@ -5,7 +5,7 @@ import type { AdapterManager } from "./adapters/manager.ts";
 import type { RestoreGate } from "./adapters/restore-gate.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { EngineObserver } from "./engine/observer.ts";
-import { errorBody, RequestError } from "./errors.ts";
+import { errorBody, RequestError, stackOf } from "./errors.ts";
 import type { Feed } from "./feed.ts";
 import type { Metrics } from "./metrics.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
@@ -47,7 +47,7 @@ export function build(deps: AppDeps): FastifyInstance {
     const status = error.statusCode ?? 500;
     if (status < 500)
       return reply.code(status).send(errorBody(status === 413 ? "PayloadTooLarge" : "InvalidRequest", error.message, false));
-    deps.log.error({ err: error }, "a request ended by an error that nobody expected");
+    deps.log.error({ stack: stackOf(error) }, "a request ended by an error that nobody expected");
     return reply.code(500).send(errorBody("Internal", "an error that nobody expected: look into the runtime's log", true));
   });
   app.setNotFoundHandler((request, reply) =>

@@ -49,6 +49,11 @@ export function networkCode(error: unknown): string | undefined {
   return undefined;
 }
 
+/** Where an error came from. Only this is logged of one that nobody expected: its other properties may hold a request's headers. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 /** One line about any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -15,6 +15,8 @@ export class Adapter {
   failure: Failure | undefined;
   fallbackFailure: Failure | undefined;
   attempts = 0;
+  /** Its files were gone or changed when it was to be loaded, and no load has worked since. */
+  lostBefore = false;
   /** Paths that we loaded under this name, with their digests. */
   own: Map<string, string>;
   /** Ends the running fetch; `undefined` while none runs. */

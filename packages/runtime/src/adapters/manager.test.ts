@@ -59,7 +59,8 @@ const load = (name: string, url: string, apiKey?: string) =>
   world.manager.load({ lora_name: name, artifact_url: url, ...(apiKey === undefined ? {} : { additional_config: { "api-key": apiKey } }) });
 const status = (name: string) => world.feed.adapter(name);
 const until = (check: () => void) => vi.waitFor(check, { interval: 5, timeout: 5_000 });
-const serves = (name: string, content: string) => until(() => expect(status(name)).toMatchObject({ state: "Serving", serving: { path: `/store/${content}` } }));
+const serves = (name: string, content: string) =>
+  until(() => expect(status(name)).toMatchObject({ state: "Serving", serving: { path: `/store/${content}` } }));
 const failed = (name: string, reason: string) => until(() => expect(status(name)).toMatchObject({ state: "Failed", reason }));
 
 test("loads what is declared, and says 200 once it serves", async () => {
@@ -99,7 +100,13 @@ test("one that hangs and one that is bad delay no other", async () => {
 test("at most four downloads run at once", async () => {
   artifacts.byUrl.set("/never", new Promise(() => undefined));
   for (const n of [1, 2, 3, 4, 5]) await load(`a${n}`, "/never");
-  expect([1, 2, 3, 4, 5].map((n) => status(`a${n}`)?.state)).toEqual(["Downloading", "Downloading", "Downloading", "Downloading", "Pending"]);
+  expect([1, 2, 3, 4, 5].map((n) => status(`a${n}`)?.state)).toEqual([
+    "Downloading",
+    "Downloading",
+    "Downloading",
+    "Downloading",
+    "Pending",
+  ]);
   await world.manager.unload({ lora_name: "a1" });
   await until(() => expect(status("a5")?.state).toBe("Downloading"));
 });
@@ -140,6 +147,8 @@ test.each([
   await load("a", url);
   await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason, serving: { path: "/store/one" } }));
   expect(status("a")?.message).toContain("goes on serving");
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
+  expect((await world.metrics.repairs.get()).values[0]?.value).toBe(0);
   engine.restart("boot-2");
   await world.observer.refresh(NEVER);
   await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
@@ -164,6 +173,18 @@ test("puts everything back after a restart of the engine, without a download, an
   expect((await world.metrics.repairs.get()).values[0]?.value).toBe(2);
 });
 
+test("an engine that comes back and refuses what it had is asked once", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.refusals.set("/store/one", new AdapterError("EngineRuntimeUpdatingDisabled", "no"));
+  engine.calls = [];
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await failed("a", "EngineRuntimeUpdatingDisabled");
+  await world.observer.refresh(NEVER);
+  expect(engine.calls).toEqual(["load a /store/one"]);
+});
+
 test("fetches again what somebody removed", async () => {
   await load("a", "/one");
   await serves("a", "one");
@@ -171,6 +192,14 @@ test("fetches again what somebody removed", async () => {
   engine.restart("boot-2");
   await world.observer.refresh(NEVER);
   await serves("a", "one");
+  expect(artifacts.asked).toHaveLength(2);
+});
+
+test("files that change again and again are no endless loop", async () => {
+  artifacts.isComplete = async () => false;
+  await load("a", "/one");
+  await failed("a", "ArtifactUnavailable");
+  expect(status("a")).toMatchObject({ retryable: true, message: expect.stringContaining("change while they are read") });
   expect(artifacts.asked).toHaveLength(2);
 });
 
@@ -243,15 +272,23 @@ test("after a restart of both, what was loaded last is put back before anything 
 
 test("a key is never written down; after a restart the adapter waits for it and says so", async () => {
   engine.apiKey = "sk-secret";
-  await world.manager.load({ lora_name: "a", artifact_url: "/one", additional_config: { "api-key": "sk-secret" }, credentials: { huggingface_token: "hf-secret" } });
+  await world.manager.load({
+    lora_name: "a",
+    artifact_url: "/one",
+    additional_config: { "api-key": "sk-secret" },
+    credentials: { huggingface_token: "hf-secret" },
+  });
   await world.observer.refresh(NEVER);
   await serves("a", "one");
   expect(await readFile(join(dir, ".state", "declared.json"), "utf8")).not.toContain("secret");
   engine.restart("boot-2");
   await restart();
   await failed("a", "EngineUnauthorized");
-  await load("a", "/one", "sk-secret");
+  await load("b", "/two", "sk-secret");
   await world.observer.refresh(NEVER);
+  await serves("b", "two");
+  expect(status("a")?.message).toContain("lost when the runtime restarted");
+  await load("a", "/one", "sk-secret");
   await serves("a", "one");
 });
 
@@ -278,6 +315,35 @@ test("files go only after the engine process that could read them", async () => 
   engine.restart("boot-2");
   await world.observer.refresh(NEVER);
   await until(() => expect(drop.mock.calls).toEqual([["a"]]));
+});
+
+test("the last unload says whether files go", async () => {
+  const drop = vi.spyOn(world.store, "drop");
+  for (const cleanup_local of [true, false]) {
+    await load("a", "/one");
+    await serves("a", "one");
+    await world.manager.unload({ lora_name: "a", cleanup_local });
+    await until(() => expect(status("a")).toBeUndefined());
+  }
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await load("b", "/two");
+  await serves("b", "two");
+  expect(drop).not.toHaveBeenCalled();
+});
+
+test("a manifest of the name keeps the files", async () => {
+  const drop = vi.spyOn(world.store, "drop");
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.unload({ lora_name: "a", cleanup_local: true });
+  await until(() => expect(status("a")).toBeUndefined());
+  world.manager.setManifests(new Map([manifest("a", "/one")]));
+  await serves("a", "one");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(drop).not.toHaveBeenCalled();
 });
 
 test("an adapter that is declared again keeps its files", async () => {

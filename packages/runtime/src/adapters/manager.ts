@@ -2,7 +2,7 @@ import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadReques
 import type { Artifacts } from "../artifact/artifacts.ts";
 import type { ArtifactStore } from "../artifact/store.ts";
 import type { EngineView } from "../engine/observer.ts";
-import { messageOf, RequestError } from "../errors.ts";
+import { messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration } from "./declaration.ts";
@@ -213,13 +213,15 @@ export class AdapterManager {
   }
 
   #start(a: Adapter, work: Promise<void>): void {
-    const run = work.then(
-      () => this.#kick(a),
-      (error: unknown) =>
-        this.#deps.log.error({ err: error, adapter: a.name }, `a step ended by an error that nobody expected: ${messageOf(error)}`),
-    );
+    this.#track(work.then(() => this.#kick(a)));
+  }
+
+  /** Work in the background, which {@link close} waits for. */
+  #track(work: Promise<void>): void {
+    const run = work
+      .catch((error: unknown) => this.#deps.log.error({ stack: stackOf(error) }, "a step ended by an error that nobody expected"))
+      .finally(() => this.#running.delete(run));
     this.#running.add(run);
-    void run.finally(() => this.#running.delete(run));
   }
 
   #forget(a: Adapter): void {
@@ -233,9 +235,7 @@ export class AdapterManager {
       await memory.setLoaded(a.name, new Map());
       if (a.cleanupFiles) await memory.addCleanup(a.name, observer.view.bootId);
     };
-    const run = remember();
-    this.#running.add(run);
-    void run.finally(() => this.#running.delete(run));
+    this.#track(remember());
   }
 
   #onEngine(view: EngineView): void {
@@ -245,7 +245,7 @@ export class AdapterManager {
     if (view.bootId !== undefined && restarted) {
       if (this.#bootId !== undefined) log.warn({ bootId: view.bootId }, "the engine has been restarted: its adapters are loaded again");
       this.#bootId = view.bootId;
-      void this.#cleanUp(view.bootId);
+      this.#track(this.#cleanUp(view.bootId));
     }
     this.#wasReady = view.ready;
     for (const a of [...this.#adapters.values()]) {

@@ -65,7 +65,9 @@ function planRemoval(f: Facts, engine: EngineView, entry: EngineModel | undefine
 /** The content to have in the engine now: the declared one unless it is not here or was refused. */
 function loadable(f: Facts, nowMs: number): Content | undefined {
   if (f.wanted !== undefined && !isStuck(f.failure, nowMs)) return f.wanted;
-  return f.fallback !== undefined && !isStuck(f.fallbackFailure, nowMs) ? f.fallback : undefined;
+  // What served last may be the very content that is refused now, by an engine that was started otherwise.
+  if (f.fallback === undefined || f.fallback.path === f.wanted?.path) return undefined;
+  return isStuck(f.fallbackFailure, nowMs) ? undefined : f.fallback;
 }
 
 function planLoad(f: Facts, content: Content, engine: EngineView, entry: EngineModel | undefined): Step {

@@ -4,7 +4,7 @@ import type { Artifacts, Content } from "../artifact/artifacts.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
-import { AdapterError, messageOf } from "../errors.ts";
+import { AdapterError, messageOf, stackOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
@@ -89,6 +89,8 @@ export class Runner {
         if (signal.aborted) return;
         metrics.loadSeconds.observe({ result: "failure" }, (now() - startedMs) / 1000);
         this.#loadFailed(a, step.content, error);
+        // What was unloaded for it is put back at once, which only a new look at the engine shows to be needed.
+        await this.#deps.observer.refresh(signal);
         return;
       }
       metrics.loadSeconds.observe({ result: "success" }, (now() - startedMs) / 1000);
@@ -120,7 +122,10 @@ export class Runner {
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     await memory.setLoaded(a.name, a.own);
-    if (replaces !== undefined) await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
+    if (replaces !== undefined) {
+      await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
+      a.lastServedPath = undefined;
+    }
     await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey }, signal);
     const view = await observer.refresh(signal);
     if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
@@ -137,6 +142,7 @@ export class Runner {
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;
     a.failure = undefined;
+    a.lostBefore = false;
     a.attempts = 0;
   }
 
@@ -145,11 +151,23 @@ export class Runner {
     else a.fallbackFailure = this.#failure(a, "load", error);
   }
 
-  /** Somebody removed the files: they are fetched again. */
+  /** Somebody removed or changed the files: they are fetched and checked again; with a pause where that happens again and again. */
   #lost(a: Adapter, content: Content): void {
-    this.#deps.log.warn({ adapter: a.name, path: content.path }, "files of the adapter are missing: they are fetched again");
-    if (a.wanted?.path === content.path) a.wanted = undefined;
+    const { log } = this.#deps;
+    log.warn(
+      { adapter: a.name, path: content.path },
+      "files of the adapter are missing, or not known to be those that were checked: they are fetched and checked again",
+    );
     if (a.fallback?.path === content.path) a.fallback = undefined;
+    if (a.wanted?.path !== content.path) return;
+    a.wanted = undefined;
+    if (a.lostBefore)
+      a.failure = this.#failure(
+        a,
+        "fetch",
+        new AdapterError("ArtifactUnavailable", `files in ${content.path} change while they are read: they are read again`),
+      );
+    a.lostBefore = true;
   }
 
   #failure(a: Adapter, step: Failure["step"], error: unknown): Failure {
@@ -170,7 +188,7 @@ export class Runner {
       },
       message,
     );
-    if (known !== error) this.#deps.log.error({ err: error, adapter: a.name }, "an error that nobody expected");
+    if (known !== error) this.#deps.log.error({ stack: stackOf(error), adapter: a.name }, "an error that nobody expected");
     return { step, reason, message, retryable, retryAtMs };
   }
 

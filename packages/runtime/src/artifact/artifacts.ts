@@ -6,7 +6,7 @@ import type { Agent } from "undici";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { checkAdapter } from "./check.ts";
-import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError } from "./download.ts";
+import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./download.ts";
 import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
 import { hashFiles, listFolder } from "./path.ts";
 import { selectFiles } from "./select.ts";
@@ -19,6 +19,8 @@ export interface Content {
   /** `sha256:` over the files that count. */
   readonly digest: string;
   readonly revision?: string;
+  /** What the files of a folder that is read in place looked like when they were checked; content of the store never changes. */
+  readonly stamp?: string;
 }
 
 export interface Wanted {
@@ -36,13 +38,13 @@ export interface Artifacts {
    * @throws AdapterError
    */
   obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content>;
-  /** Whether the files of a content are still where they were. */
+  /** Whether the files of a content are still there, and those that were checked. */
   isComplete(name: string, content: Content): Promise<boolean>;
 }
 
 /** Files of one artifact that are fetched at once. */
 const PARALLEL_FILES = 4;
-const LIST_TIMEOUT_MS = 60_000;
+const LIST_TIMEOUT_MS = 30_000;
 
 export class RemoteArtifacts implements Artifacts {
   readonly #store: ArtifactStore;
@@ -92,10 +94,12 @@ export class RemoteArtifacts implements Artifacts {
 
   async isComplete(name: string, content: Content): Promise<boolean> {
     if (this.#store.digestOf(name, content.path) === content.digest) return await this.#store.isComplete(name, content.digest);
-    return await listFolder(content.path).then(
-      () => true,
-      () => false,
-    );
+    try {
+      const files = selectFiles(await listFolder(content.path), content.path);
+      return content.stamp === sourceFingerprint(files);
+    } catch {
+      return false;
+    }
   }
 
   async #inPlace(path: string, signal: AbortSignal): Promise<Content> {
@@ -104,7 +108,7 @@ export class RemoteArtifacts implements Artifacts {
       path,
       files.map((f) => f.name),
     );
-    return { path, digest: contentDigest(await hashFiles(path, files, signal)) };
+    return { path, digest: contentDigest(await hashFiles(path, files, signal)), stamp: sourceFingerprint(files) };
   }
 
   async #fetched(
@@ -186,7 +190,9 @@ async function list(source: Source, url: string, signal: AbortSignal): Promise<L
     return await source.list(limit);
   } catch (error) {
     if (limit.aborted && !signal.aborted)
-      throw new AdapterError("ArtifactUnavailable", `${url} was not listed within ${LIST_TIMEOUT_MS / 1000} s; it is tried again`);
+      throw new AdapterError("ArtifactUnavailable", `${url} was not listed within ${LIST_TIMEOUT_MS / 1000} s; it is tried again`, {
+        cause: timeoutError(),
+      });
     throw error;
   }
 }

@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { NEVER } from "../../test/fakes.ts";
 import { AdapterError } from "../errors.ts";
-import { downloadFile, storageError } from "./download.ts";
+import { downloadFile, IDLE_TIMEOUT_MS, storageError } from "./download.ts";
 import type { Source } from "./source.ts";
 
 let dir: string;
@@ -46,8 +46,16 @@ const cut = () =>
 async function download(from: Source, file: { sizeBytes?: number; sha256?: string } = {}, retries?: number) {
   let progress = 0;
   const target = join(dir, "f");
-  const expected = { name: "f", sizeBytes: file.sizeBytes ?? TEXT.length, etag: "", ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }) };
-  const options = { target, onBytes: (n: number) => void (progress += n), ...(retries === undefined ? {} : { retries }) };
+  const expected = {
+    name: "f",
+    sizeBytes: file.sizeBytes ?? TEXT.length,
+    etag: "",
+    ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }),
+  };
+  const onBytes = (n: number) => {
+    progress += n;
+  };
+  const options = { target, onBytes, ...(retries === undefined ? {} : { retries }) };
   const result = await downloadFile(from, { files: [] }, expected, options, NEVER);
   return { result, progress, text: await readFile(target, "utf8") };
 }
@@ -64,7 +72,10 @@ test("a broken connection is tried again, and progress starts anew", async () =>
 });
 
 test("a file that arrives damaged once is read again", async () => {
-  const { text } = await download(source(() => Readable.from([Buffer.from("hello w0rld")]), whole), { sha256: SHA256 });
+  const { text } = await download(
+    source(() => Readable.from([Buffer.from("hello w0rld")]), whole),
+    { sha256: SHA256 },
+  );
   expect(text).toBe(TEXT);
 });
 
@@ -88,6 +99,30 @@ test("a refusal is not tried again", async () => {
   expect(from.reads).toBe(1);
 });
 
+test("a source that is silent gives its place up after half a minute", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const silent: Source & { reads: number } = {
+      reads: 0,
+      list: async () => ({ files: [] }),
+      read: (_listing, _file, signal) => {
+        silent.reads += 1;
+        return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true }));
+      },
+    };
+    const result = download(silent).catch((e: unknown) => e);
+    await vi.advanceTimersByTimeAsync(IDLE_TIMEOUT_MS);
+    expect(await result).toMatchObject({
+      reason: "ArtifactUnavailable",
+      retryable: true,
+      message: "f: the source sent nothing for 30 s; it is tried again",
+    });
+    expect(silent.reads).toBe(1);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("ends at once when it is aborted", async () => {
   const abort = new AbortController();
   const endless = () =>
@@ -99,7 +134,9 @@ test("ends at once when it is aborted", async () => {
       })(),
     );
   const file = { name: "f", sizeBytes: 99, etag: "" };
-  await expect(downloadFile(source(endless), { files: [] }, file, { target: join(dir, "f"), onBytes: () => undefined }, abort.signal)).rejects.toThrow();
+  await expect(
+    downloadFile(source(endless), { files: [] }, file, { target: join(dir, "f"), onBytes: () => undefined }, abort.signal),
+  ).rejects.toThrow();
 });
 
 test.each([

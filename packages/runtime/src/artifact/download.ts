@@ -17,9 +17,18 @@ export async function retried<T>(call: () => Promise<T>, signal: AbortSignal, re
     ...RETRY,
     retries,
     signal,
-    // A full volume does not empty itself in a second.
-    shouldRetry: ({ error }) => error instanceof AdapterError && error.reason !== "StorageFull" && error.retryable,
+    // A full volume does not empty itself in a second, and who waits for a silent source holds a place that others could use.
+    shouldRetry: ({ error }) => error instanceof AdapterError && error.retryable && error.reason !== "StorageFull" && !isTimeout(error),
   });
+}
+
+/** What marks an error as one of waiting too long. */
+export function timeoutError(): DOMException {
+  return new DOMException("nothing came in time", "TimeoutError");
+}
+
+function isTimeout(error: unknown): boolean {
+  return /TIMEOUT|TIMEDOUT/.test(networkCode(error) ?? "");
 }
 
 export interface Downloaded {
@@ -80,7 +89,7 @@ async function once(
   signal: AbortSignal,
 ): Promise<Downloaded> {
   const idle = new AbortController();
-  const timer = setTimeout(() => idle.abort(), IDLE_TIMEOUT_MS);
+  const timer = setTimeout(() => idle.abort(timeoutError()), IDLE_TIMEOUT_MS);
   const either = AbortSignal.any([signal, idle.signal]);
   const hash = createHash("sha256");
   let sizeBytes = 0;
@@ -106,6 +115,7 @@ async function once(
       throw new AdapterError(
         "ArtifactUnavailable",
         `${file.name}: the source sent nothing for ${IDLE_TIMEOUT_MS / 1000} s; it is tried again`,
+        { cause: idle.signal.reason },
       );
     throw signal.aborted ? error : explain(file, error);
   } finally {

@@ -17,8 +17,8 @@ export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
       throw new AdapterError("ArtifactNotFound", `${path} is a file: write the folder that the adapter's files are in`);
     const files: RemoteFile[] = [];
     for (const name of await readdir(path)) {
-      const info = await stat(join(path, name));
-      if (info.isFile()) files.push({ name, sizeBytes: info.size, etag: "" });
+      const info = await stat(join(path, name), { bigint: true });
+      if (info.isFile()) files.push({ name, sizeBytes: Number(info.size), etag: `${info.mtimeNs}-${info.ino}` });
     }
     return files;
   } catch (error) {

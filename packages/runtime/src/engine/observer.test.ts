@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { FakeEngine, NEVER, SILENT } from "../../test/fakes.ts";
 import { AdapterError } from "../errors.ts";
 import { KeyRing } from "./key-ring.ts";
-import { EngineObserver, engineStatus, type EngineView } from "./observer.ts";
+import { EngineObserver, type EngineView, engineStatus } from "./observer.ts";
 
 let engine: FakeEngine;
 let keys: KeyRing;
@@ -75,10 +75,22 @@ test("a slow answer is no outage, three in a row are", async () => {
   expect((await observer.refresh(NEVER)).ready).toBe(false);
 });
 
+test("a list that fails once is no news, three in a row are", async () => {
+  engine.adapters.set("a", "/store/a");
+  await observer.refresh(NEVER);
+  engine.listModels = async () => {
+    throw new AdapterError("EngineUnavailable", "HTTP 500");
+  };
+  expect((await observer.refresh(NEVER)).models?.has("a")).toBe(true);
+  expect((await observer.refresh(NEVER)).models?.has("a")).toBe(true);
+  expect(await observer.refresh(NEVER)).toMatchObject({ ready: true, models: undefined, message: "HTTP 500" });
+});
+
 test("one connection that broke is no outage", async () => {
   let broken = 1;
   engine.health = async () => {
-    if (broken-- > 0) throw new AdapterError("EngineUnavailable", "reset", { cause: Object.assign(new Error("x"), { code: "ECONNRESET" }) });
+    if (broken-- > 0)
+      throw new AdapterError("EngineUnavailable", "reset", { cause: Object.assign(new Error("x"), { code: "ECONNRESET" }) });
   };
   expect((await observer.refresh(NEVER)).ready).toBe(true);
 });

@@ -44,6 +44,7 @@ export class EngineObserver {
   readonly #one = pLimit(1);
   #view = ENGINE_UNSEEN;
   #timeouts = 0;
+  #failedLists = 0;
   #bootIdIsStale = true;
 
   constructor(deps: { readonly engine: Engine; readonly keys: KeyRing; readonly log: Logger }) {
@@ -114,11 +115,14 @@ export class EngineObserver {
       try {
         const models = await this.#engine.listModels(key, signal);
         this.#keys.worked(key);
+        this.#failedLists = 0;
         return { models: new Map(models.map((m) => [m.id, m])), unauthorized: false, message: undefined };
       } catch (error) {
         if (error instanceof AdapterError && error.reason === "EngineUnauthorized") continue;
-        // It is healthy but slow to list: what was seen last stays true until it says otherwise.
-        return { models: before.ready ? before.models : undefined, unauthorized: before.unauthorized, message: messageOf(error) };
+        // It is healthy but slow to list: what was seen last counts a little longer.
+        this.#failedLists += 1;
+        const models = before.ready && this.#failedLists < TIMEOUTS_UNTIL_GONE ? before.models : undefined;
+        return { models, unauthorized: before.unauthorized, message: messageOf(error) };
       }
     }
     const message = `the engine wants an API key before it lists its models: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef of an adapter to the key that the engine was started with`;

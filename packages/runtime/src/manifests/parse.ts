@@ -96,7 +96,7 @@ function parseObjects(file: string, text: string): readonly Found[] | { readonly
         problem: problem(
           file,
           undefined,
-          `line ${line}, column ${col}: ${withoutQuotes(error.message)}; mend the YAML. What the file said before stays in force until then`,
+          `line ${line}, column ${col}: ${withoutSource(error.message)}; mend the YAML. What the file said before stays in force until then`,
         ),
       };
     }
@@ -151,7 +151,7 @@ function problem(file: string, name: string | undefined, message: string): Manif
   return { file, ...(name === undefined ? {} : { name }), reason: "InvalidManifest", message: message.slice(0, 2000) };
 }
 
-/** Some parse errors end in the token that was found, which may be part of a Secret. */
-function withoutQuotes(message: string): string {
-  return message.replace(/:?\s*["'`].*$/s, "").replace(/\s+/g, " ");
+/** What a parse error says up to where it repeats the file's text, which may be part of a Secret. */
+function withoutSource(message: string): string {
+  return (message.split(/\s?:\s|["'`]| sequence |, so /)[0] ?? "").replace(/\s+/g, " ");
 }

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { help, readConfig } from "./config.ts";
+
+test("has defaults for everything", () => {
+  expect(readConfig([], {})).toEqual({
+    host: "0.0.0.0",
+    port: 8080,
+    artifactsDir: "/tmp/aibrix/adapters",
+    adaptersDir: undefined,
+    podLabels: {},
+    engineKind: "vllm",
+    engineEndpoint: "http://localhost:8000",
+  });
+});
+
+test("reads flags and environment", () => {
+  const argv = ["--port=0", "--host", "127.0.0.1", "--adapters-dir", "/m", "--pod-label", "a/b=c", "--pod-label=d="];
+  expect(readConfig(argv, { INFERENCE_ENGINE: "vllm", INFERENCE_ENGINE_ENDPOINT: "http://e:1" })).toMatchObject({
+    host: "127.0.0.1",
+    port: 0,
+    adaptersDir: "/m",
+    podLabels: { "a/b": "c", d: "" },
+    engineEndpoint: "http://e:1",
+  });
+});
+
+test("names everything that cannot be used, at once", () => {
+  const read = () => readConfig(["--port=x", "--pod-label=a"], { INFERENCE_ENGINE: "sglang", INFERENCE_ENGINE_ENDPOINT: "localhost:8000" });
+  for (const says of [
+    "--port=x",
+    "--pod-label=a: write KEY=VALUE",
+    "INFERENCE_ENGINE=sglang: no such engine is supported; write vllm",
+    "INFERENCE_ENGINE_ENDPOINT=localhost:8000",
+  ])
+    expect(read).toThrow(says);
+});
+
+test.each(["--nope", "--port=70000"])("refuses %s", (flag) => {
+  expect(() => readConfig([flag], {})).toThrow(flag.split("=")[0]);
+});
+
+test("help names every flag and variable", () => {
+  expect(readConfig(["--help"], {})).toBeUndefined();
+  for (const word of ["--port", "--artifacts-dir", "--adapters-dir", "--pod-label", "INFERENCE_ENGINE_ENDPOINT", "HF_TOKEN"])
+    expect(help()).toContain(word);
+});

@@ -1,0 +1,201 @@
+import { expect, test } from "vitest";
+import { type FileContent, parseManifests } from "./parse.ts";
+import { resolveManifests, type Surroundings } from "./resolve.ts";
+
+interface Options {
+  readonly namespace?: string;
+  readonly selector?: object;
+  readonly spec?: object;
+}
+
+function adapter(
+  name: string,
+  { namespace = "default", selector = { matchLabels: { "model.aibrix.ai/name": "base" } }, spec = {} }: Options = {},
+) {
+  return {
+    apiVersion: "model.aibrix.ai/v1alpha1",
+    kind: "ModelAdapter",
+    metadata: { name, namespace },
+    spec: { podSelector: selector, artifactURL: `/models/${name}`, ...spec },
+  };
+}
+const secret = (name: string, stringData: object, namespace = "default") => ({
+  apiVersion: "v1",
+  kind: "Secret",
+  metadata: { name, namespace },
+  stringData,
+});
+
+function file(path: string, ...objects: object[]): FileContent {
+  return parseManifests(undefined, path, "1", objects.map((o) => JSON.stringify(o)).join("\n---\n"));
+}
+
+const around: Surroundings = {
+  podLabels: {},
+  baseModels: ["base"],
+  engineProblem: { reason: "EngineUnavailable", message: "away" },
+  ownedByApi: () => false,
+  serving: () => undefined,
+  restored: () => false,
+};
+
+const NAME = "model.aibrix.ai/name";
+
+test.each<{ name: string; selector: object; around: Partial<Surroundings>; want: "declared" | "not for us" | "held" }>([
+  { name: "a base model's name", selector: { matchLabels: { [NAME]: "base" } }, around: {}, want: "declared" },
+  { name: "another base model", selector: { matchLabels: { [NAME]: "other" } }, around: {}, want: "not for us" },
+  { name: "any of the engine's names", selector: { matchLabels: { [NAME]: "b" } }, around: { baseModels: ["a", "b"] }, want: "declared" },
+  {
+    name: "an expression",
+    selector: { matchExpressions: [{ key: NAME, operator: "In", values: ["base", "x"] }] },
+    around: {},
+    want: "declared",
+  },
+  {
+    name: "a label of the pod",
+    selector: { matchLabels: { [NAME]: "base", tier: "gpu" } },
+    around: { podLabels: { tier: "gpu" } },
+    want: "declared",
+  },
+  { name: "a label that the pod has not", selector: { matchLabels: { [NAME]: "base", tier: "gpu" } }, around: {}, want: "not for us" },
+  {
+    name: "the name that was given, not the engine's",
+    selector: { matchLabels: { [NAME]: "given" } },
+    around: { podLabels: { [NAME]: "given" } },
+    want: "declared",
+  },
+  {
+    name: "the engine's name where another was given",
+    selector: { matchLabels: { [NAME]: "base" } },
+    around: { podLabels: { [NAME]: "given" } },
+    want: "not for us",
+  },
+  {
+    name: "a pod that is switched off",
+    selector: { matchLabels: { [NAME]: "base" } },
+    around: { podLabels: { "adapter.model.aibrix.ai/enabled": "false" } },
+    want: "not for us",
+  },
+  {
+    name: "an engine that has not told its names",
+    selector: { matchLabels: { [NAME]: "base" } },
+    around: { baseModels: [] },
+    want: "held",
+  },
+  {
+    name: "a given name, whatever the engine tells",
+    selector: { matchLabels: { [NAME]: "given" } },
+    around: { podLabels: { [NAME]: "given" }, baseModels: [] },
+    want: "declared",
+  },
+  {
+    name: "labels that have nothing to do with the engine",
+    selector: { matchLabels: { tier: "gpu" } },
+    around: { podLabels: { tier: "gpu" }, baseModels: [] },
+    want: "declared",
+  },
+])("selects by $name: $want", ({ selector, around: more, want }) => {
+  const resolved = resolveManifests([file("/a", adapter("x", { selector }))], { ...around, ...more });
+  const declaration = resolved.declarations.get("x");
+  expect(declaration === undefined ? "not for us" : declaration.hold === undefined ? "declared" : "held").toBe(want);
+  expect(resolved.notForUs).toHaveLength(want === "not for us" ? 1 : 0);
+  expect(resolved.problems).toEqual([]);
+});
+
+test("takes what a ModelAdapter says", () => {
+  const { declarations } = resolveManifests(
+    [file("/a", adapter("x", { spec: { baseModel: "base", additionalConfig: { "api-key": "k" }, replicas: 3, schedulerName: "random" } }))],
+    around,
+  );
+  expect(declarations.get("x")).toEqual({
+    name: "x",
+    url: "/models/x",
+    credentials: {},
+    apiKey: "k",
+    origin: "manifest",
+    lacksKey: false,
+    restored: false,
+    revision: "/a#default/x#0@1",
+    hold: undefined,
+    baseModel: "base",
+  });
+});
+
+const withSecrets = { credentialsSecretRef: { name: "store" }, apiKeySecretRef: { name: "engine", key: "k" } };
+
+test("takes credentials and key from Secrets of the same namespace, in any file", () => {
+  const files = [
+    file("/a", adapter("x", { spec: withSecrets })),
+    file("/b", secret("store", { huggingface_token: "hf" }), secret("engine", { k: "sk" })),
+  ];
+  expect(resolveManifests(files, around).declarations.get("x")).toMatchObject({
+    credentials: { huggingface_token: "hf" },
+    apiKey: "sk",
+    hold: undefined,
+  });
+});
+
+test.each([
+  { name: "no Secret", secrets: [], says: "Secret default/engine, which apiKeySecretRef names, is not in the adapters folder" },
+  {
+    name: "one of another namespace",
+    secrets: [secret("engine", { k: "sk" }, "other"), secret("store", { huggingface_token: "t" })],
+    says: "Secret default/engine",
+  },
+  {
+    name: "one without the key",
+    secrets: [secret("engine", { other: "sk" }), secret("store", { huggingface_token: "t" })],
+    says: 'has no key "k"',
+  },
+  {
+    name: "no Secret for the storage",
+    secrets: [secret("engine", { k: "sk" })],
+    says: "Secret default/store, which credentialsSecretRef names",
+  },
+  {
+    name: "one for the storage that says nothing of it",
+    secrets: [secret("engine", { k: "sk" }), secret("store", { password: "p" })],
+    says: "none of the keys aws_access_key_id",
+  },
+])("holds an adapter with $name", ({ secrets, says }) => {
+  const { declarations } = resolveManifests([file("/a", adapter("x", { spec: withSecrets }), ...secrets)], around);
+  const hold = declarations.get("x")?.hold;
+  expect(hold).toMatchObject({ reason: "SecretNotFound", message: expect.stringContaining(says) });
+});
+
+const twice = [
+  file("/a.yaml", adapter("x", { spec: { artifactURL: "/first" } })),
+  file("/b.yaml", adapter("x", { namespace: "other", spec: { artifactURL: "/second" } })),
+];
+
+test("of two with one name the first file's counts, and the other is told of both", () => {
+  const { declarations, problems } = resolveManifests(twice, around);
+  expect(declarations.get("x")?.url).toBe("/first");
+  expect(problems).toEqual([
+    { file: "/b.yaml", name: "x", reason: "DuplicateName", message: expect.stringMatching(/\/b\.yaml.*\/a\.yaml/) },
+  ]);
+});
+
+test("of two with one name the one that serves keeps it", () => {
+  const { declarations, problems } = resolveManifests(twice, { ...around, serving: () => "/b.yaml#other/x#0" });
+  expect(declarations.get("x")?.url).toBe("/second");
+  expect(problems).toMatchObject([{ file: "/a.yaml", reason: "DuplicateName" }]);
+});
+
+test("one that is not for this engine takes no name from one that is", () => {
+  const files = [file("/a.yaml", adapter("x", { selector: { matchLabels: { [NAME]: "other" } } })), file("/b.yaml", adapter("x"))];
+  const { declarations, problems } = resolveManifests(files, around);
+  expect(declarations.has("x")).toBe(true);
+  expect(problems).toEqual([]);
+});
+
+test("a name that a call to the API owns is left to it", () => {
+  const { declarations, problems } = resolveManifests(twice, { ...around, ownedByApi: () => true });
+  expect(declarations.size).toBe(0);
+  expect(problems.map((p) => p.reason)).toEqual(["NameConflict", "NameConflict"]);
+});
+
+test("the same Secret twice is told", () => {
+  const files = [file("/a", secret("s", { a: "1" })), file("/b", secret("s", { a: "2" }))];
+  expect(resolveManifests(files, around).problems).toMatchObject([{ file: "/b", name: "s", reason: "DuplicateName" }]);
+});

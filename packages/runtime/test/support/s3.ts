@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { ensureVersitygw } from "@aibrix/devcluster";
+import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { vi } from "vitest";
+
+/** A real S3 server over a folder. */
+export interface S3 {
+  readonly endpoint: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  /** Credentials as a Secret holds them. */
+  readonly secret: Readonly<Record<string, string>>;
+  readonly put: (bucket: string, key: string, body: Buffer) => Promise<void>;
+  readonly putFolder: (bucket: string, prefix: string, folder: string) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export async function startS3(dir: string): Promise<S3> {
+  const { bin } = await ensureVersitygw({ log: () => undefined, signal: new AbortController().signal });
+  const port = await freePort();
+  const endpoint = `http://127.0.0.1:${port}`;
+  const accessKeyId = "testing";
+  const secretAccessKey = "testing-secret-key";
+  for (const name of ["data", "iam"]) mkdirSync(join(dir, name), { recursive: true });
+  const server = spawn(bin, ["--port", `127.0.0.1:${port}`, "--iam-dir", join(dir, "iam"), "--quiet", "posix", join(dir, "data")], {
+    env: { ...process.env, ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey },
+    stdio: "ignore",
+  });
+  const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
+  await vi.waitFor(() => client.send(new CreateBucketCommand({ Bucket: "models" })), { timeout: 20_000, interval: 50 });
+  const put = async (Bucket: string, Key: string, Body: Buffer) => {
+    await client.send(new PutObjectCommand({ Bucket, Key, Body }));
+  };
+  return {
+    endpoint,
+    accessKeyId,
+    secretAccessKey,
+    secret: { aws_access_key_id: accessKeyId, aws_secret_access_key: secretAccessKey, aws_endpoint_url: endpoint },
+    put,
+    putFolder: async (bucket, prefix, folder) => {
+      for (const name of await readdir(folder)) await put(bucket, `${prefix}/${name}`, await readFile(join(folder, name)));
+    },
+    close: async () => {
+      client.destroy();
+      await end(server);
+    },
+  };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exit;
+  clearTimeout(timer);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
