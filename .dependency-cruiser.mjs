@@ -2,7 +2,9 @@ const packages = "^packages/";
 
 /** A package that may import no other package of this workspace, apart from those listed. */
 function only(name, allowed, comment) {
-  const others = ["api", "kube", "service", "controller", "gateway", "runtime", "mock-engine", "devcluster"].filter((p) => p !== name && !allowed.includes(p));
+  const others = ["api", "kube", "service", "controller", "gateway", "runtime", "mock-engine", "devcluster"].filter(
+    (p) => p !== name && !allowed.includes(p),
+  );
   return {
     name: `${name}-imports`,
     severity: "error",

@@ -46,7 +46,7 @@ const COMMANDS = {
     steps: () => [
       step("types", "tsc", ["-p", "tsconfig.test.json"]),
       step("boundaries", "depcruise", ["--config", ".dependency-cruiser.mjs", "packages"]),
-      step("unused code", "knip", []),
+      step("unused code", "knip", ["--no-config-hints"]),
       step("generated files", "node", [...GENERATE, "--check"]),
     ],
   },

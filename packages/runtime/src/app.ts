@@ -1,29 +1,10 @@
-import type { Logger } from "@aibrix/service";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
-import type { AdapterManager } from "./adapters/manager.ts";
-import type { RestoreGate } from "./adapters/restore-gate.ts";
-import type { Engine } from "./engine/engine.ts";
-import type { EngineObserver } from "./engine/observer.ts";
 import { errorBody, RequestError, stackOf } from "./errors.ts";
-import type { Feed } from "./feed.ts";
-import type { Metrics } from "./metrics.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
+import type { AppDeps } from "./routes/deps.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { modelRoutes } from "./routes/models.ts";
-
-export interface AppDeps {
-  readonly engine: Engine;
-  readonly observer: EngineObserver;
-  readonly manager: AdapterManager;
-  readonly feed: Feed;
-  readonly gate: RestoreGate;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-  readonly now: () => number;
-  /** Aborts when the process ends; streams end with it. */
-  readonly closing: AbortSignal;
-}
 
 /** What to write where a field of a request has another form than its schema says. */
 const REMEDIES: Readonly<Record<string, string>> = {

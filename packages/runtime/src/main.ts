@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { aborted, ConfigError, createLogger, runMain, sleep } from "@aibrix/service";
+import { aborted, ConfigError, runMain, sleep } from "@aibrix/service";
 import { help, readConfig } from "./config.ts";
 import { messageOf } from "./errors.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
@@ -7,9 +7,7 @@ import { createRuntime, type Runtime } from "./runtime.ts";
 /** Longest time to close in, in milliseconds; what still runs then is only waiting for somebody else. */
 const CLOSE_TIMEOUT_MS = 4_000;
 
-const log = createLogger("aibrix_runtime");
-
-await runMain(log, async (signal) => {
+await runMain("aibrix_runtime", async (signal, log) => {
   const config = readConfig(process.argv.slice(2), process.env);
   if (config === undefined) {
     process.stdout.write(help());

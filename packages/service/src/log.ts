@@ -1,16 +1,21 @@
 import { type Logger, pino } from "pino";
+import { ConfigError } from "./args.ts";
 
 export type { Logger };
+
+const LEVELS: readonly string[] = ["debug", "info", "warn", "error", "silent"];
 
 /** Field names whose values never reach a log, wherever they stand in a logged object. */
 const SECRETS = ["credentials", "apiKey", "api-key", "token", "authorization", "additional_config", "additionalConfig"];
 
 /**
- * A JSON logger on standard output, one line a message, level by `LOG_LEVEL` (debug, info, warn, error; info where absent).
+ * A JSON logger on standard output, one line a message, level by `LOG_LEVEL` (debug, info, warn, error, silent; info where absent).
  *
  * @param name - the program's name, in every line
+ * @throws {@link ConfigError} for a level that does not exist
  */
 export function createLogger(name: string, level: string = process.env.LOG_LEVEL ?? "info"): Logger {
+  if (!LEVELS.includes(level)) throw new ConfigError(`LOG_LEVEL=${level}: write one of ${LEVELS.join(", ")}`);
   const options = {
     name,
     level,

@@ -9,14 +9,15 @@ afterEach(() => {
   for (const c of children.splice(0)) c.kill("SIGKILL");
 });
 
-function program(body: string) {
+function program(body: string, env: NodeJS.ProcessEnv = {}) {
   const index = JSON.stringify(join(import.meta.dirname, "index.ts"));
   const child = spawn(
     process.execPath,
-    ["--input-type=module-typescript", "-e", `import { aborted, ConfigError, createLogger, runMain } from ${index};\n${body}`],
+    ["--input-type=module-typescript", "-e", `import { aborted, ConfigError, runMain } from ${index};\n${body}`],
     {
       stdio: ["ignore", "pipe", "pipe"],
       cwd: import.meta.dirname,
+      env: { ...process.env, ...env },
     },
   );
   children.push(child);
@@ -24,7 +25,7 @@ function program(body: string) {
 }
 
 test.each(["SIGTERM", "SIGINT"] as const)("%s ends a program cleanly", async (name) => {
-  const child = program(`await runMain(createLogger("t"), async (signal) => {
+  const child = program(`await runMain("t", async (signal) => {
     const timer = setInterval(() => {}, 1000); console.log("up"); await aborted(signal); clearInterval(timer); console.log("closed");
   });`);
   const output: string[] = [];
@@ -36,7 +37,7 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s ends a program cleanly", async (na
 });
 
 test("ends although nobody reads its output any more", async () => {
-  const child = program(`const log = createLogger("t"); await runMain(log, async (signal) => {
+  const child = program(`await runMain("t", async (signal, log) => {
     const timer = setInterval(() => log.info("still here"), 1); await aborted(signal); clearInterval(timer); log.info("closed");
   });`);
   await once(child.stdout as NodeJS.ReadableStream, "data");
@@ -46,11 +47,19 @@ test("ends although nobody reads its output any more", async () => {
 });
 
 test("settings that cannot be used end it with 2 and their message alone", async () => {
-  const child = program(`await runMain(createLogger("t"), async () => { throw new ConfigError("write --x=1"); });`);
+  const child = program(`await runMain("t", async () => { throw new ConfigError("write --x=1"); });`);
   const errors: string[] = [];
   child.stderr?.on("data", (d) => errors.push(String(d)));
   expect(await once(child, "close")).toEqual([2, null]);
   expect(errors.join("")).toBe("write --x=1\n");
+});
+
+test("a log level that does not exist is such a setting", async () => {
+  const child = program(`await runMain("t", async () => {});`, { LOG_LEVEL: "loud" });
+  const errors: string[] = [];
+  child.stderr?.on("data", (d) => errors.push(String(d)));
+  expect(await once(child, "close")).toEqual([2, null]);
+  expect(errors.join("")).toBe("LOG_LEVEL=loud: write one of debug, info, warn, error, silent\n");
 });
 
 test("a sleep ends with its signal and never rejects", async () => {

@@ -9,8 +9,8 @@ import {
 } from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { Type } from "typebox";
-import type { AppDeps } from "../app.ts";
 import { RequestError } from "../errors.ts";
+import type { AppDeps } from "./deps.ts";
 import { WatchStream } from "./watch-stream.ts";
 
 /** More than any request of ours: names and a Secret. */

@@ -1,8 +1,8 @@
 import { RUNTIME_PATHS } from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
-import type { AppDeps } from "../app.ts";
 import { messageOf } from "../errors.ts";
 import { setGauges } from "../metrics.ts";
+import type { AppDeps } from "./deps.ts";
 
 /** `/healthz` (this process), `/ready` (this pod) and `/metrics` (ours and the engine's). */
 export function healthRoutes({ engine, observer, feed, gate, metrics, now, closing, log }: AppDeps): FastifyPluginAsyncTypebox {

@@ -1,7 +1,7 @@
 import { RUNTIME_PATHS } from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
-import type { AppDeps } from "../app.ts";
 import { RequestError } from "../errors.ts";
+import type { AppDeps } from "./deps.ts";
 
 /** `GET /v1/models`: the engine's list as last seen, without adapters that are being taken away. */
 export function modelRoutes({ manager, observer }: AppDeps): FastifyPluginAsyncTypebox {

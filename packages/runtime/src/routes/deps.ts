@@ -1,0 +1,21 @@
+import type { Logger } from "@aibrix/service";
+import type { AdapterManager } from "../adapters/manager.ts";
+import type { RestoreGate } from "../adapters/restore-gate.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { EngineObserver } from "../engine/observer.ts";
+import type { Feed } from "../feed.ts";
+import type { Metrics } from "../metrics.ts";
+
+/** What the HTTP API shows and changes. */
+export interface AppDeps {
+  readonly engine: Engine;
+  readonly observer: EngineObserver;
+  readonly manager: AdapterManager;
+  readonly feed: Feed;
+  readonly gate: RestoreGate;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Aborts when the process ends; streams end with it. */
+  readonly closing: AbortSignal;
+}
