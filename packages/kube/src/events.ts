@@ -178,6 +178,7 @@ export class EventRecorder {
     for (const [key, series] of this.#queue) {
       if (signal.aborted) return;
       this.#queue.delete(key);
+      if (series.count === series.written) continue; // Sent, or given up, since it was put in.
       for (let attempt = 1; !(await this.#send(series, signal)); attempt++) {
         if (attempt >= 3 || !(await sleep(1000 * attempt, signal))) {
           this.#dropped++;
@@ -208,9 +209,13 @@ export class EventRecorder {
         return true;
       }
       // The first event is gone by age: the next one of its kind is told anew. A namespace that goes takes no events.
-      if (error instanceof KubeError && !error.retryable) this.#series.delete(series.key);
+      const final = error instanceof KubeError && (!error.retryable || error.status === 403);
+      if (final) {
+        this.#series.delete(series.key);
+        series.count = series.written;
+      }
       log.debug({ err: error, reason: event.reason, regarding: event.regarding.name }, "an event could not be told");
-      return error instanceof KubeError && (!error.retryable || error.status === 403);
+      return final;
     }
   }
 }
