@@ -7,3 +7,4 @@ export {
   type ControlPlaneOptions,
   startControlPlane,
 } from "./kubernetes/control-plane.ts";
+export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.ts";
