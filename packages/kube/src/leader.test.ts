@@ -65,6 +65,7 @@ function contender(identity: string, signal = stop.signal) {
     log.push("leads");
     await sleep(1e8, s);
     log.push("ends");
+    state.down = false;
     return "done";
   };
   return { log, end: runAsLeader(options, lead, signal) };

@@ -224,6 +224,15 @@ test("a server that is away for long is asked less and less often", async () => 
   expect(delays.slice(0, 8)).toEqual([1, 2, 4, 8, 16, 32, 64, 128]);
 });
 
+test("waits in earnest: no call is made before the time is up", async () => {
+  server.faults.push((seen, answer) => seen.path !== "/other" && drop(seen, answer));
+  const { reflector } = start({ timing: { ...TIMING, backoff: { baseMs: 1e6, maxMs: 1e6 } } });
+  await expect.poll(() => reflector.state.failures).toBe(1);
+  // A loop would have gone round many times meanwhile.
+  for (let i = 0; i < 20; i++) await (await fetch(`${server.url}/other`)).text();
+  expect(server.seen.filter((s) => s.path !== "/other")).toHaveLength(1);
+});
+
 test("waits as long as the server asks", async () => {
   server.failNext("watch", fail(429, "TooManyRequests", { retryAfterS: 0.3 }));
   const { log } = start();

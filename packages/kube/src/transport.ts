@@ -160,7 +160,7 @@ export class Transport {
 }
 
 /** When to send again, in milliseconds; undefined for never. */
-export function retryDelayMs(error: KubeError, attempt: number): number | undefined {
+function retryDelayMs(error: KubeError, attempt: number): number | undefined {
   if (error.status === 401) return attempt === 0 ? 0 : undefined;
   if (attempt >= MAX_RETRIES) return undefined;
   // The server did not begin such a request, so that even a create may be sent again. A 500 without the header may have been carried out.
