@@ -141,6 +141,11 @@ const PodStatus = Type.Object(
           "How the files get to the engine. Volume: the sidecar fetches and checks them. Engine: the engine downloads them itself, without check, pin or credentials, while its other requests wait. Path: they are there already.",
       }),
     ),
+    asked: Type.Optional(
+      Type.Boolean({
+        description: "Set before an engine without sidecar is asked to load the adapter: so it is known later that it is ours to unload.",
+      }),
+    ),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
     ),

@@ -32,6 +32,8 @@ export interface PodView {
   readonly knowledge: "awaited" | "fresh" | "lost";
   /** Why there is no fresh knowledge, with what to look at. */
   readonly problem: string | undefined;
+  /** Set where somebody answered, and what was answered stays so until an edit: a wrong key for example. */
+  readonly problemReason: Reason | undefined;
   /** Changes when the sidecar's process does. */
   readonly instance: string | undefined;
   readonly engineReady: boolean;
@@ -90,6 +92,7 @@ export const connectDirectly: Connect = (ip, port) => `http://${ip.includes(":")
 export const NOTHING_KNOWN: PodView = {
   knowledge: "awaited",
   problem: undefined,
+  problemReason: undefined,
   instance: undefined,
   engineReady: false,
   engineMessage: undefined,

@@ -100,7 +100,7 @@ export class DirectAgent implements PodAgent {
       const silentMs = performance.now() - this.#lastAnswerMs;
       const lost = error instanceof CallError && error.reason !== "EngineUnavailable";
       const knowledge = lost || silentMs > (this.#options.lostAfterMs ?? LOST_AFTER_MS) ? "lost" : before.knowledge;
-      this.#view = { ...before, knowledge, problem };
+      this.#view = { ...before, knowledge, problem, problemReason: lost ? error.reason : undefined };
       this.#options.log.debug({ pod: this.#options.pod, problem }, "the engine's list could not be had");
     }
     const changed = changes(before, this.#view);

@@ -141,6 +141,7 @@ export class SidecarAgent implements PodAgent {
         this.#view = {
           knowledge: "fresh",
           problem: undefined,
+          problemReason: undefined,
           instance: snapshot.instance_id,
           engineReady: engine.ready,
           engineMessage: engine.message,

@@ -4,7 +4,7 @@ import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { planSlices, type SliceChanges } from "../endpoints/slices.ts";
 import { adapterPort } from "../pods/facts.ts";
 import { place } from "./placement.ts";
-import { mayHold, podState, recorded, routable } from "./pod-state.ts";
+import { asked, mayHold, podState, routable } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -119,7 +119,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
 
 /** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */
 function wantsSwap(o: Observed, p: ObservedPod): boolean {
-  if (p.via !== "direct" || !recorded(o, p)) return false;
+  if (p.via !== "direct" || !asked(o, p)) return false;
   const s = podState(o, p);
   return s.state === "Updating" && s.serving && !s.current && p.view.knowledge === "fresh";
 }

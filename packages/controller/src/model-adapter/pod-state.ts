@@ -1,4 +1,4 @@
-import type { AdapterState, Reason } from "@aibrix/api";
+import type { AdapterState, ModelAdapterStatus, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
 import { engineRoot } from "../pods/delivery.ts";
 import type { Observed, ObservedPod } from "./types.ts";
@@ -35,7 +35,11 @@ const QUIET: PodState = {
 export function podState(o: Observed, p: ObservedPod): PodState {
   const { knowledge, problem } = p.view;
   if (knowledge === "awaited") return remembered(o, p);
-  if (knowledge === "lost") return { ...QUIET, reason: unavailable(p), message: problem };
+  if (knowledge === "lost") {
+    // An answer that only an edit changes is a failure; silence may end by itself.
+    const final = p.view.problemReason !== undefined;
+    return { ...QUIET, state: final ? "Failed" : "Pending", reason: p.view.problemReason ?? unavailable(p), message: problem, final };
+  }
   return p.via === "sidecar" ? bySidecar(o, p) : byEngine(o, p);
 }
 
@@ -44,23 +48,27 @@ export function routable(p: ObservedPod, s: PodState): boolean {
   return s.serving && p.facts.ready && !p.facts.terminating && !p.facts.finished;
 }
 
-/** Whether our status says that we placed the adapter on this pod, which is written before an engine is called directly. */
-export function recorded(o: Observed, p: ObservedPod): boolean {
-  return o.adapter?.status?.pods?.some((x) => x.name === p.facts.name) === true;
+/** Whether we asked the pod's engine itself to load the adapter: that is written down before each such call. */
+export function asked(o: Observed, p: ObservedPod): boolean {
+  return rowOf(o, p)?.asked === true;
+}
+
+function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pods"]>[number] | undefined {
+  return o.adapter?.status?.pods?.find((x) => x.name === p.facts.name);
 }
 
 /** Whether the pod may have the adapter by our doing: what has to be unloaded there. */
 export function mayHold(o: Observed, p: ObservedPod): boolean {
   if (p.call.running === "load") return true;
   const entry = p.view.adapters.get(o.name);
-  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : recorded(o, p);
-  if (!recorded(o, p)) return false;
+  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;
+  if (!asked(o, p)) return false;
   return p.view.knowledge === "fresh" ? entry !== undefined && !entry.base : true;
 }
 
 /** Before a pod was asked, what was written down last counts: a restart of the controller takes nothing out of service. */
 function remembered(o: Observed, p: ObservedPod): PodState {
-  const before = o.adapter?.status?.pods?.find((x) => x.name === p.facts.name);
+  const before = rowOf(o, p);
   if (before === undefined) return { ...QUIET, message: p.view.problem, reason: p.view.problem === undefined ? undefined : unavailable(p) };
   const serving = before.state === "Serving" || before.state === "Updating";
   return { ...QUIET, state: before.state, serving, current: before.state === "Serving" && declaredStill(o), digest: before.contentDigest };
@@ -98,7 +106,7 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
   const entry = p.view.adapters.get(o.name);
   if (entry === undefined) return withoutEntry(o, p);
   if (entry.base) return conflict("the engine serves a base model under this name: give the adapter another name");
-  if (!recorded(o, p))
+  if (!asked(o, p))
     return conflict(
       `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
     );

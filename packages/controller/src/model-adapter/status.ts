@@ -1,6 +1,6 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
-import { type PodState, podState, routable } from "./pod-state.ts";
+import { asked, type PodState, podState, routable } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -34,7 +34,10 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     desiredReplicas: deleting ? 0 : replicas,
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
-    pods: [...placed.map(podRow), ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r), state: "Draining" as const }))],
+    pods: [
+      ...placed.map((r) => podRow(r, wasAsked(o, plan, r.pod))),
+      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r, wasAsked(o, plan, r.pod)), state: "Draining" as const })),
+    ],
   };
 }
 
@@ -103,9 +106,14 @@ function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed:
   return no(first.state.reason ?? "ModelAdapterLoading", truncate(`${named(same)}: ${first.state.message}`, 2 * MAX_POD_MESSAGE));
 }
 
+/** Whether the pod's engine was asked before, or is about to be. */
+function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
+  return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
+}
+
 type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
 
-function podRow({ pod, state }: Row): PodRow {
+function podRow({ pod, state }: Row, wasAsked: boolean): PodRow {
   const { delivery } = pod;
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
@@ -113,6 +121,7 @@ function podRow({ pod, state }: Row): PodRow {
     state: state.state,
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
+    ...(wasAsked ? { asked: true } : {}),
     ...(state.attempts === 0 ? {} : { attempts: state.attempts }),
     ...(state.message === undefined ? {} : { lastError: truncate(state.message, MAX_POD_MESSAGE) }),
     ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),
