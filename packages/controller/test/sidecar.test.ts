@@ -104,7 +104,7 @@ test("a shared volume carries s3://; without one it is refused in words that hel
   await world.applyObject(lora("x", { artifactURL: "s3://models/x", credentialsSecretRef: { name: "creds" } }));
   const why = await adapters.refusal(`${ns}/x`, "VolumeMissing");
   expect(why).toMatch(
-    /add an emptyDir volume to the pod and mount it at \/tmp\/aibrix\/adapters in the containers vllm-openai and aibrix-runtime/,
+    /add an emptyDir volume to the pod and mount it at \/tmp\/aibrix\/adapters in both containers, vllm-openai and aibrix-runtime/,
   );
   expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Failed", instances: [] });
   expect(without.runtime.loads).toEqual([]);

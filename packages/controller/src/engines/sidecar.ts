@@ -132,7 +132,12 @@ export class SidecarAgent implements PodAgent {
       // After a loss only a snapshot tells everything; a stream begins with one.
       throw new Error("its stream did not begin with a snapshot");
     }
+    this.#apply(type, object, lora_name);
+    // Garbage is as good as silence.
     this.#listen();
+  }
+
+  #apply(type: unknown, object: unknown, lora_name: unknown): void {
     switch (type) {
       case "SNAPSHOT": {
         const snapshot = Value.Parse(SnapshotSchema, object);

@@ -90,7 +90,9 @@ function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed:
   if (adapter.metadata.deletionTimestamp !== undefined)
     return no(
       "ModelAdapterDeleting",
-      plan.leaving.length === 0 ? "the adapter is being taken away" : `waits for ${named(plan.leaving)} to unload it`,
+      plan.leaving.length === 0
+        ? "the adapter is being taken away"
+        : `waits for ${named(plan.leaving.map((name) => `${o.namespace}/${name}`))} to unload it`,
     );
   if (ready.length > 0 && plan.obstacle?.reason !== "ServiceNotOwned")
     return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready` };

@@ -1,4 +1,4 @@
-import { type ArtifactSource, type DeliveryRequest, parseArtifactUrl, type Reason } from "@aibrix/api";
+import { type ArtifactSource, ArtifactUrlError, type DeliveryRequest, parseArtifactUrl, type Reason } from "@aibrix/api";
 import type { Pod } from "@aibrix/kube";
 import { engineContainer, RUNTIME_CONTAINER, runtimeContainer } from "./containers.ts";
 import { DEFAULT_ARTIFACTS_DIR, seesSame, sharedFolder } from "./volumes.ts";
@@ -26,7 +26,8 @@ export interface Wanted {
  * @param viaRuntime - whether the pod's sidecar is asked, or the engine itself
  */
 export function delivery(pod: Pod, wanted: Wanted, viaRuntime: boolean): Delivery {
-  const source = parseArtifactUrl(wanted.artifactURL);
+  const source = parsed(wanted.artifactURL);
+  if (source instanceof ArtifactUrlError) return { kind: "refused", reason: "InvalidArtifactURL", message: source.message };
   if (source.kind === "path") return { kind: "asIs", path: source.path, checked: viaRuntime && seesSame(pod, source.path) };
   const folder = viaRuntime ? sharedFolder(pod) : undefined;
   if (folder !== undefined) return { kind: "volume", ...folder };
@@ -37,8 +38,10 @@ export function delivery(pod: Pod, wanted: Wanted, viaRuntime: boolean): Deliver
     const message = `the engine would download ${source.repo} itself and cannot pin the revision ${source.revision}: ${remedy}, or leave the revision out of the artifactURL`;
     return { kind: "refused", reason: "VolumeMissing", message };
   }
-  const credentials = wanted.hasCredentials ? "; it cannot be given the credentials of credentialsSecretRef, only its own HF_TOKEN" : "";
-  const note = `the engine downloads ${source.repo} itself, without check or pin, and its other requests wait meanwhile${credentials}: ${remedy} to change that`;
+  const credentials = wanted.hasCredentials
+    ? " It cannot be given the credentials of credentialsSecretRef, only an HF_TOKEN of its own."
+    : "";
+  const note = `The engine downloads ${source.repo} itself, without check or pin, while its other requests wait; a volume that it shares with the sidecar avoids that.${credentials}`;
   return { kind: "engine", repo: source.repo, note };
 }
 
@@ -61,13 +64,23 @@ export function deliveryRequest(d: Delivery): DeliveryRequest | undefined {
   }
 }
 
+/** The API server refuses such a URL; an older CRD may have let it in. */
+function parsed(url: string): ArtifactSource | ArtifactUrlError {
+  try {
+    return parseArtifactUrl(url);
+  } catch (error) {
+    if (error instanceof ArtifactUrlError) return error;
+    throw error;
+  }
+}
+
 function unreadable(url: string, source: ArtifactSource, remedy: string): string {
   return `the engine cannot read ${url} itself (vLLM knows no ${source.kind}:// artifacts): ${remedy}`;
 }
 
 function shareVolume(pod: Pod): string {
   const engine = engineContainer(pod)?.name ?? "the engine's container";
-  return `add an emptyDir volume to the pod and mount it at ${DEFAULT_ARTIFACTS_DIR} in the containers ${engine} and ${RUNTIME_CONTAINER}, which share none now`;
+  return `add an emptyDir volume to the pod and mount it at ${DEFAULT_ARTIFACTS_DIR} in both containers, ${engine} and ${RUNTIME_CONTAINER} (they share none now)`;
 }
 
 function addRuntime(pod: Pod): string {

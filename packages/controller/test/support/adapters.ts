@@ -52,6 +52,12 @@ export class Adapters {
     return all.filter((e) => e.regarding.name === name).map((e) => e.reason);
   }
 
+  /** How many pods serve each of them, in the namespace default. */
+  async counts(): Promise<{ readonly name: string; readonly ready: number }[]> {
+    const all = await this.#world.admin.list(this.#world.resource("ModelAdapter"), { namespace: "default" }, AbortSignal.timeout(30_000));
+    return (all as Adapter[]).map((a) => ({ name: a.metadata.name, ready: a.status?.readyReplicas ?? 0 }));
+  }
+
   /** Deletes, and waits until it is gone. */
   async remove(...keys: string[]): Promise<void> {
     for (const key of keys) await this.#world.remove("ModelAdapter", key);

@@ -112,6 +112,10 @@ export class World implements AsyncDisposable {
     return await this.admin.apply(this.resource(object.kind ?? ""), object, {}, AbortSignal.timeout(30_000));
   }
 
+  async create(object: KubeObject): Promise<KubeObject> {
+    return await this.admin.create(this.resource(object.kind ?? ""), object, {}, AbortSignal.timeout(60_000));
+  }
+
   resource(kind: string): Resource {
     const resource = KINDS[kind];
     if (resource === undefined) throw new Error(`the tests know no kind ${kind}`);
@@ -175,8 +179,7 @@ export class World implements AsyncDisposable {
   async controller(flags: readonly string[] = ["--enable-runtime-sidecar"], timing: Timing = {}): Promise<RunningController> {
     const config = readConfig([...flags, "--leader-elect-namespace=aibrix-system"], {});
     if (config === undefined) throw new Error("no config");
-    const token = await this.#token();
-    const file = await this.plane.kubeconfigFor(`controller-${this.#controllers.size}`, { token }, AbortSignal.timeout(30_000));
+    const file = await this.controllerKubeconfig();
     const calls: Call[] = [];
     const registry = createRegistry();
     const metrics = new ControllerMetrics(registry);
@@ -212,6 +215,11 @@ export class World implements AsyncDisposable {
     };
     this.#controllers.add(running);
     return running;
+  }
+
+  /** A kubeconfig file of the service account that the controller ships with. */
+  async controllerKubeconfig(): Promise<string> {
+    return await this.plane.kubeconfigFor("controller", { token: await this.#token() }, AbortSignal.timeout(30_000));
   }
 
   async stopControllers(): Promise<void> {
