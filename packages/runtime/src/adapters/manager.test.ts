@@ -59,7 +59,8 @@ const load = (name: string, url: string, apiKey?: string) =>
   world.manager.load({ lora_name: name, artifact_url: url, ...(apiKey === undefined ? {} : { additional_config: { "api-key": apiKey } }) });
 const status = (name: string) => world.feed.adapter(name);
 const until = (check: () => void) => vi.waitFor(check, { interval: 5, timeout: 5_000 });
-const serves = (name: string, content: string) => until(() => expect(status(name)).toMatchObject({ state: "Serving", serving: { path: `/store/${content}` } }));
+const serves = (name: string, content: string) =>
+  until(() => expect(status(name)).toMatchObject({ state: "Serving", serving: { path: `/store/${content}` } }));
 const failed = (name: string, reason: string) => until(() => expect(status(name)).toMatchObject({ state: "Failed", reason }));
 
 test("loads what is declared, and says 200 once it serves", async () => {
@@ -99,7 +100,13 @@ test("one that hangs and one that is bad delay no other", async () => {
 test("at most four downloads run at once", async () => {
   artifacts.byUrl.set("/never", new Promise(() => undefined));
   for (const n of [1, 2, 3, 4, 5]) await load(`a${n}`, "/never");
-  expect([1, 2, 3, 4, 5].map((n) => status(`a${n}`)?.state)).toEqual(["Downloading", "Downloading", "Downloading", "Downloading", "Pending"]);
+  expect([1, 2, 3, 4, 5].map((n) => status(`a${n}`)?.state)).toEqual([
+    "Downloading",
+    "Downloading",
+    "Downloading",
+    "Downloading",
+    "Pending",
+  ]);
   await world.manager.unload({ lora_name: "a1" });
   await until(() => expect(status("a5")?.state).toBe("Downloading"));
 });
@@ -243,7 +250,12 @@ test("after a restart of both, what was loaded last is put back before anything 
 
 test("a key is never written down; after a restart the adapter waits for it and says so", async () => {
   engine.apiKey = "sk-secret";
-  await world.manager.load({ lora_name: "a", artifact_url: "/one", additional_config: { "api-key": "sk-secret" }, credentials: { huggingface_token: "hf-secret" } });
+  await world.manager.load({
+    lora_name: "a",
+    artifact_url: "/one",
+    additional_config: { "api-key": "sk-secret" },
+    credentials: { huggingface_token: "hf-secret" },
+  });
   await world.observer.refresh(NEVER);
   await serves("a", "one");
   expect(await readFile(join(dir, ".state", "declared.json"), "utf8")).not.toContain("secret");

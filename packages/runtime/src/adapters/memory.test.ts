@@ -56,10 +56,13 @@ test("files that were given up before any boot id was known stay for the first o
   expect(await memory.dueCleanups("boot-2")).toEqual(["a"]);
 });
 
-test.each(["{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])("starts empty with a file that cannot be understood: %s", async (text) => {
-  await open();
-  await writeFile(join(dir, ".state", "declared.json"), text);
-  const memory = await open();
-  expect(memory.declared).toEqual([]);
-  expect(await readFile(join(dir, ".state", "declared.json.bad"), "utf8")).toBe(text);
-});
+test.each(["{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])(
+  "starts empty with a file that cannot be understood: %s",
+  async (text) => {
+    await open();
+    await writeFile(join(dir, ".state", "declared.json"), text);
+    const memory = await open();
+    expect(memory.declared).toEqual([]);
+    expect(await readFile(join(dir, ".state", "declared.json.bad"), "utf8")).toBe(text);
+  },
+);

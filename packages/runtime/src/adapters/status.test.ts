@@ -34,7 +34,15 @@ const declaration: Declaration = {
   hold: undefined,
   baseModel: undefined,
 };
-const shown: Shown = { declaration, facts, busyWithEngine: false, queuedForDownload: false, download: undefined, attempts: 0, serving: undefined };
+const shown: Shown = {
+  declaration,
+  facts,
+  busyWithEngine: false,
+  queuedForDownload: false,
+  download: undefined,
+  attempts: 0,
+  serving: undefined,
+};
 const ready: EngineView = {
   ready: true,
   message: undefined,
@@ -60,7 +68,11 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     given: { facts: { ...facts, fetching: true }, download: { bytes: 5, totalBytes: 10 } },
     want: { state: "Downloading", download: { bytes: 5, total_bytes: 10 } },
   },
-  { name: "a load", given: { facts: { ...facts, wanted: NEW }, busyWithEngine: true }, want: { state: "Loading", content_digest: NEW.digest, resolved_revision: "abc" } },
+  {
+    name: "a load",
+    given: { facts: { ...facts, wanted: NEW }, busyWithEngine: true },
+    want: { state: "Loading", content_digest: NEW.digest, resolved_revision: "abc" },
+  },
   {
     name: "an adapter that waits for the engine",
     given: { facts: { ...facts, wanted: NEW } },
@@ -85,7 +97,11 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
   },
   {
     name: "an update that the engine refused: the old content serves on, and it says so",
-    given: { facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused }, serving: servingOld, attempts: 1 },
+    given: {
+      facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused },
+      serving: servingOld,
+      attempts: 1,
+    },
     engine: ready,
     want: {
       state: "Failed",

@@ -46,7 +46,12 @@ const cut = () =>
 async function download(from: Source, file: { sizeBytes?: number; sha256?: string } = {}, retries?: number) {
   let progress = 0;
   const target = join(dir, "f");
-  const expected = { name: "f", sizeBytes: file.sizeBytes ?? TEXT.length, etag: "", ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }) };
+  const expected = {
+    name: "f",
+    sizeBytes: file.sizeBytes ?? TEXT.length,
+    etag: "",
+    ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }),
+  };
   const options = { target, onBytes: (n: number) => void (progress += n), ...(retries === undefined ? {} : { retries }) };
   const result = await downloadFile(from, { files: [] }, expected, options, NEVER);
   return { result, progress, text: await readFile(target, "utf8") };
@@ -64,7 +69,10 @@ test("a broken connection is tried again, and progress starts anew", async () =>
 });
 
 test("a file that arrives damaged once is read again", async () => {
-  const { text } = await download(source(() => Readable.from([Buffer.from("hello w0rld")]), whole), { sha256: SHA256 });
+  const { text } = await download(
+    source(() => Readable.from([Buffer.from("hello w0rld")]), whole),
+    { sha256: SHA256 },
+  );
   expect(text).toBe(TEXT);
 });
 
@@ -99,7 +107,9 @@ test("ends at once when it is aborted", async () => {
       })(),
     );
   const file = { name: "f", sizeBytes: 99, etag: "" };
-  await expect(downloadFile(source(endless), { files: [] }, file, { target: join(dir, "f"), onBytes: () => undefined }, abort.signal)).rejects.toThrow();
+  await expect(
+    downloadFile(source(endless), { files: [] }, file, { target: join(dir, "f"), onBytes: () => undefined }, abort.signal),
+  ).rejects.toThrow();
 });
 
 test.each([

@@ -51,7 +51,9 @@ test("lists a revision: its commit, and the files at its top with what the Hub s
       ],
       link: '</api/models/org/repo/tree/c0ffee?cursor=2>; rel="next"',
     },
-    "/api/models/org/repo/tree/c0ffee?cursor=2": { body: [{ type: "file", path: "w.safetensors", size: 130, oid: "git2", lfs: { oid: "abcd", size: 4000 } }] },
+    "/api/models/org/repo/tree/c0ffee?cursor=2": {
+      body: [{ type: "file", path: "w.safetensors", size: 130, oid: "git2", lfs: { oid: "abcd", size: 4000 } }],
+    },
   };
   const endpoint = await serve("hub", (request, response) => {
     const page = pages[request.url ?? ""];
@@ -70,10 +72,16 @@ test("lists a revision: its commit, and the files at its top with what the Hub s
 test("the token goes to the endpoint, and to no other host", async () => {
   const store = await serve("store", (_, response) => response.end("data"));
   const endpoint = await serve("hub", (request, response) =>
-    request.url === "/moved" ? response.writeHead(302, { location: `${store}/blob` }).end() : response.writeHead(307, { location: "/moved" }).end(),
+    request.url === "/moved"
+      ? response.writeHead(302, { location: `${store}/blob` }).end()
+      : response.writeHead(307, { location: "/moved" }).end(),
   );
   expect(await text(await source(endpoint, { token: "hf_secret" }).read({ revision: "c", files: [] }, FILE, NEVER))).toBe("data");
-  expect(seen).toEqual(["hub /org/repo/resolve/c/adapter_model.safetensors Bearer hf_secret", "hub /moved Bearer hf_secret", "store /blob -"]);
+  expect(seen).toEqual([
+    "hub /org/repo/resolve/c/adapter_model.safetensors Bearer hf_secret",
+    "hub /moved Bearer hf_secret",
+    "store /blob -",
+  ]);
 });
 
 test.each([
@@ -92,7 +100,13 @@ test("redirects without end are an error", async () => {
 });
 
 test.each([
-  { status: 404, code: "RepoNotFound", token: undefined, reason: "ArtifactNotFound", says: ["huggingface://org/repo does not exist", "give a token"] },
+  {
+    status: 404,
+    code: "RepoNotFound",
+    token: undefined,
+    reason: "ArtifactNotFound",
+    says: ["huggingface://org/repo does not exist", "give a token"],
+  },
   { status: 401, code: "RepoNotFound", token: undefined, reason: "ArtifactNotFound", says: ["or is private"] },
   { status: 404, code: "RepoNotFound", token: "t", reason: "ArtifactNotFound", says: ["whether the token may read it"] },
   { status: 404, code: "RevisionNotFound", token: undefined, reason: "ArtifactNotFound", says: ['no revision "main"'] },
@@ -105,8 +119,12 @@ test.each([
   { status: 503, code: undefined, token: undefined, reason: "ArtifactUnavailable", retryable: true, says: ["HTTP 503"] },
   { status: 400, code: undefined, token: undefined, reason: "ArtifactUnavailable", says: ["HTTP 400"] },
 ])("HTTP $status $code is told as $reason", async ({ status, code, token, reason, retryable = false, says }) => {
-  const endpoint = await serve("hub", (_, response) => response.writeHead(status, code === undefined ? {} : { "x-error-code": code }).end("{}"));
-  const error = await source(endpoint, token === undefined ? {} : { token }).list(NEVER).catch((e: unknown) => e);
+  const endpoint = await serve("hub", (_, response) =>
+    response.writeHead(status, code === undefined ? {} : { "x-error-code": code }).end("{}"),
+  );
+  const error = await source(endpoint, token === undefined ? {} : { token })
+    .list(NEVER)
+    .catch((e: unknown) => e);
   expect(error).toMatchObject({ reason, retryable });
   for (const part of says) expect((error as Error).message).toContain(part);
   expect((error as Error).message).not.toContain("hf_secret");
@@ -115,7 +133,11 @@ test.each([
 test("a Hub that nobody serves is told with its address", async () => {
   const endpoint = await serve("hub", (_, response) => response.end());
   servers[0]?.close();
-  await expect(source(endpoint).list(NEVER)).rejects.toMatchObject({ reason: "ArtifactUnavailable", retryable: true, message: expect.stringContaining(endpoint) });
+  await expect(source(endpoint).list(NEVER)).rejects.toMatchObject({
+    reason: "ArtifactUnavailable",
+    retryable: true,
+    message: expect.stringContaining(endpoint),
+  });
 });
 
 test.each(["<html>", '"text"', "{}"])("an endpoint that is no Hub is told: %s", async (body) => {

@@ -41,8 +41,16 @@ test.each([
 
 test.each([
   { name: "an empty file", bytes: Buffer.alloc(0), want: "it has 0 bytes" },
-  { name: "a file that ends in its data", bytes: file({ a: tensor(0, 16) }, 15), want: "w.safetensors is truncated: it has 78 bytes, its header asks for 79" },
-  { name: "a file that ends in its header", bytes: file({ a: tensor(0, 16) }, 16).subarray(0, 20), want: "w.safetensors is truncated: it has 20 bytes, its header asks for 63" },
+  {
+    name: "a file that ends in its data",
+    bytes: file({ a: tensor(0, 16) }, 15),
+    want: "w.safetensors is truncated: it has 78 bytes, its header asks for 79",
+  },
+  {
+    name: "a file that ends in its header",
+    bytes: file({ a: tensor(0, 16) }, 16).subarray(0, 20),
+    want: "w.safetensors is truncated: it has 20 bytes, its header asks for 63",
+  },
   { name: "something else", bytes: Buffer.from("<!DOCTYPE html><html></html>"), want: "it is no safetensors file" },
   { name: "a huge header", bytes: file("{}", 0, 2n ** 63n), want: "it is no safetensors file" },
   { name: "a header that is not JSON", bytes: file("{{", 0), want: "its header is not JSON" },
@@ -52,7 +60,11 @@ test.each([
   { name: "a negative shape", bytes: file({ a: tensor(0, 4, [-1]) }, 4), want: 'does not describe tensor "a"' },
   { name: "tensors that overlap", bytes: file({ a: tensor(0, 8), b: tensor(4, 12) }, 12), want: "gap or overlap" },
   { name: "a gap", bytes: file({ a: tensor(0, 8), b: tensor(12, 16) }, 16), want: "gap or overlap" },
-  { name: "a shape that its place contradicts", bytes: file({ a: tensor(0, 8, [3]) }, 8), want: 'tensor "a" takes 12 bytes by its shape and 8 by its place' },
+  {
+    name: "a shape that its place contradicts",
+    bytes: file({ a: tensor(0, 8, [3]) }, 8),
+    want: 'tensor "a" takes 12 bytes by its shape and 8 by its place',
+  },
   { name: "bytes after the last tensor", bytes: file({ a: tensor(0, 8) }, 9), want: "1 bytes follow its last tensor" },
 ])("refuses $name", async ({ bytes, want }) => {
   const answer = await check(bytes);

@@ -19,7 +19,12 @@ afterEach(async () => {
 async function install(name: string, text: string, fetchedAt = "2026-01-01T00:00:00Z", url = "hf://a/b") {
   const folder = await store.newFolder();
   await writeFile(join(folder, "w"), text);
-  const manifest: ContentManifest = { artifact_url: url, source_fingerprint: `f-${text}`, fetched_at: fetchedAt, files: [{ name: "w", sizeBytes: text.length, sha256: text }] };
+  const manifest: ContentManifest = {
+    artifact_url: url,
+    source_fingerprint: `f-${text}`,
+    fetched_at: fetchedAt,
+    files: [{ name: "w", sizeBytes: text.length, sha256: text }],
+  };
   return await store.install(name, folder, manifest);
 }
 

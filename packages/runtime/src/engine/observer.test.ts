@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { FakeEngine, NEVER, SILENT } from "../../test/fakes.ts";
 import { AdapterError } from "../errors.ts";
 import { KeyRing } from "./key-ring.ts";
-import { EngineObserver, engineStatus, type EngineView } from "./observer.ts";
+import { EngineObserver, type EngineView, engineStatus } from "./observer.ts";
 
 let engine: FakeEngine;
 let keys: KeyRing;
@@ -78,7 +78,8 @@ test("a slow answer is no outage, three in a row are", async () => {
 test("one connection that broke is no outage", async () => {
   let broken = 1;
   engine.health = async () => {
-    if (broken-- > 0) throw new AdapterError("EngineUnavailable", "reset", { cause: Object.assign(new Error("x"), { code: "ECONNRESET" }) });
+    if (broken-- > 0)
+      throw new AdapterError("EngineUnavailable", "reset", { cause: Object.assign(new Error("x"), { code: "ECONNRESET" }) });
   };
   expect((await observer.refresh(NEVER)).ready).toBe(true);
 });

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { explainRefusal, refusalText } from "./refusals.ts";
 
-const worker = (text: string) => `Call to add_lora method failed: Worker failed with error '${text}', please check the stack trace above for the root cause`;
+const worker = (text: string) =>
+  `Call to add_lora method failed: Worker failed with error '${text}', please check the stack trace above for the root cause`;
 
 test.each([
   { name: "nested", body: '{"error":{"message":"no","type":"x","param":null,"code":500}}', want: "no" },
@@ -16,7 +17,13 @@ test.each([
 });
 
 test.each([
-  { status: 401, text: "Unauthorized", reason: "EngineUnauthorized", retryable: false, says: ["additionalConfig.api-key", "apiKeySecretRef"] },
+  {
+    status: 401,
+    text: "Unauthorized",
+    reason: "EngineUnauthorized",
+    retryable: false,
+    says: ["additionalConfig.api-key", "apiKeySecretRef"],
+  },
   {
     status: 404,
     text: "Not Found",
@@ -31,7 +38,13 @@ test.each([
     retryable: false,
     says: ["--enable-lora"],
   },
-  { status: 400, text: "The lora adapter 'x' conflicts with a served base model.", reason: "NameConflict", retryable: false, says: ["another name"] },
+  {
+    status: 400,
+    text: "The lora adapter 'x' conflicts with a served base model.",
+    reason: "NameConflict",
+    retryable: false,
+    says: ["another name"],
+  },
   {
     status: 400,
     text: "The lora adapter 'x' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.",
@@ -46,7 +59,13 @@ test.each([
     retryable: false,
     says: ["LoRA rank 16 is greater than max_lora_rank 8", "--max-lora-rank 16"],
   },
-  { status: 500, text: worker("LoRA rank 12 is greater than max_lora_rank 8."), reason: "EngineRefused", retryable: false, says: ["--max-lora-rank 16"] },
+  {
+    status: 500,
+    text: worker("LoRA rank 12 is greater than max_lora_rank 8."),
+    reason: "EngineRefused",
+    retryable: false,
+    says: ["--max-lora-rank 16"],
+  },
   {
     status: 500,
     text: worker("The size of tensor a (64) must match the size of tensor b (128) at non-singleton dimension 1"),
@@ -68,7 +87,13 @@ test.each([
     retryable: false,
     says: ["upload them again"],
   },
-  { status: 404, text: "Loading lora x failed: No adapter found for /store/x", reason: "EngineRefused", retryable: false, says: ["/store/x", "mount"] },
+  {
+    status: 404,
+    text: "Loading lora x failed: No adapter found for /store/x",
+    reason: "EngineRefused",
+    retryable: false,
+    says: ["/store/x", "mount"],
+  },
   {
     status: 500,
     text: "EngineCore encountered an issue. See stack trace (above) for the root cause.",
