@@ -19,7 +19,9 @@ export default {
   forbidden: [
     { name: "no-circular", severity: "error", comment: "A cycle has no order of reading.", from: {}, to: { circular: true } },
     only("api", [], "The contract knows nobody."),
+    only("kube", [], "It knows Kubernetes and no part of this system."),
     only("service", [], "The process kit knows no other part."),
+    only("controller", ["api", "kube", "service"], "Controller, gateway and runtime meet in api and on the wire."),
     only("runtime", ["api", "service"], "Controller, gateway and runtime meet in api and on the wire."),
     only("gateway", ["api", "service"], "Controller, gateway and runtime meet in api and on the wire."),
     only("mock-engine", [], "A stand-in for a foreign program shares no code with ours."),

@@ -20,5 +20,18 @@ export const REASONS = {
   EngineRuntimeUpdatingDisabled: "the engine does not take adapters while it runs",
   EngineRefused: "the engine refused the adapter",
   NameConflict: "the engine has something else under this name",
+  // What a cluster makes of it.
+  ModelAdapterPending: "the adapter was seen, and work on it began",
+  Scheduled: "pods were chosen for the adapter",
+  ModelAdapterAvailable: "at least one pod answered that it serves the adapter",
+  ModelAdapterLoading: "chosen pods are fetching or loading the adapter",
+  ModelAdapterDeleting: "the adapter is being taken away",
+  NoMatchingPods: "no pod matches the podSelector",
+  PodsNotReady: "the pods that match are not ready",
+  EngineNotSupported: "the pods run an engine that cannot take adapters from here",
+  VolumeMissing: "the artifact's files cannot get to the engine, for want of a shared volume or of the sidecar",
+  RuntimeUnavailable: "the sidecar does not answer",
+  NameLabelDiffers: "the label model.aibrix.ai/name is not the adapter's name",
+  ServiceNotOwned: "a Service of the adapter's name belongs to somebody else",
 } as const;
 export type Reason = keyof typeof REASONS;

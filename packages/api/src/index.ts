@@ -48,6 +48,8 @@ export {
   type AdapterStatus,
   AdapterStatusSchema,
   BOOKMARK_PERIOD_MS,
+  type DeliveryRequest,
+  DeliverySchema,
   type EngineStatus,
   EngineStatusSchema,
   type ErrorBody,

@@ -135,6 +135,20 @@ const PodStatus = Type.Object(
     name: Type.String({ description: "Name of the pod." }),
     state: stringEnum(ADAPTER_STATES, { description: "What happens to the adapter on this pod." }),
     contentDigest: Type.Optional(Type.String({ description: "Digest of the content that the pod serves." })),
+    delivery: Type.Optional(
+      stringEnum(["Volume", "Engine", "Path"], {
+        description:
+          "How the files get to the engine. Volume: the sidecar fetches and checks them. Engine: the engine downloads them itself, without check, pin or credentials, while its other requests wait. Path: they are there already.",
+      }),
+    ),
+    asked: Type.Optional(
+      Type.Boolean({
+        description: "Set before an engine without sidecar is asked to load the adapter: so it is known later that it is ours to unload.",
+      }),
+    ),
+    note: Type.Optional(
+      Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
+    ),
     attempts: Type.Optional(Type.Integer({ description: "Tries since the last success.", minimum: 0, format: "int32" })),
     lastError: Type.Optional(Type.String({ description: "What went wrong last, and what to do about it.", maxLength: 32_768 })),
     nextRetryTime: Type.Optional(Type.String({ description: "When the next try starts.", format: "date-time" })),

@@ -21,6 +21,23 @@ const LoraName = Type.String({
 
 const STRING_MAP = Type.Record(Type.String(), Type.String());
 
+const AbsolutePath = Type.String({ minLength: 1, maxLength: 4096, pattern: "^/" });
+
+/**
+ * How the adapter's files get to the engine, where it is not as the runtime was started.
+ * `volume`: the runtime keeps them under `runtime_dir`, which the engine sees as `engine_dir`; both are needed.
+ * `engine`: the engine is given the repository or path of the artifact_url and reads it itself; the runtime can neither check nor pin it.
+ */
+export const DeliverySchema = Type.Object(
+  {
+    mode: stringEnum(["volume", "engine"]),
+    runtime_dir: Type.Optional(AbsolutePath),
+    engine_dir: Type.Optional(AbsolutePath),
+  },
+  { additionalProperties: false },
+);
+export type DeliveryRequest = Static<typeof DeliverySchema>;
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -28,6 +45,7 @@ export const LoadRequestSchema = Type.Object(
     artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
     credentials: Type.Optional(STRING_MAP),
     additional_config: Type.Optional(STRING_MAP),
+    delivery: Type.Optional(DeliverySchema),
   },
   { additionalProperties: false },
 );

@@ -7,8 +7,18 @@ export { BROKEN_ADAPTER_KINDS, type BrokenAdapterKind, writeBrokenAdapter } from
 export { type Tensor, writeSafetensors } from "./fixtures/safetensors.ts";
 export type { HubCall, HubOptions } from "./hub/app.ts";
 export { type Hub, startHub } from "./hub/hub.ts";
+export { ensureKubernetes, KUBERNETES_VERSION, type KubernetesBinaries } from "./kubernetes/binaries.ts";
+export { buildKubernetes, type KubernetesProgram } from "./kubernetes/build.ts";
+export {
+  type Caller,
+  type ClientConfig,
+  type ControlPlane,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from "./kubernetes/control-plane.ts";
 export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
+export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.ts";
 export { type PartContext, PartError } from "./parts/part-context.ts";
 export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";
 export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";

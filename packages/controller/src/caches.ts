@@ -1,0 +1,105 @@
+import { LABEL_MODEL_NAME } from "@aibrix/api";
+import {
+  ENDPOINT_SLICES,
+  type EndpointSlice,
+  type KubeClient,
+  type KubeObject,
+  type Log,
+  PODS,
+  type Pod,
+  Reflector,
+  type ReflectorTiming,
+  SERVICES,
+  type Service,
+  type Store,
+  withoutManagedFields,
+} from "@aibrix/kube";
+import { ENGINES_SERVICE, LABEL_MANAGED_BY, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, MANAGER } from "./endpoints/names.ts";
+import { MODEL_ADAPTERS, type ModelAdapterObject } from "./model-adapter/types.ts";
+import { trimPod } from "./pods/trim.ts";
+
+/** Index of stores by namespace. */
+export const BY_NAMESPACE = "namespace";
+/** Index of slices by the key of their Service. */
+export const BY_SERVICE = "service";
+
+export interface CacheOptions {
+  readonly client: KubeClient;
+  /** Only this namespace; all where absent. */
+  readonly namespace: string | undefined;
+  /** Where `aibrix-engines` lives. */
+  readonly systemNamespace: string;
+  readonly log: Log;
+  readonly timing?: Partial<ReflectorTiming> | undefined;
+}
+
+/** Everything that is watched. Secrets are not. */
+export class Caches {
+  readonly #adapters: Reflector<ModelAdapterObject>;
+  readonly #pods: Reflector<Pod>;
+  readonly #services: Reflector<Service>;
+  readonly #slices: Reflector<EndpointSlice>;
+  readonly #engineSlices: Reflector<EndpointSlice>;
+
+  constructor({ client, namespace, systemNamespace, log, timing }: CacheOptions) {
+    const common = { client, namespace, log, ...(timing === undefined ? {} : { timing }) };
+    const byNamespace = (o: KubeObject) => [o.metadata.namespace ?? ""];
+    this.#adapters = new Reflector({ ...common, resource: MODEL_ADAPTERS, indexes: { [BY_NAMESPACE]: byNamespace } });
+    this.#pods = new Reflector({
+      ...common,
+      resource: PODS,
+      labelSelector: LABEL_MODEL_NAME,
+      transform: trimPod,
+      indexes: { [BY_NAMESPACE]: byNamespace },
+    });
+    this.#services = new Reflector({ ...common, resource: SERVICES, labelSelector: `${LABEL_MANAGED_BY}=${MANAGER}` });
+    this.#slices = new Reflector({
+      ...common,
+      resource: ENDPOINT_SLICES,
+      labelSelector: `${LABEL_SLICE_MANAGED_BY}=${MANAGER},${LABEL_SERVICE_NAME}!=${ENGINES_SERVICE}`,
+      transform: withoutManagedFields,
+      indexes: { [BY_SERVICE]: (s) => [serviceKeyOf(s)] },
+    });
+    this.#engineSlices = new Reflector({
+      ...common,
+      namespace: systemNamespace,
+      resource: ENDPOINT_SLICES,
+      labelSelector: `${LABEL_SLICE_MANAGED_BY}=${MANAGER},${LABEL_SERVICE_NAME}=${ENGINES_SERVICE}`,
+    });
+  }
+
+  get adapters(): Store<ModelAdapterObject> {
+    return this.#adapters.store;
+  }
+  get pods(): Store<Pod> {
+    return this.#pods.store;
+  }
+  get services(): Store<Service> {
+    return this.#services.store;
+  }
+  get slices(): Store<EndpointSlice> {
+    return this.#slices.store;
+  }
+  get engineSlices(): Store<EndpointSlice> {
+    return this.#engineSlices.store;
+  }
+
+  /** All of them, for whoever waits until they are filled. */
+  get reflectors(): readonly Pick<Reflector<KubeObject>, "synced" | "hasSynced">[] {
+    return [this.#adapters, this.#pods, this.#services, this.#slices, this.#engineSlices];
+  }
+
+  get hasSynced(): boolean {
+    return this.reflectors.every((r) => r.hasSynced);
+  }
+
+  /** Watches until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#adapters, this.#pods, this.#services, this.#slices, this.#engineSlices].map((r) => r.run(signal)));
+  }
+}
+
+/** Key of the Service that a slice belongs to, which is the key of its ModelAdapter too. */
+export function serviceKeyOf(slice: EndpointSlice): string {
+  return `${slice.metadata.namespace}/${slice.metadata.labels?.[LABEL_SERVICE_NAME]}`;
+}

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { readConfig, USAGE } from "./config.ts";
+
+test("the documented flags, in their order", () => {
+  const argv = ["--leader-elect", "--health-probe-bind-address=:8081", "--metrics-bind-address=0", "--enable-runtime-sidecar"];
+  expect(readConfig(argv, { POD_NAMESPACE: "elsewhere", POD_NAME: "manager-1" })).toMatchObject({
+    leaderElect: true,
+    systemNamespace: "elsewhere",
+    identity: expect.stringMatching(/^manager-1_/),
+    health: { host: "0.0.0.0", port: 8081 },
+    metrics: undefined,
+    runtimeSidecar: true,
+    namespace: undefined,
+  });
+});
+
+test("without flags engines are called directly, and nobody is elected", () => {
+  expect(readConfig([], {})).toMatchObject({ leaderElect: false, runtimeSidecar: false, systemNamespace: "aibrix-system", workers: 16 });
+});
+
+test.each([["--workers=0"], ["--metrics-bind-address=everywhere"], ["--what"]])("%s is refused", (flag) => {
+  expect(() => readConfig([flag], {})).toThrow(/write|--help/);
+});
+
+test("--help names every flag", () => {
+  expect(readConfig(["--help"], {})).toBeUndefined();
+  expect(USAGE).toMatch(/--leader-elect-namespace=NAMESPACE/);
+});

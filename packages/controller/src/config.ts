@@ -1,0 +1,80 @@
+import { hostname } from "node:os";
+import { ConfigError, type Flag, helpText, readBindAddress, readFlags } from "@aibrix/service";
+
+export const FLAGS = {
+  "leader-elect": { type: "boolean", help: "Elect a leader, so that two replicas can run. Without it this process always acts." },
+  "leader-elect-namespace": {
+    type: "string",
+    value: "NAMESPACE",
+    help: "Namespace of the Lease and of the Service aibrix-engines. Default: POD_NAMESPACE, or aibrix-system.",
+  },
+  "health-probe-bind-address": {
+    type: "string",
+    value: "ADDRESS",
+    default: ":8081",
+    help: "Where /healthz and /readyz answer; 0 for nowhere.",
+  },
+  "metrics-bind-address": {
+    type: "string",
+    value: "ADDRESS",
+    default: "0",
+    help: "Where /metrics answers, :8080 for example; 0 for nowhere.",
+  },
+  "enable-runtime-sidecar": {
+    type: "boolean",
+    help: "Load adapters through the sidecar aibrix-runtime of pods that have one. Without it engines are called directly.",
+  },
+  namespace: { type: "string", value: "NAMESPACE", help: "Only look at this namespace. Default: all." },
+  kubeconfig: {
+    type: "string",
+    value: "FILE",
+    help: "How to reach the cluster. Default: KUBECONFIG, the pod's service account, ~/.kube/config.",
+  },
+  workers: { type: "string", value: "N", default: "16", help: "How many ModelAdapters are worked on at a time." },
+} as const satisfies Record<string, Flag>;
+
+export const USAGE: string = helpText(
+  "Usage: aibrix_controller_manager [flags]\n\nKeeps every ModelAdapter's pods, Service, EndpointSlices and status true.",
+  FLAGS,
+);
+
+type Address = ReturnType<typeof readBindAddress>;
+
+/** Settings of the program. */
+export interface Config {
+  readonly leaderElect: boolean;
+  readonly systemNamespace: string;
+  /** Unique per process. */
+  readonly identity: string;
+  readonly health: Address;
+  readonly metrics: Address;
+  readonly runtimeSidecar: boolean;
+  readonly namespace: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly workers: number;
+}
+
+/**
+ * Reads the settings, once, at the start.
+ *
+ * @returns `undefined` where `--help` was asked for
+ * @throws ConfigError that says what to write
+ */
+export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Config | undefined {
+  const flags = readFlags(FLAGS, argv);
+  if (flags === undefined) return undefined;
+  const workers = Number(flags.workers);
+  if (!Number.isInteger(workers) || workers < 1 || workers > 1000)
+    throw new ConfigError(`--workers=${flags.workers}: write a number from 1 to 1000`);
+  return {
+    leaderElect: flags["leader-elect"],
+    systemNamespace: flags["leader-elect-namespace"] || env.POD_NAMESPACE || "aibrix-system",
+    identity: `${env.POD_NAME || hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
+    health: readBindAddress("health-probe-bind-address", flags["health-probe-bind-address"]),
+    metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
+    runtimeSidecar: flags["enable-runtime-sidecar"],
+    namespace: flags.namespace || undefined,
+    kubeconfig: flags.kubeconfig || undefined,
+    workers,
+  };
+}

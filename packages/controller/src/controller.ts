@@ -1,0 +1,151 @@
+import type { Controller, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
+import { EventRecorder, runAsLeader } from "@aibrix/kube";
+import { Placements } from "./cache/placements.ts";
+import { Caches } from "./caches.ts";
+import type { Config } from "./config.ts";
+import { enginesController } from "./endpoints/engines-controller.ts";
+import { MANAGER } from "./endpoints/names.ts";
+import { type Connect, connectDirectly } from "./engines/agent.ts";
+import { PodCalls } from "./engines/calls.ts";
+import { AgentPool } from "./engines/pool.ts";
+import type { ControllerMetrics } from "./metrics.ts";
+import { adapterController } from "./model-adapter/adapter-controller.ts";
+import { Memories } from "./model-adapter/memory.ts";
+import type { ModelAdapterObject } from "./model-adapter/types.ts";
+import type { PodFacts } from "./pods/facts.ts";
+import { SecretReader } from "./secrets/secrets.ts";
+
+/** Clocks, in milliseconds. Tests set small ones; production leaves them. */
+export interface Timing {
+  readonly secretMaxAgeMs?: number;
+  readonly sidecarSilenceMs?: number;
+  readonly directPeriodMs?: number;
+  readonly reflector?: Partial<ReflectorTiming>;
+  readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
+}
+
+export interface ControllerDeps {
+  readonly client: KubeClient;
+  readonly metrics: ControllerMetrics;
+  readonly log: Log;
+  /** How to reach a pod; its own address where absent. */
+  readonly connect?: Connect;
+  readonly timing?: Timing;
+}
+
+/** The program without its process: what it needs comes in, and it runs until a signal aborts. */
+export class ControllerManager {
+  readonly #config: Config;
+  readonly #deps: ControllerDeps;
+  readonly #caches: Caches;
+
+  constructor(config: Config, deps: ControllerDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#caches = new Caches({
+      client: deps.client,
+      namespace: config.namespace,
+      systemNamespace: config.systemNamespace,
+      log: deps.log,
+      timing: deps.timing?.reflector,
+    });
+  }
+
+  /** Why it is not ready; `undefined` once its caches are filled, whether it leads or waits. */
+  notReady(): string | undefined {
+    return this.#caches.hasSynced ? undefined : "the caches are not filled yet: is the API server reachable, and the RBAC applied?";
+  }
+
+  /**
+   * Watches, and acts while it leads.
+   *
+   * @throws LeaseLostError where another process may lead: this one must end
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { client, log, metrics, timing } = this.#deps;
+    const { leaderElect, systemNamespace, identity } = this.#config;
+    const stop = new AbortController();
+    const watching = this.#caches.run(stop.signal);
+    try {
+      if (!leaderElect) return await this.#lead(signal);
+      const lease = { namespace: systemNamespace, name: MANAGER, identity, ...timing?.lease };
+      await runAsLeader({ client, ...lease, log, onChange: (leads) => metrics.leading(leads) }, (leading) => this.#lead(leading), signal);
+    } finally {
+      stop.abort();
+      await watching;
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { client, log, metrics, connect = connectDirectly, timing } = this.#deps;
+    const { systemNamespace, identity, workers, runtimeSidecar } = this.#config;
+    const caches = this.#caches;
+    try {
+      await Promise.all(caches.reflectors.map((r) => r.synced(signal)));
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
+    const placements = new Placements();
+    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${MANAGER}`, instance: identity, log });
+    let adapters: Controller | undefined;
+    const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
+      for (const name of names ?? namesOn(pod, agents, placements)) adapters?.queue.add(`${pod.namespace}/${name}`);
+    };
+    const agents = new AgentPool({
+      runtimeSidecar,
+      connect,
+      log,
+      onChange: changed,
+      silenceMs: timing?.sidecarSilenceMs,
+      directPeriodMs: timing?.directPeriodMs,
+    });
+    const calls = new PodCalls({
+      log,
+      signal,
+      onDone: (pod, name, { kind, ok, durationMs }) => {
+        metrics.podCall(kind, ok, durationMs);
+        adapters?.queue.add(`${pod.namespace}/${name}`);
+      },
+    });
+    const told: Pick<EventRecorder, "record"> = {
+      record(resource, object, event) {
+        metrics.told(event.reason);
+        events.record(resource, object, event);
+      },
+    };
+    const deps = {
+      client,
+      caches,
+      agents,
+      calls,
+      placements,
+      memories: new Memories(),
+      secrets: new SecretReader(client, timing?.secretMaxAgeMs),
+      events: told,
+    };
+    const onReconcile = (name: string) => (outcome: Parameters<ControllerMetrics["reconciled"]>[1], durationMs: number) =>
+      metrics.reconciled(name, outcome, durationMs);
+    adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter") });
+    const engines = enginesController({ client, caches, namespace: systemNamespace, log, onReconcile: onReconcile("engines") });
+    const [adapterQueue, engineQueue] = [adapters.queue, engines.queue];
+    metrics.observe({
+      phases: () => [...caches.adapters.values()].map((a: ModelAdapterObject) => a.status?.phase),
+      queueDepth: () => ({ modeladapter: adapterQueue.depth, engines: engineQueue.depth }),
+      pods: () => agents.size,
+    });
+    try {
+      await Promise.all([adapters.run(signal), engines.run(signal)]);
+    } finally {
+      await calls.close();
+      await agents.close();
+      await events.close(AbortSignal.timeout(3_000));
+    }
+  }
+}
+
+function namesOn(pod: PodFacts, agents: AgentPool, placements: Placements): Set<string> {
+  const names = new Set([...placements.adaptersOn(pod.key)].map((key) => key.slice(key.indexOf("/") + 1)));
+  for (const name of agents.agent(pod, {})?.view.adapters.keys() ?? []) names.add(name);
+  return names;
+}

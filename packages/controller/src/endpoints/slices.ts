@@ -1,0 +1,183 @@
+import type { Endpoint, EndpointSlice, OwnerReference } from "@aibrix/kube";
+import type { PodFacts } from "../pods/facts.ts";
+import { LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, MANAGER, PORT_NAME } from "./names.ts";
+
+/** As many as Kubernetes' own controller puts into a slice. */
+export const MAX_ENDPOINTS = 100;
+
+/** A pod to list, and the port that answers there. */
+export interface Listed {
+  readonly pod: PodFacts;
+  readonly port: number;
+}
+
+/** The Service that slices belong to. */
+export interface SliceOwner {
+  readonly namespace: string;
+  readonly service: string;
+  readonly owner: OwnerReference | undefined;
+  /** Port of the one empty slice where nothing is listed. */
+  readonly port: number;
+}
+
+export interface SliceChanges {
+  /** To be written as they are. */
+  readonly apply: readonly EndpointSlice[];
+  readonly delete: readonly EndpointSlice[];
+}
+
+type Family = "IPv4" | "IPv6";
+
+interface Group {
+  readonly family: Family;
+  readonly port: number;
+  readonly endpoints: Map<string, Endpoint>;
+}
+
+/**
+ * What to write so that a Service's slices list these pods, each with its port, per address family. Pure.
+ * An endpoint stays in the slice that it is in, so that a small change writes one slice; with nothing to list one empty slice is kept.
+ *
+ * @param existing - the slices of this Service that are ours
+ */
+export function planSlices(owner: SliceOwner, listed: readonly Listed[], existing: readonly EndpointSlice[]): SliceChanges {
+  const groups = group(listed);
+  if (groups.length === 0) {
+    const kept = [...existing].sort(byName)[0];
+    const family = kept === undefined || kept.addressType === "FQDN" ? "IPv4" : kept.addressType;
+    const empty = slice(owner, family, portOf(kept) ?? owner.port, kept?.metadata.name, 0, []);
+    return { apply: same(kept, empty) ? [] : [empty], delete: existing.filter((s) => s !== kept) };
+  }
+  const plans = groups.map((g) =>
+    planGroup(
+      owner,
+      g,
+      existing.filter((s) => s.addressType === g.family && portOf(s) === g.port),
+    ),
+  );
+  const wanted = plans.flat();
+  const names = new Set(wanted.map((s) => s.metadata.name));
+  const current = new Map(existing.map((s) => [s.metadata.name, s]));
+  return {
+    apply: wanted.filter((s) => !same(current.get(s.metadata.name), s)),
+    delete: existing.filter((s) => !names.has(s.metadata.name)),
+  };
+}
+
+function group(listed: readonly Listed[]): Group[] {
+  const groups = new Map<string, Group>();
+  for (const { pod, port } of listed) {
+    for (const [family, address] of [
+      ["IPv4", pod.ipv4],
+      ["IPv6", pod.ipv6],
+    ] as const) {
+      if (address === undefined) continue;
+      const key = `${family} ${port}`;
+      const g = groups.get(key) ?? { family, port, endpoints: new Map() };
+      groups.set(key, g);
+      g.endpoints.set(pod.uid, endpoint(pod, address));
+    }
+  }
+  return [...groups.values()].sort((a, b) => a.family.localeCompare(b.family) || a.port - b.port);
+}
+
+function planGroup(owner: SliceOwner, { family, port, endpoints }: Group, existing: readonly EndpointSlice[]): EndpointSlice[] {
+  const left = new Map(endpoints);
+  const kept = [...existing].sort(byName).map((s) => {
+    const stay = (s.endpoints ?? []).flatMap((e) => {
+      const uid = e.targetRef?.uid ?? "";
+      const wanted = left.get(uid);
+      left.delete(uid);
+      return wanted ?? [];
+    });
+    return { name: s.metadata.name, endpoints: stay };
+  });
+  for (const s of kept) fill(s.endpoints, left);
+  const taken = new Set(kept.map((s) => s.name));
+  for (let i = 0; left.size > 0; i++) {
+    const name = sliceName(owner.service, family, port, i);
+    if (taken.has(name)) continue;
+    const fresh = { name, endpoints: [] as Endpoint[] };
+    fill(fresh.endpoints, left);
+    kept.push(fresh);
+  }
+  return kept.filter((s) => s.endpoints.length > 0).map((s) => slice(owner, family, port, s.name, 0, s.endpoints));
+}
+
+function fill(endpoints: Endpoint[], left: Map<string, Endpoint>): void {
+  for (const [uid, e] of left) {
+    if (endpoints.length >= MAX_ENDPOINTS) return;
+    endpoints.push(e);
+    left.delete(uid);
+  }
+}
+
+function endpoint(pod: PodFacts, address: string): Endpoint {
+  return {
+    addresses: [address],
+    conditions: { ready: true, serving: true, terminating: false },
+    ...(pod.nodeName === undefined ? {} : { nodeName: pod.nodeName }),
+    targetRef: { kind: "Pod", namespace: pod.namespace, name: pod.name, uid: pod.uid },
+  };
+}
+
+function slice(
+  { namespace, service, owner }: SliceOwner,
+  family: Family,
+  port: number,
+  name: string | undefined,
+  index: number,
+  endpoints: readonly Endpoint[],
+): EndpointSlice {
+  return {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: {
+      name: name ?? sliceName(service, family, port, index),
+      namespace,
+      labels: { [LABEL_SERVICE_NAME]: service, [LABEL_SLICE_MANAGED_BY]: MANAGER },
+      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+    },
+    addressType: family,
+    endpoints,
+    ports: [{ name: PORT_NAME, port, protocol: "TCP" }],
+  };
+}
+
+function sliceName(service: string, family: Family, port: number, index: number): string {
+  return `${service}-${family.toLowerCase()}-${port}-${index}`;
+}
+
+function portOf(s: EndpointSlice | undefined): number | undefined {
+  return s?.ports?.[0]?.port;
+}
+
+/** Whether a slice in the cluster says what it should. */
+function same(current: EndpointSlice | undefined, wanted: EndpointSlice): boolean {
+  return current !== undefined && JSON.stringify(essence(current)) === JSON.stringify(essence(wanted));
+}
+
+function essence(s: EndpointSlice): unknown {
+  return [
+    s.addressType,
+    s.metadata.labels?.[LABEL_SERVICE_NAME],
+    s.metadata.labels?.[LABEL_SLICE_MANAGED_BY],
+    s.metadata.ownerReferences?.map((o) => o.uid) ?? [],
+    (s.ports ?? []).map((p) => [p.name, p.port, p.protocol]),
+    (s.endpoints ?? []).map((e) => [
+      e.addresses,
+      e.conditions?.ready,
+      e.conditions?.serving,
+      e.conditions?.terminating,
+      e.nodeName,
+      e.targetRef?.kind,
+      e.targetRef?.namespace,
+      e.targetRef?.name,
+      e.targetRef?.uid,
+    ]),
+  ];
+}
+
+function byName(a: EndpointSlice, b: EndpointSlice): number {
+  return a.metadata.name < b.metadata.name ? -1 : 1;
+}

@@ -1,0 +1,100 @@
+import type { AdapterState, Reason } from "@aibrix/api";
+import type { Delivery } from "../pods/delivery.ts";
+
+/** One adapter on one pod, as whoever runs there answered. */
+export interface AdapterView {
+  readonly name: string;
+  readonly state: AdapterState;
+  /** Something answers under this name now; it may be older content than the declared one. */
+  readonly serving: boolean;
+  /** A base model has this name. */
+  readonly base: boolean;
+  /** Whether it came by our calls; `undefined` where the pod cannot tell (an engine without sidecar). */
+  readonly own: boolean | undefined;
+  /** What was declared to the sidecar. */
+  readonly artifactUrl: string | undefined;
+  /** Where the engine says its weights come from. */
+  readonly root: string | undefined;
+  readonly contentDigest: string | undefined;
+  readonly attempts: number;
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+  readonly retryable: boolean;
+  readonly nextRetryTime: string | undefined;
+}
+
+/** What is known of a pod's adapters. */
+export interface PodView {
+  /**
+   * `awaited`: nobody was asked yet, or has not answered so far; `fresh`: as it is, or was some seconds ago; `lost`: no answer for
+   * {@link LOST_AFTER_MS}.
+   */
+  readonly knowledge: "awaited" | "fresh" | "lost";
+  /** Why there is no fresh knowledge, with what to look at. */
+  readonly problem: string | undefined;
+  /** Set where somebody answered, and what was answered stays so until an edit: a wrong key for example. */
+  readonly problemReason: Reason | undefined;
+  /** Changes when the sidecar's process does. */
+  readonly instance: string | undefined;
+  readonly engineReady: boolean;
+  readonly engineMessage: string | undefined;
+  readonly adapters: ReadonlyMap<string, AdapterView>;
+}
+
+/** How long what a pod said last is believed when it says no more, in milliseconds. */
+export const LOST_AFTER_MS = 15_000;
+
+/** That an adapter should be served. Holds secrets: never logged. */
+export interface LoadCall {
+  readonly name: string;
+  readonly artifactUrl: string;
+  readonly delivery: Delivery;
+  readonly credentials: Readonly<Record<string, string>> | undefined;
+  readonly apiKey: string | undefined;
+  /** Without the API key. */
+  readonly additionalConfig: Readonly<Record<string, string>>;
+}
+
+/** How to reach what runs on a pod. Calls throw {@link CallError}. */
+export interface PodAgent {
+  readonly via: "sidecar" | "direct";
+  readonly view: PodView;
+  load(call: LoadCall, signal: AbortSignal): Promise<void>;
+  /** Takes an adapter away; one that is not there is no error. */
+  unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
+  /** Says that somebody wants to know about this adapter, and with which key to ask. */
+  follow(name: string, apiKey: string | undefined): void;
+  unfollow(name: string): void;
+  /** Keeps {@link view} true until the signal aborts. Never rejects. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** A call to a pod that did not do what was asked. The message names cause and remedy, and no secret. */
+export class CallError extends Error {
+  override readonly name = "CallError";
+  readonly reason: Reason;
+  /** Whether the same call may succeed later by itself. */
+  readonly retryable: boolean;
+
+  constructor(reason: Reason, message: string, options: { readonly retryable: boolean; readonly cause?: unknown }) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.reason = reason;
+    this.retryable = options.retryable;
+  }
+}
+
+/** Turns the address of a pod into a URL without a slash at the end. */
+export type Connect = (ip: string, port: number) => string;
+
+/** The pod's own address. */
+export const connectDirectly: Connect = (ip, port) => `http://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+
+export const NOTHING_KNOWN: PodView = {
+  knowledge: "awaited",
+  problem: undefined,
+  problemReason: undefined,
+  instance: undefined,
+  engineReady: false,
+  engineMessage: undefined,
+  adapters: new Map(),
+};

@@ -1,0 +1,69 @@
+import { expect, test, vi } from "vitest";
+import { CallError } from "./agent.ts";
+import { type CallOutcome, PodCalls } from "./calls.ts";
+
+const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const POD = { key: "default/p", namespace: "default", uid: "u" };
+
+function calls(signal = new AbortController().signal) {
+  const done: CallOutcome[] = [];
+  return {
+    done,
+    calls: new PodCalls({ log: LOG, signal, backoff: { baseMs: 1_000, maxMs: 4_000 }, onDone: (_pod, _name, o) => done.push(o) }),
+  };
+}
+
+const base = { kind: "load", pod: POD, name: "x", fingerprint: "f", atOnce: 1 } as const;
+
+test("one call for an adapter at a time, one load on an engine at a time", async () => {
+  const { calls: c, done } = calls();
+  const started: string[] = [];
+  const gates = new Map<string, () => void>();
+  const start = (name: string) =>
+    c.start({
+      ...base,
+      name,
+      run: () =>
+        new Promise((resolve) => {
+          started.push(name);
+          gates.set(name, resolve);
+        }),
+    });
+  start("x");
+  start("x");
+  start("y");
+  expect(c.state("u", "y").running).toBe("load");
+  await vi.waitFor(() => expect(started).toEqual(["x"]));
+  gates.get("x")?.();
+  await vi.waitFor(() => expect(started).toEqual(["x", "y"]));
+  expect(c.state("u", "x")).toMatchObject({ running: undefined, done: { kind: "load", fingerprint: "f" } });
+  gates.get("y")?.();
+  await vi.waitFor(() => expect(done).toHaveLength(2));
+});
+
+test("failures back off, and count only for the same question", async () => {
+  const { calls: c, done } = calls();
+  const fail = (fingerprint: string, retryable: boolean) =>
+    c.start({ ...base, fingerprint, run: () => Promise.reject(new CallError("EngineRefused", "no", { retryable })) });
+  fail("f", true);
+  await vi.waitFor(() => expect(done).toHaveLength(1));
+  const first = c.state("u", "x").failure;
+  expect(first).toMatchObject({ attempts: 1, retryable: true });
+  expect((first?.retryAtMs ?? 0) - Date.now()).toBeGreaterThan(300);
+  fail("f", true);
+  await vi.waitFor(() => expect(c.state("u", "x").failure?.attempts).toBe(2));
+  fail("g", false);
+  await vi.waitFor(() => expect(c.state("u", "x").failure).toMatchObject({ attempts: 1, retryAtMs: undefined }));
+  c.forgetPod("u");
+  expect(c.state("u", "x").failure).toBeUndefined();
+});
+
+test("the end of the process is no failure of the pod", async () => {
+  const stop = new AbortController();
+  const { calls: c, done } = calls(stop.signal);
+  c.start({ ...base, run: (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))) });
+  stop.abort();
+  await c.close();
+  expect(done).toEqual([]);
+  expect(c.state("u", "x").failure).toBeUndefined();
+});

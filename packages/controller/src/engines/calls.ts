@@ -1,0 +1,154 @@
+import type { Reason } from "@aibrix/api";
+import { type BackoffOptions, backoffMs, type Log } from "@aibrix/kube";
+import pLimit, { type LimitFunction } from "p-limit";
+import { CallError } from "./agent.ts";
+
+/** A call that failed. */
+export interface CallFailure {
+  readonly kind: "load" | "unload";
+  /** Of what was asked for. */
+  readonly fingerprint: string;
+  readonly reason: Reason;
+  readonly message: string;
+  readonly retryable: boolean;
+  /** Failures in a row. */
+  readonly attempts: number;
+  /** When it is tried again, in milliseconds since the epoch; `undefined` where only a change from outside helps. */
+  readonly retryAtMs: number | undefined;
+}
+
+/** What we asked of one pod for one adapter. */
+export interface CallState {
+  readonly running: "load" | "unload" | undefined;
+  /** The last call that was accepted. */
+  readonly done: { readonly kind: "load" | "unload"; readonly fingerprint: string; readonly atMs: number } | undefined;
+  readonly failure: CallFailure | undefined;
+}
+
+export interface CallsOptions {
+  /** Called when a call has ended, well or not. */
+  readonly onDone: (pod: CalledPod, name: string, outcome: CallOutcome) => void;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly backoff?: BackoffOptions;
+}
+
+export interface CalledPod {
+  readonly key: string;
+  readonly namespace: string;
+  readonly uid: string;
+}
+
+export interface CallOutcome {
+  readonly kind: "load" | "unload";
+  readonly ok: boolean;
+  readonly durationMs: number;
+}
+
+export interface NewCall {
+  readonly kind: "load" | "unload";
+  readonly pod: CalledPod;
+  readonly name: string;
+  readonly fingerprint: string;
+  /** An engine takes one load at a time; a sidecar queues by itself. */
+  readonly atOnce: number;
+  readonly run: (signal: AbortSignal) => Promise<void>;
+}
+
+const NOTHING: CallState = { running: undefined, done: undefined, failure: undefined };
+const BACKOFF: BackoffOptions = { baseMs: 1_000, maxMs: 300_000 };
+
+/**
+ * Calls to pods, each in the background: a pod that hangs delays nothing but itself. At most one call for an adapter on a pod at a time;
+ * failures are remembered and back off, 1 s to 5 min.
+ */
+export class PodCalls {
+  readonly #options: CallsOptions;
+  readonly #states = new Map<string, Map<string, CallState>>();
+  readonly #limits = new Map<string, LimitFunction>();
+  readonly #tasks = new Set<Promise<void>>();
+
+  constructor(options: CallsOptions) {
+    this.#options = options;
+  }
+
+  state(podUid: string, name: string): CallState {
+    return this.#states.get(podUid)?.get(name) ?? NOTHING;
+  }
+
+  /** Starts a call, unless one for this adapter is running on the pod. */
+  start(c: NewCall): void {
+    const before = this.state(c.pod.uid, c.name);
+    if (before.running !== undefined) return;
+    this.#set(c.pod.uid, c.name, { ...before, running: c.kind });
+    let limit = this.#limits.get(c.pod.uid);
+    if (limit === undefined) {
+      limit = pLimit(c.atOnce);
+      this.#limits.set(c.pod.uid, limit);
+    }
+    const task = limit(() => this.#run(c)).finally(() => void this.#tasks.delete(task));
+    this.#tasks.add(task);
+  }
+
+  /** Forgets an adapter that is gone from a pod, unless a call is running. */
+  forget(podUid: string, name: string): void {
+    if (this.state(podUid, name).running === undefined) this.#states.get(podUid)?.delete(name);
+  }
+
+  /** Forgets a pod that is gone. */
+  forgetPod(podUid: string): void {
+    this.#states.delete(podUid);
+    this.#limits.delete(podUid);
+  }
+
+  /** Waits for what runs; its signal should have aborted. */
+  async close(): Promise<void> {
+    await Promise.all(this.#tasks);
+  }
+
+  async #run(c: NewCall): Promise<void> {
+    const { log, signal, onDone } = this.#options;
+    const startMs = performance.now();
+    let failure: CallFailure | undefined;
+    try {
+      signal.throwIfAborted();
+      await c.run(signal);
+    } catch (error) {
+      if (!signal.aborted) {
+        failure = this.#failure(c, error);
+        log.warn({ pod: c.pod.key, adapter: c.name, call: c.kind, reason: failure.reason, attempts: failure.attempts }, failure.message);
+      }
+    }
+    if (signal.aborted) return;
+    const before = this.state(c.pod.uid, c.name).done;
+    const done = failure === undefined ? { kind: c.kind, fingerprint: c.fingerprint, atMs: Date.now() } : before;
+    this.#set(c.pod.uid, c.name, { running: undefined, done, failure });
+    onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs });
+  }
+
+  #failure(c: NewCall, error: unknown): CallFailure {
+    const before = this.state(c.pod.uid, c.name).failure;
+    const same = before?.kind === c.kind && before.fingerprint === c.fingerprint;
+    const attempts = (same ? before.attempts : 0) + 1;
+    const known = error instanceof CallError;
+    const retryable = known ? error.retryable : true;
+    return {
+      kind: c.kind,
+      fingerprint: c.fingerprint,
+      reason: known ? error.reason : "RuntimeUnavailable",
+      message: error instanceof Error ? error.message : String(error),
+      retryable,
+      attempts,
+      retryAtMs: retryable ? Date.now() + backoffMs(this.#options.backoff ?? BACKOFF, attempts) : undefined,
+    };
+  }
+
+  #set(podUid: string, name: string, state: CallState): void {
+    let names = this.#states.get(podUid);
+    if (names === undefined) {
+      names = new Map();
+      this.#states.set(podUid, names);
+    }
+    names.set(name, state);
+  }
+}

@@ -1,0 +1,172 @@
+import type { Log } from "@aibrix/kube";
+import { sleep } from "@aibrix/kube";
+import type { Dispatcher } from "undici";
+import { engineRoot } from "../pods/delivery.ts";
+import { type AdapterView, CallError, LOST_AFTER_MS, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
+import { type Answer, call } from "./http.ts";
+import { explainRefusal, refusalText } from "./refusals.ts";
+
+export interface DirectOptions {
+  /** URL of the engine, without a slash at the end. */
+  readonly url: string;
+  readonly pod: string;
+  readonly dispatcher: Dispatcher;
+  readonly onChange: (names: readonly string[] | undefined) => void;
+  readonly log: Log;
+  /** Time between two looks at the engine's list, in milliseconds. 5 s where absent. */
+  readonly periodMs?: number;
+  readonly lostAfterMs?: number;
+}
+
+/** A load may be a download inside the engine. */
+const LOAD_TIMEOUT_MS = 600_000;
+const UNLOAD_TIMEOUT_MS = 30_000;
+const LIST_TIMEOUT_MS = 5_000;
+
+/** Talks to a vLLM without sidecar: calls its own adapter routes and looks at its list of models, while anybody follows an adapter there. */
+export class DirectAgent implements PodAgent {
+  readonly via = "direct";
+  readonly #options: DirectOptions;
+  /** Adapters that somebody wants to know about, with the key of each. */
+  readonly #followed = new Map<string, string | undefined>();
+  #view: PodView = NOTHING_KNOWN;
+  #lastAnswerMs = performance.now();
+  #wake = new AbortController();
+  #goodKey: string | undefined;
+
+  constructor(options: DirectOptions) {
+    this.#options = options;
+  }
+
+  get view(): PodView {
+    return this.#view;
+  }
+
+  async load(c: LoadCall, signal: AbortSignal): Promise<void> {
+    const root = engineRoot(c.delivery);
+    if (root === undefined) throw new CallError("VolumeMissing", `the engine cannot read ${c.artifactUrl} itself`, { retryable: false });
+    const body = { lora_name: c.name, lora_path: root };
+    const answer = await this.#call("POST", "/v1/load_lora_adapter", { body, apiKey: c.apiKey, timeoutMs: LOAD_TIMEOUT_MS }, signal);
+    if (answer.status !== 200) throw explainRefusal(answer);
+    // What counts is the engine's list, not its word.
+    await this.#look(signal);
+  }
+
+  async unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+    const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
+    const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
+    const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
+    if (answer.status !== 200 && !notThere) throw explainRefusal(answer);
+    await this.#look(signal);
+  }
+
+  follow(name: string, apiKey: string | undefined): void {
+    if (this.#followed.has(name) && this.#followed.get(name) === apiKey) return;
+    const first = this.#followed.size === 0;
+    this.#followed.set(name, apiKey);
+    if (first) this.#lastAnswerMs = performance.now();
+    this.#wake.abort();
+  }
+
+  unfollow(name: string): void {
+    this.#followed.delete(name);
+    // Nobody looks any more: what was seen grows old.
+    if (this.#followed.size === 0) this.#view = NOTHING_KNOWN;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      const either = AbortSignal.any([signal, this.#wake.signal]);
+      if (this.#followed.size > 0) await this.#look(signal);
+      await sleep(this.#followed.size > 0 ? (this.#options.periodMs ?? 5_000) : 60_000, either);
+    }
+  }
+
+  /** Looks at the engine's list. Never rejects. */
+  async #look(signal: AbortSignal): Promise<void> {
+    const before = this.#view;
+    try {
+      const answer = await this.#list(signal);
+      if (answer.status !== 200) throw explainRefusal(answer);
+      const adapters = readModels(answer.body);
+      if (adapters === undefined)
+        throw new CallError("EngineUnavailable", "the engine's list of models is not readable", { retryable: true });
+      this.#lastAnswerMs = performance.now();
+      this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters };
+    } catch (error) {
+      if (signal.aborted) return;
+      const problem = error instanceof Error ? error.message : String(error);
+      const silentMs = performance.now() - this.#lastAnswerMs;
+      const lost = error instanceof CallError && error.reason !== "EngineUnavailable";
+      const knowledge = lost || silentMs > (this.#options.lostAfterMs ?? LOST_AFTER_MS) ? "lost" : before.knowledge;
+      this.#view = { ...before, knowledge, problem, problemReason: lost ? error.reason : undefined };
+      this.#options.log.debug({ pod: this.#options.pod, problem }, "the engine's list could not be had");
+    }
+    const changed = changes(before, this.#view);
+    if (before.knowledge !== this.#view.knowledge) this.#options.onChange(undefined);
+    else if (changed.length > 0) this.#options.onChange(changed);
+  }
+
+  /** The list, asked for with the key that worked last, then without, then with each that is known. */
+  async #list(signal: AbortSignal): Promise<Answer> {
+    let answer: Answer = { status: 401, body: "" };
+    for (const apiKey of new Set([this.#goodKey, undefined, ...this.#followed.values()])) {
+      answer = await this.#call("GET", "/v1/models", { apiKey, timeoutMs: LIST_TIMEOUT_MS }, signal);
+      if (answer.status === 401) continue;
+      this.#goodKey = apiKey;
+      break;
+    }
+    return answer;
+  }
+
+  async #call(
+    method: "GET" | "POST",
+    path: string,
+    options: { readonly body?: object; readonly apiKey: string | undefined; readonly timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const { dispatcher, url } = this.#options;
+    return await call(dispatcher, { method, url: `${url}${path}`, ...options }, "EngineUnavailable", signal);
+  }
+}
+
+/** The engine's names; `undefined` for what is no list. */
+function readModels(body: string): ReadonlyMap<string, AdapterView> | undefined {
+  let data: unknown;
+  try {
+    data = (JSON.parse(body) as { data?: unknown } | null)?.data;
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(data)) return undefined;
+  const rows = data.flatMap((m: { id?: unknown; root?: unknown; parent?: unknown } | null) =>
+    typeof m?.id === "string" ? [{ ...m, id: m.id }] : [],
+  );
+  return new Map(
+    rows.map((m) => [
+      m.id,
+      {
+        name: m.id,
+        state: "Serving",
+        serving: true,
+        base: typeof m.parent !== "string",
+        own: undefined,
+        artifactUrl: undefined,
+        root: typeof m.root === "string" ? m.root : undefined,
+        contentDigest: undefined,
+        attempts: 0,
+        reason: undefined,
+        message: undefined,
+        retryable: true,
+        nextRetryTime: undefined,
+      },
+    ]),
+  );
+}
+
+/** Names that came, went, or changed their root. */
+function changes(a: PodView, b: PodView): string[] {
+  const names = new Set([...a.adapters.keys(), ...b.adapters.keys()]);
+  return [...names].filter((n) => a.adapters.get(n)?.root !== b.adapters.get(n)?.root || a.adapters.has(n) !== b.adapters.has(n));
+}

@@ -1,0 +1,115 @@
+import type { Log } from "@aibrix/kube";
+import type { Dispatcher } from "undici";
+import { enginePort, type PodFacts } from "../pods/facts.ts";
+import type { Connect, PodAgent } from "./agent.ts";
+import { DirectAgent } from "./direct.ts";
+import { podDispatcher } from "./http.ts";
+import { SidecarAgent } from "./sidecar.ts";
+
+export interface PoolOptions {
+  /** Talk to the sidecar of pods that have one; else always to the engine. */
+  readonly runtimeSidecar: boolean;
+  readonly connect: Connect;
+  readonly log: Log;
+  /** Called when something changed on a pod: with the adapters' names, or `undefined` for all of them. */
+  readonly onChange: (pod: PodFacts, names: readonly string[] | undefined) => void;
+  readonly silenceMs?: number | undefined;
+  readonly directPeriodMs?: number | undefined;
+}
+
+interface Running {
+  readonly agent: PodAgent;
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** The agents of all pods, by pod and port. */
+export class AgentPool {
+  readonly #options: PoolOptions;
+  readonly #dispatcher: Dispatcher = podDispatcher();
+  readonly #running = new Map<string, Map<string, Running>>();
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the pod's sidecar is asked, or its engine. */
+  viaRuntime(pod: PodFacts): boolean {
+    return this.#options.runtimeSidecar && pod.runtimePort !== undefined;
+  }
+
+  /** Follows a pod's sidecar from now on; agents of an earlier pod or address of that name end. */
+  setPod(pod: PodFacts): void {
+    const alive = pod.ip !== undefined && !pod.finished;
+    const here = this.#running.get(pod.key);
+    for (const [id, running] of here ?? []) if (!alive || !id.startsWith(prefix(pod))) this.#end(pod.key, id, running);
+    if (alive && this.viaRuntime(pod)) this.agent(pod, {});
+  }
+
+  /** Ends all that runs for a pod. */
+  removePod(key: string): void {
+    for (const [id, running] of this.#running.get(key) ?? []) this.#end(key, id, running);
+  }
+
+  /** Who to ask about adapters on this pod; `undefined` while it has no address, or when it has ended. */
+  agent(pod: PodFacts, adapterLabels: Readonly<Record<string, string>>): PodAgent | undefined {
+    const { ip } = pod;
+    if (ip === undefined || pod.finished) return undefined;
+    const viaRuntime = this.viaRuntime(pod);
+    const port = viaRuntime ? (pod.runtimePort ?? 0) : enginePort(pod, adapterLabels);
+    const id = `${prefix(pod)}${viaRuntime ? "sidecar" : "direct"}:${port}`;
+    let agents = this.#running.get(pod.key);
+    if (agents === undefined) {
+      agents = new Map();
+      this.#running.set(pod.key, agents);
+    }
+    const known = agents.get(id);
+    if (known !== undefined) return known.agent;
+    const { connect, log, onChange, silenceMs, directPeriodMs } = this.#options;
+    const common = {
+      url: connect(ip, port),
+      pod: pod.key,
+      dispatcher: this.#dispatcher,
+      log,
+      onChange: (names: readonly string[] | undefined) => onChange(pod, names),
+    };
+    const agent = viaRuntime
+      ? new SidecarAgent({ ...common, ...(silenceMs === undefined ? {} : { silenceMs }) })
+      : new DirectAgent({ ...common, ...(directPeriodMs === undefined ? {} : { periodMs: directPeriodMs }) });
+    const stop = new AbortController();
+    agents.set(id, { agent, stop, ended: agent.run(stop.signal) });
+    return agent;
+  }
+
+  /** Nobody wants to know about this adapter any more, on any pod of its namespace. */
+  unfollow(namespace: string, name: string): void {
+    for (const [key, agents] of this.#running) {
+      if (key.startsWith(`${namespace}/`)) for (const { agent } of agents.values()) agent.unfollow(name);
+    }
+  }
+
+  /** How many pods are talked to. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    const ended = [...this.#running.values()].flatMap((agents) => [...agents.values()].map((r) => r.ended));
+    for (const key of [...this.#running.keys()]) this.removePod(key);
+    await Promise.all(ended);
+    await this.#dispatcher.destroy();
+  }
+
+  #end(key: string, id: string, running: Running): void {
+    running.stop.abort();
+    const agents = this.#running.get(key);
+    agents?.delete(id);
+    if (agents?.size === 0) this.#running.delete(key);
+  }
+}
+
+/** Another pod of the same name, or the same one with another address, is another to talk to. */
+function prefix(pod: PodFacts): string {
+  return `${pod.uid}/${pod.ip}/`;
+}

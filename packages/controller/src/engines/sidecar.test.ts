@@ -1,0 +1,181 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { AdapterStatus } from "@aibrix/api";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { podDispatcher } from "./http.ts";
+import { SidecarAgent } from "./sidecar.ts";
+
+const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+let server: Server;
+let onRequest: (request: IncomingMessage, reply: ServerResponse, body: string) => void;
+let stop: AbortController;
+let changes: (readonly string[] | undefined)[];
+let agent: SidecarAgent;
+let streams: ServerResponse[];
+const dispatcher = podDispatcher();
+
+beforeEach(async () => {
+  server = createServer(async (request, reply) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    onRequest(request, reply, body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  stop = new AbortController();
+  changes = [];
+  streams = [];
+  onRequest = (_request, reply) => {
+    streams.push(reply);
+    reply.write(line(snapshot([])));
+  };
+  agent = new SidecarAgent({
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    pod: "default/p",
+    dispatcher,
+    onChange: (names) => changes.push(names),
+    log: LOG,
+    silenceMs: 300,
+    backoff: { baseMs: 5, maxMs: 20 },
+  });
+});
+
+afterEach(async () => {
+  stop.abort();
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+function line(event: object): string {
+  return `${JSON.stringify(event)}\n`;
+}
+
+function snapshot(adapters: readonly AdapterStatus[], instance = "one", ready = true) {
+  const engine = { url: "http://e", kind: "vllm", ready, base_models: [] };
+  return { type: "SNAPSHOT", object: { instance_id: instance, engine, adapters, manifest_problems: [] } };
+}
+
+function status(name: string, more: Partial<AdapterStatus> = {}): AdapterStatus {
+  const serving = { content_digest: "d", path: "/p", since: "2026-01-01T00:00:00Z" };
+  return { lora_name: name, artifact_url: "hf://a/b", origin: "api", state: "Serving", serving, attempts: 0, ...more };
+}
+
+async function begin(): Promise<ServerResponse> {
+  void agent.run(stop.signal);
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("fresh"));
+  const [stream] = streams;
+  if (stream === undefined) throw new Error("no stream");
+  return stream;
+}
+
+test("follows adapters, the engine, and what goes", async () => {
+  const stream = await begin();
+  stream.write(line({ type: "ADAPTER", object: status("x") }));
+  await vi.waitFor(() => expect(agent.view.adapters.get("x")).toMatchObject({ serving: true, own: true, contentDigest: "d" }));
+  stream.write(line({ type: "ENGINE", object: { url: "http://e", kind: "vllm", ready: false, message: "away", base_models: [] } }));
+  await vi.waitFor(() => expect(agent.view).toMatchObject({ engineReady: false, engineMessage: "away" }));
+  stream.write(line({ type: "DELETED", lora_name: "x" }) + line({ type: "SOMETHING_NEW" }));
+  await vi.waitFor(() => expect(agent.view.adapters.size).toBe(0));
+  expect(changes).toEqual([undefined, ["x"], undefined, ["x"]]);
+});
+
+test("a stream that breaks is begun anew, and what it said is believed meanwhile", async () => {
+  const stream = await begin();
+  stream.write(line({ type: "ADAPTER", object: status("x") }));
+  await vi.waitFor(() => expect(agent.view.adapters.size).toBe(1));
+  onRequest = (_request, reply) => void reply.socket?.destroy();
+  stream.destroy();
+  await vi.waitFor(() => expect(agent.view.problem).toMatch(/look into the log of the pod's container aibrix-runtime/));
+  expect(agent.view).toMatchObject({ knowledge: "fresh" });
+  onRequest = (_request, reply) => void reply.write(line(snapshot([status("x"), status("y")], "two")));
+  await vi.waitFor(() => expect(agent.view).toMatchObject({ instance: "two", problem: undefined }));
+  expect(agent.view.adapters.size).toBe(2);
+});
+
+test("silence makes it lost, and a snapshot makes it known again", async () => {
+  const stream = await begin();
+  onRequest = () => undefined;
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), { timeout: 5_000 });
+  expect(stream.destroyed || stream.writableEnded || agent.view.problem !== undefined).toBe(true);
+  onRequest = (_request, reply) => void reply.write(line(snapshot([])));
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("fresh"), { timeout: 5_000 });
+});
+
+test.each([
+  { name: "no JSON", text: "<html>\n" },
+  { name: "no snapshot", text: line({ type: "ADAPTER", object: status("x") }) },
+  { name: "a snapshot without its parts", text: line({ type: "SNAPSHOT", object: { adapters: [] } }) },
+  { name: "null", text: "null\n" },
+])("a sidecar that sends $name is never believed, nor asked in a hot loop", async ({ text }) => {
+  let asked = 0;
+  onRequest = (_request, reply) => {
+    asked++;
+    reply.write(text);
+  };
+  void agent.run(stop.signal);
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), { timeout: 5_000 });
+  expect(agent.view.adapters.size).toBe(0);
+  expect(asked).toBeLessThan(100);
+});
+
+const LOAD = {
+  name: "x",
+  artifactUrl: "s3://b/x",
+  delivery: { kind: "volume", runtimeDir: "/r", engineDir: "/e" },
+  credentials: { a: "b" },
+  apiKey: "sk",
+  additionalConfig: { more: "1" },
+} as const;
+
+test("a load says everything, and an unload of what is not there is fine", async () => {
+  const seen: unknown[] = [];
+  onRequest = (request, reply, body) => {
+    seen.push([request.url, JSON.parse(body)]);
+    reply.writeHead(request.url?.endsWith("unload") === true ? 404 : 202).end("{}");
+  };
+  await agent.load(LOAD, stop.signal);
+  await agent.unload("x", undefined, stop.signal);
+  expect(seen).toEqual([
+    [
+      "/v1/lora_adapter/load",
+      {
+        lora_name: "x",
+        artifact_url: "s3://b/x",
+        credentials: { a: "b" },
+        additional_config: { more: "1", "api-key": "sk" },
+        delivery: { mode: "volume", runtime_dir: "/r", engine_dir: "/e" },
+      },
+    ],
+    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true }],
+  ]);
+});
+
+test.each([
+  {
+    status: 400,
+    body: { error: { code: "InvalidArtifactURL", message: "m", retryable: false } },
+    want: { reason: "InvalidArtifactURL", retryable: false, message: "m" },
+  },
+  {
+    status: 503,
+    body: { error: { code: "EngineUnavailable", message: "m", retryable: true } },
+    want: { reason: "EngineUnavailable", retryable: true },
+  },
+  { status: 500, body: {}, want: { reason: "RuntimeUnavailable", retryable: true, message: /HTTP 500/ } },
+  { status: 422, body: null, want: { reason: "RuntimeUnavailable", retryable: false } },
+])("an answer of HTTP $status is an error of its class", async ({ status: code, body, want }) => {
+  onRequest = (_request, reply) => void reply.writeHead(code).end(JSON.stringify(body));
+  const error = await agent.load(LOAD, stop.signal).catch((e: unknown) => e);
+  const { message, ...rest } = want as { message?: unknown };
+  expect(error).toMatchObject(rest);
+  if (message !== undefined) expect((error as Error).message).toMatch(message as RegExp);
+});
+
+test("a sidecar that does not answer says so, and names no secret", async () => {
+  server.closeAllConnections();
+  onRequest = (_request, reply) => void reply.socket?.destroy();
+  const error = (await agent.load(LOAD, stop.signal).catch((e: unknown) => e)) as Error;
+  expect(error).toMatchObject({ reason: "RuntimeUnavailable", retryable: true });
+  expect(error.message).toMatch(/the sidecar aibrix-runtime does not answer .*look into the log/);
+  expect(error.message).not.toMatch(/sk/);
+});

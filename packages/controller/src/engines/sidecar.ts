@@ -1,0 +1,237 @@
+import {
+  type AdapterStatus,
+  AdapterStatusSchema,
+  BOOKMARK_PERIOD_MS,
+  CONFIG_API_KEY,
+  EngineStatusSchema,
+  type LoadRequest,
+  REASONS,
+  type Reason,
+  RUNTIME_PATHS,
+  SnapshotSchema,
+  type UnloadRequest,
+} from "@aibrix/api";
+import { type BackoffOptions, backoffMs, type Log, sleep } from "@aibrix/kube";
+import { Value } from "typebox/value";
+import { type Dispatcher, request } from "undici";
+import { deliveryRequest } from "../pods/delivery.ts";
+import { type AdapterView, CallError, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
+import { type Answer, call, failureText } from "./http.ts";
+import { jsonLines } from "./json-lines.ts";
+
+export interface SidecarOptions {
+  /** URL of the sidecar, without a slash at the end. */
+  readonly url: string;
+  /** The pod, for logs. */
+  readonly pod: string;
+  readonly dispatcher: Dispatcher;
+  /** Called with the names whose state changed; `undefined` for all of the pod's. */
+  readonly onChange: (names: readonly string[] | undefined) => void;
+  readonly log: Log;
+  /** Silence after which a stream is dead and what it said is no longer believed, in milliseconds. Three bookmarks where absent. */
+  readonly silenceMs?: number;
+  readonly backoff?: BackoffOptions;
+}
+
+/** The sidecar answers at once whatever it has to do; this is for one that hangs. */
+const CALL_TIMEOUT_MS = 10_000;
+const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
+
+/** Talks to the sidecar of a pod, and follows its stream of changes. */
+export class SidecarAgent implements PodAgent {
+  readonly via = "sidecar";
+  readonly #options: SidecarOptions;
+  readonly #silenceMs: number;
+  #view: PodView = NOTHING_KNOWN;
+  #engineReady = false;
+  #silence: NodeJS.Timeout | undefined;
+
+  constructor(options: SidecarOptions) {
+    this.#options = options;
+    this.#silenceMs = options.silenceMs ?? 3 * BOOKMARK_PERIOD_MS;
+  }
+
+  get view(): PodView {
+    return this.#view;
+  }
+
+  async load(c: LoadCall, signal: AbortSignal): Promise<void> {
+    const config = { ...c.additionalConfig, ...(c.apiKey === undefined ? {} : { [CONFIG_API_KEY]: c.apiKey }) };
+    const request = deliveryRequest(c.delivery);
+    const body: LoadRequest = {
+      lora_name: c.name,
+      artifact_url: c.artifactUrl,
+      ...(c.credentials === undefined ? {} : { credentials: { ...c.credentials } }),
+      ...(Object.keys(config).length === 0 ? {} : { additional_config: config }),
+      ...(request === undefined ? {} : { delivery: request }),
+    };
+    refuseUnlessOk(await this.#post(RUNTIME_PATHS.load, body, signal));
+  }
+
+  async unload(name: string, _apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+    const body: UnloadRequest = { lora_name: name, cleanup_local: true };
+    const answer = await this.#post(RUNTIME_PATHS.unload, body, signal);
+    if (answer.status !== 404) refuseUnlessOk(answer);
+  }
+
+  follow(): void {
+    // The stream tells of every adapter.
+  }
+
+  unfollow(): void {
+    // As above.
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    this.#listen();
+    for (let failures = 0; !signal.aborted; ) {
+      const stream = new AbortController();
+      const onAbort = () => stream.abort(signal.reason);
+      signal.addEventListener("abort", onAbort, { once: true });
+      const startMs = performance.now();
+      try {
+        for await (const event of this.#events(stream)) {
+          this.#take(event);
+          // One that begins well and breaks at once is no better than none.
+          if (performance.now() - startMs > BOOKMARK_PERIOD_MS) failures = 0;
+        }
+        this.#problem("the sidecar aibrix-runtime ended its stream");
+      } catch (error) {
+        if (!signal.aborted) this.#problem(`the sidecar aibrix-runtime ${failureText(error, this.#silenceMs)}`);
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+        stream.abort();
+      }
+      failures++;
+      await sleep(backoffMs(this.#options.backoff ?? RECONNECT, failures), signal);
+    }
+    clearTimeout(this.#silence);
+  }
+
+  async *#events(stream: AbortController): AsyncGenerator<unknown> {
+    const { url, dispatcher } = this.#options;
+    // One deadline for connecting and for every line: three missed bookmarks, and the stream is dead.
+    const silent = new DOMException("silent", "TimeoutError");
+    let timer = setTimeout(() => stream.abort(silent), this.#silenceMs);
+    try {
+      const answer = await request(`${url}${RUNTIME_PATHS.adapters}?watch=true`, { dispatcher, signal: stream.signal });
+      if (answer.statusCode !== 200) throw new Error(`its stream answered HTTP ${answer.statusCode}`);
+      for await (const event of jsonLines(answer.body)) {
+        clearTimeout(timer);
+        timer = setTimeout(() => stream.abort(silent), this.#silenceMs);
+        yield event;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #take(event: unknown): void {
+    const { type, object, lora_name } = (event ?? {}) as { type?: unknown; object?: unknown; lora_name?: unknown };
+    if (type !== "SNAPSHOT" && this.#view.knowledge !== "fresh") {
+      // After a loss only a snapshot tells everything; a stream begins with one.
+      throw new Error("its stream did not begin with a snapshot");
+    }
+    this.#apply(type, object, lora_name);
+    // Garbage is as good as silence.
+    this.#listen();
+  }
+
+  #apply(type: unknown, object: unknown, lora_name: unknown): void {
+    switch (type) {
+      case "SNAPSHOT": {
+        const snapshot = Value.Parse(SnapshotSchema, object);
+        const { engine } = snapshot;
+        this.#engineReady = engine.ready;
+        this.#view = {
+          knowledge: "fresh",
+          problem: undefined,
+          problemReason: undefined,
+          instance: snapshot.instance_id,
+          engineReady: engine.ready,
+          engineMessage: engine.message,
+          adapters: new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)])),
+        };
+        this.#options.onChange(undefined);
+        return;
+      }
+      case "ADAPTER": {
+        const view = adapterView(Value.Parse(AdapterStatusSchema, object));
+        this.#view = { ...this.#view, adapters: new Map(this.#view.adapters).set(view.name, view) };
+        this.#options.onChange([view.name]);
+        return;
+      }
+      case "DELETED": {
+        const adapters = new Map(this.#view.adapters);
+        adapters.delete(String(lora_name));
+        this.#view = { ...this.#view, adapters };
+        this.#options.onChange([String(lora_name)]);
+        return;
+      }
+      case "ENGINE": {
+        const engine = Value.Parse(EngineStatusSchema, object);
+        this.#view = { ...this.#view, engineReady: engine.ready, engineMessage: engine.message };
+        if (engine.ready !== this.#engineReady) this.#options.onChange(undefined);
+        this.#engineReady = engine.ready;
+        return;
+      }
+      // Bookmarks say that it lives; kinds of a later version are passed over.
+      default:
+        return;
+    }
+  }
+
+  /** Begins the silence anew after which what is known is no longer believed. */
+  #listen(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const problem = this.#view.problem ?? "the sidecar aibrix-runtime fell silent";
+      this.#view = { ...this.#view, knowledge: "lost", problem };
+      this.#options.log.warn({ pod: this.#options.pod, problem }, "nothing is known of the pod's adapters any more");
+      this.#options.onChange(undefined);
+    }, this.#silenceMs);
+  }
+
+  #problem(problem: string): void {
+    this.#view = { ...this.#view, problem: `${problem}: look into the log of the pod's container aibrix-runtime` };
+    this.#options.log.debug({ pod: this.#options.pod, problem }, "the stream of a sidecar ended");
+  }
+
+  async #post(path: string, body: object, signal: AbortSignal): Promise<Answer> {
+    const { dispatcher, url } = this.#options;
+    return await call(dispatcher, { method: "POST", url: `${url}${path}`, body, timeoutMs: CALL_TIMEOUT_MS }, "RuntimeUnavailable", signal);
+  }
+}
+
+function adapterView(a: AdapterStatus): AdapterView {
+  return {
+    name: a.lora_name,
+    state: a.state,
+    serving: a.serving !== null,
+    base: false,
+    own: a.origin === "api",
+    artifactUrl: a.artifact_url,
+    root: a.serving?.path,
+    contentDigest: a.serving?.content_digest,
+    attempts: a.attempts,
+    reason: a.reason,
+    message: a.message,
+    retryable: a.retryable ?? true,
+    nextRetryTime: a.next_retry_time,
+  };
+}
+
+/** @throws {@link CallError} for an answer that is no success */
+function refuseUnlessOk({ status, body }: Answer): void {
+  if (status >= 200 && status < 300) return;
+  let error: { code?: unknown; message?: unknown; retryable?: unknown } = {};
+  try {
+    error = (JSON.parse(body) as { error?: typeof error } | null)?.error ?? {};
+  } catch {
+    // Not the runtime's own words: the status says what matters.
+  }
+  const retryable = typeof error.retryable === "boolean" ? error.retryable : status >= 500 || status === 408 || status === 429;
+  const message = typeof error.message === "string" ? error.message : `the sidecar aibrix-runtime answered HTTP ${status}`;
+  const reason: Reason = typeof error.code === "string" && error.code in REASONS ? (error.code as Reason) : "RuntimeUnavailable";
+  throw new CallError(reason, message, { retryable });
+}

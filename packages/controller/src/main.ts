@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+import { KubeClient, loadKubeConfig } from "@aibrix/kube";
+import { ConfigError, createLogger, createRegistry, Registry, runMain, sideServer } from "@aibrix/service";
+import { readConfig, USAGE } from "./config.ts";
+import { ControllerManager } from "./controller.ts";
+import { MANAGER } from "./endpoints/names.ts";
+import { ControllerMetrics } from "./metrics.ts";
+
+const log = createLogger(MANAGER);
+
+await runMain(log, async (signal) => {
+  const config = readConfig(process.argv.slice(2), process.env);
+  if (config === undefined) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const registry = createRegistry();
+  const metrics = new ControllerMetrics(registry);
+  const client = new KubeClient({
+    config: kubeConfig(config.kubeconfig),
+    userAgent: MANAGER,
+    fieldManager: MANAGER,
+    onCall: (call) => metrics.apiCall(call),
+  });
+  const manager = new ControllerManager(config, { client, metrics, log });
+  const notReady = () => manager.notReady();
+  const health = sideServer({ metrics: new Registry(), notReady });
+  const shown = sideServer({ metrics: registry, notReady });
+  if (config.health !== undefined) await health.listen(config.health);
+  if (config.metrics !== undefined) await shown.listen(config.metrics);
+  log.info({ identity: config.identity, namespace: config.namespace ?? "all", runtimeSidecar: config.runtimeSidecar }, "starts");
+  try {
+    await manager.run(signal);
+  } finally {
+    await Promise.all([health.close(), shown.close(), client.close()]);
+  }
+});
+
+function kubeConfig(file: string | undefined): ReturnType<typeof loadKubeConfig> {
+  try {
+    return loadKubeConfig({ file });
+  } catch (error) {
+    throw new ConfigError(`the cluster cannot be reached: ${(error as Error).message}`);
+  }
+}

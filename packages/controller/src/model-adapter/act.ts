@@ -1,0 +1,172 @@
+import { CONFIG_API_KEY, FINALIZER } from "@aibrix/api";
+import {
+  ENDPOINT_SLICES,
+  isControlledBy,
+  type KubeClient,
+  KubeError,
+  keyOf,
+  SERVICES,
+  type Service,
+  withoutManagedFields,
+} from "@aibrix/kube";
+import type { SliceChanges } from "../endpoints/slices.ts";
+import type { LoadCall } from "../engines/agent.ts";
+import type { PodCalls } from "../engines/calls.ts";
+import type { AgentPool } from "../engines/pool.ts";
+import type { AdapterSecrets } from "../secrets/secrets.ts";
+import type { AdapterMemory } from "./memory.ts";
+import { ownerText } from "./observe.ts";
+import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
+
+export interface ActDeps {
+  readonly client: KubeClient;
+  readonly agents: AgentPool;
+  readonly calls: PodCalls;
+}
+
+/** How long a Service that is somebody else's is not asked for again, in milliseconds. */
+const FOREIGN_FOR_MS = 30_000;
+
+/** Carries out one action. Calls to pods are only started here: their outcome comes back as a change. */
+export async function act(
+  action: Action,
+  o: Observed,
+  secrets: AdapterSecrets,
+  memory: AdapterMemory,
+  deps: ActDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (action.kind) {
+    case "addFinalizer":
+      return await setFinalizers(o, memory, (all) => [...all, FINALIZER], deps, signal);
+    case "removeFinalizer":
+      return await setFinalizers(o, memory, (all) => all.filter((f) => f !== FINALIZER), deps, signal);
+    case "ensureService":
+      return await ensureService(action.service, o, memory, deps, signal);
+    case "deleteService":
+      await deps.client.delete(SERVICES, { namespace: o.namespace, name: o.name }, uidOf(o.service), signal);
+      return memory.service.deleted(o.key, uidOf(o.service).uid);
+    case "writeSlices":
+      return await writeSlices(action.changes, memory, deps, signal);
+    case "load":
+      return startLoad(action.pod, o, secrets, deps);
+    case "unload":
+      return startUnload(action.pod, o, secrets, deps);
+  }
+}
+
+/** Guarded by the version that was decided on: a conflict means that somebody else wrote, and all is decided anew. */
+async function setFinalizers(
+  o: Observed,
+  memory: AdapterMemory,
+  change: (all: readonly string[]) => string[],
+  { client }: ActDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  if (o.adapter === undefined) return;
+  const { metadata } = memory.adapter.latest(o.key, o.adapter) ?? o.adapter;
+  const patch = { metadata: { resourceVersion: metadata.resourceVersion, finalizers: change(metadata.finalizers ?? []) } };
+  try {
+    const written = await client.mergePatch(MODEL_ADAPTERS, { namespace: o.namespace, name: o.name }, patch, {}, signal);
+    memory.adapter.wrote(o.key, withoutManagedFields(written));
+  } catch (error) {
+    // A conflict that our own older knowledge made is gone once the cache has caught up.
+    if (error instanceof KubeError && error.conflict) memory.adapter.forget(o.key);
+    if (!(error instanceof KubeError && error.notFound)) throw error;
+  }
+}
+
+/** Makes or mends the Service. One that is there and not ours is left alone and remembered. */
+async function ensureService(
+  service: Service,
+  o: Observed,
+  memory: AdapterMemory,
+  { client }: ActDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  if (o.adapter === undefined) return;
+  if (o.service.kind === "missing") {
+    try {
+      return memory.service.wrote(o.key, withoutManagedFields(await client.create(SERVICES, service, {}, signal)));
+    } catch (error) {
+      if (!(error instanceof KubeError && error.alreadyExists)) throw error;
+    }
+    const there = await client.find(SERVICES, { namespace: o.namespace, name: o.name }, signal);
+    if (there === undefined || !isControlledBy(there, o.adapter)) {
+      const owner = there === undefined ? "it was just removed" : ownerText(there);
+      memory.foreign = { owner, untilMs: Date.now() + FOREIGN_FOR_MS };
+      throw new ForeignServiceError(o.key);
+    }
+  }
+  memory.service.wrote(o.key, withoutManagedFields(await replaceService(client, service, o, signal)));
+}
+
+/** An edit by hand is undone, other people's labels and annotations stay. A selector that somebody added goes too, which an apply would leave. */
+async function replaceService(client: KubeClient, service: Service, o: Observed, signal: AbortSignal): Promise<Service> {
+  const patch = { metadata: { labels: service.metadata.labels }, spec: { selector: null, ports: service.spec?.ports } };
+  return await client.mergePatch(SERVICES, { namespace: o.namespace, name: o.name }, patch, {}, signal);
+}
+
+/** The Service turned out to be somebody else's: decide anew with that. */
+export class ForeignServiceError extends Error {
+  override readonly name = "ForeignServiceError";
+}
+
+async function writeSlices(changes: SliceChanges, memory: AdapterMemory, { client }: ActDeps, signal: AbortSignal): Promise<void> {
+  // What no longer serves leaves first.
+  const smaller = [...changes.apply].sort((a, b) => (a.endpoints?.length ?? 0) - (b.endpoints?.length ?? 0));
+  for (const slice of smaller) {
+    memory.slices.wrote(keyOf(slice), withoutManagedFields(await client.apply(ENDPOINT_SLICES, slice, {}, signal)));
+  }
+  for (const slice of changes.delete) {
+    const { namespace, name, uid } = slice.metadata;
+    await client.delete(ENDPOINT_SLICES, { namespace, name }, uid === undefined ? {} : { uid }, signal);
+    memory.slices.deleted(keyOf(slice), uid);
+  }
+}
+
+function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agents, calls }: ActDeps): void {
+  const { adapter } = o;
+  const agent = adapter === undefined ? undefined : agents.agent(p.facts, adapter.metadata.labels ?? {});
+  if (adapter === undefined || agent === undefined || secrets.kind !== "ok") return;
+  const call = loadCall(adapter, p, secrets);
+  calls.start({
+    kind: "load",
+    pod: p.facts,
+    name: o.name,
+    fingerprint: p.fingerprint,
+    atOnce: agent.via === "direct" ? 1 : 16,
+    run: (signal) => agent.load(call, signal),
+  });
+}
+
+function startUnload(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agents, calls }: ActDeps): void {
+  const agent = agents.agent(p.facts, o.adapter?.metadata.labels ?? {});
+  if (agent === undefined) return;
+  const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
+  calls.start({
+    kind: "unload",
+    pod: p.facts,
+    name: o.name,
+    fingerprint: p.fingerprint,
+    atOnce: agent.via === "direct" ? 1 : 16,
+    run: (signal) => agent.unload(o.name, apiKey, signal),
+  });
+}
+
+function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {
+  const { [CONFIG_API_KEY]: _, ...additionalConfig } = adapter.spec.additionalConfig ?? {};
+  return {
+    name: adapter.metadata.name,
+    artifactUrl: adapter.spec.artifactURL,
+    delivery: p.delivery,
+    credentials: secrets.credentials,
+    apiKey: secrets.apiKey,
+    additionalConfig,
+  };
+}
+
+function uidOf(service: Observed["service"]): { uid?: string } {
+  const uid = service.kind === "ours" ? service.service.metadata.uid : undefined;
+  return uid === undefined ? {} : { uid };
+}

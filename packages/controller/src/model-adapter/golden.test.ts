@@ -1,0 +1,186 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { EndpointSlice } from "@aibrix/kube";
+import { describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
+import type { CallState } from "../engines/calls.ts";
+import { delivery } from "../pods/delivery.ts";
+import { enginePort, podFacts } from "../pods/facts.ts";
+import { plan } from "./plan.ts";
+import { status } from "./status.ts";
+import type { ModelAdapterObject, Observed, ObservedPod, ObservedService } from "./types.ts";
+
+/*
+ * A case is two files in testdata: NAME.in.yaml, what is observed, and NAME.out.yaml, what is planned and what the status says.
+ * UPDATE_GOLDEN=1 writes the second ones; read what changed.
+ */
+const DIR = join(import.meta.dirname, "testdata");
+const NOW = Date.parse("2026-01-01T12:00:00Z");
+
+interface PodCase {
+  readonly name: string;
+  readonly labels?: Record<string, string>;
+  readonly ready?: boolean;
+  readonly readySince?: string;
+  readonly terminating?: boolean;
+  readonly matches?: boolean;
+  readonly via?: "sidecar" | "direct";
+  readonly volume?: boolean;
+  readonly load?: number;
+  readonly view?: Partial<Omit<PodView, "adapters">> & {
+    readonly adapters?: readonly (Partial<AdapterView> & { readonly name: string })[];
+  };
+  readonly call?: Partial<CallState>;
+}
+
+interface Case {
+  readonly why: string;
+  readonly adapter: Partial<ModelAdapterObject> | null;
+  readonly pods?: readonly PodCase[];
+  readonly placed?: readonly string[];
+  readonly missingSecret?: string;
+  readonly service?: ObservedService["kind"];
+  readonly slices?: readonly EndpointSlice[];
+}
+
+function adapterOf(given: Partial<ModelAdapterObject>): ModelAdapterObject {
+  const { metadata, spec, ...rest } = given;
+  return {
+    apiVersion: "model.aibrix.ai/v1alpha1",
+    kind: "ModelAdapter",
+    ...rest,
+    metadata: {
+      name: "x",
+      namespace: "default",
+      uid: "u-x",
+      generation: 1,
+      finalizers: ["adapter.model.aibrix.ai/finalizer"],
+      labels: { "model.aibrix.ai/name": "x" },
+      ...metadata,
+    },
+    spec: { podSelector: { matchLabels: { "model.aibrix.ai/name": "base" } }, artifactURL: "huggingface://acme/x", ...spec },
+  };
+}
+
+function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
+  const mount = c.volume === true ? [{ name: "adapters", mountPath: "/tmp/aibrix/adapters" }] : [];
+  const pod = {
+    metadata: {
+      name: c.name,
+      namespace: "default",
+      uid: `u-${c.name}`,
+      labels: { "model.aibrix.ai/name": "base", ...c.labels },
+      ...(c.terminating === true ? { deletionTimestamp: "2026-01-01T11:59:59Z" } : {}),
+    },
+    spec: {
+      nodeName: "node-1",
+      containers: [
+        { name: "vllm", ports: [{ containerPort: 8000 }], volumeMounts: mount },
+        ...(c.via === "direct" ? [] : [{ name: "aibrix-runtime", volumeMounts: mount }]),
+      ],
+      volumes: c.volume === true ? [{ name: "adapters", emptyDir: {} }] : [],
+    },
+    status: {
+      phase: "Running",
+      podIPs: [{ ip: `10.0.0.${c.name.charCodeAt(0) - 96}` }],
+      conditions: [
+        { type: "Ready", status: c.ready === false ? "False" : "True", lastTransitionTime: c.readySince ?? "2026-01-01T11:00:00Z" },
+      ],
+    },
+  };
+  const facts = podFacts(pod);
+  const { adapters = [], ...view } = c.view ?? {};
+  const entry = (a: Partial<AdapterView> & { name: string }): [string, AdapterView] => [a.name, { ...ENTRY, ...a }];
+  return {
+    facts,
+    matches: c.matches ?? true,
+    via: c.via ?? "sidecar",
+    delivery: delivery(
+      pod,
+      { artifactURL: adapter.spec.artifactURL, hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
+      c.via !== "direct",
+    ),
+    port: enginePort(facts),
+    load: c.load ?? 0,
+    view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, ...view, adapters: new Map(adapters.map(entry)) },
+    call: { running: undefined, done: undefined, failure: undefined, ...c.call },
+    fingerprint: "now",
+  };
+}
+
+const ENTRY: AdapterView = {
+  name: "x",
+  state: "Serving",
+  serving: true,
+  base: false,
+  own: true,
+  artifactUrl: "huggingface://acme/x",
+  root: "acme/x",
+  contentDigest: undefined,
+  attempts: 0,
+  reason: undefined,
+  message: undefined,
+  retryable: true,
+  nextRetryTime: undefined,
+};
+
+function observed(c: Case): Observed {
+  const adapter = c.adapter === null ? undefined : adapterOf(c.adapter);
+  const kind = c.service ?? "ours";
+  const port = { name: "http", port: 8000, targetPort: 8000, protocol: "TCP" };
+  const labels = { "app.kubernetes.io/managed-by": "aibrix-controller-manager", "model.aibrix.ai/name": "x" };
+  const service: ObservedService =
+    kind === "ours"
+      ? { kind, service: { metadata: { name: "x", labels }, spec: { clusterIP: "None", ports: [port] } } }
+      : kind === "foreign"
+        ? { kind, owner: "it selects the pods app=other" }
+        : { kind };
+  return {
+    key: "default/x",
+    namespace: "default",
+    name: "x",
+    adapter,
+    pods: (c.pods ?? []).map((p) => podOf(p, adapter ?? adapterOf({}))),
+    placed: c.placed ?? adapter?.status?.instances ?? [],
+    missingSecret: c.missingSecret,
+    usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
+    service,
+    slices: c.slices ?? [],
+    nowMs: NOW,
+  };
+}
+
+function outcome(c: Case): unknown {
+  const o = observed(c);
+  const p = plan(o);
+  const actions = p.actions.map((a) => {
+    switch (a.kind) {
+      case "load":
+      case "unload":
+        return `${a.kind} ${a.pod.facts.name}`;
+      case "writeSlices": {
+        const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;
+        return [a.kind, ...a.changes.apply.map(list), ...a.changes.delete.map((s) => `-${s.metadata.name}`)].join(" ");
+      }
+      default:
+        return a.kind;
+    }
+  });
+  return {
+    why: c.why,
+    actions,
+    ...(p.requeueAfterMs === undefined ? {} : { requeueAfterMs: p.requeueAfterMs }),
+    ...(o.adapter === undefined ? {} : { status: status(o, o.adapter, p) }),
+  };
+}
+
+describe("observed → plan, status", () => {
+  const names = readdirSync(DIR).flatMap((f) => (f.endsWith(".in.yaml") ? [f.slice(0, -".in.yaml".length)] : []));
+  test.each(names)("%s", (name) => {
+    const text = stringify(outcome(parse(readFileSync(join(DIR, `${name}.in.yaml`), "utf8")) as Case), { lineWidth: 0 });
+    const file = join(DIR, `${name}.out.yaml`);
+    if (process.env.UPDATE_GOLDEN === "1") writeFileSync(file, text);
+    expect(text).toBe(readFileSync(file, "utf8"));
+  });
+});

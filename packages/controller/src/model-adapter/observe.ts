@@ -1,0 +1,150 @@
+import { createHash } from "node:crypto";
+import { CONFIG_API_KEY, matchesSelector } from "@aibrix/api";
+import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
+import type { Placements } from "../cache/placements.ts";
+import { BY_NAMESPACE, BY_SERVICE, type Caches } from "../caches.ts";
+import { NOTHING_KNOWN } from "../engines/agent.ts";
+import type { PodCalls } from "../engines/calls.ts";
+import type { AgentPool } from "../engines/pool.ts";
+import { type Delivery, delivery } from "../pods/delivery.ts";
+import { enginePort } from "../pods/facts.ts";
+import { factsOf } from "../pods/trim.ts";
+import type { AdapterSecrets } from "../secrets/secrets.ts";
+import type { AdapterMemory, Memories } from "./memory.ts";
+import type { ModelAdapterObject, Observed, ObservedPod, ObservedService } from "./types.ts";
+
+export interface ObserveDeps {
+  readonly caches: Pick<Caches, "adapters" | "pods" | "services" | "slices">;
+  readonly agents: AgentPool;
+  readonly calls: PodCalls;
+  readonly placements: Placements;
+  readonly memories: Memories;
+}
+
+/** The adapter as it is now, own writes included; `undefined` once it is gone. */
+export function latestAdapter(key: string, { caches, memories }: ObserveDeps): ModelAdapterObject | undefined {
+  const cached = caches.adapters.get(key);
+  const memory = memories.find(key);
+  // Gone from the cache is gone: this program never creates one.
+  return cached === undefined || memory === undefined ? cached : memory.adapter.latest(key, cached);
+}
+
+/** Gathers all that decides about one adapter, from caches alone. `secrets` holds no secret's content on its way from here. */
+export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps, nowMs: number): Observed {
+  const { namespace = "", name } = splitKey(key);
+  const adapter = latestAdapter(key, deps);
+  const memory = deps.memories.find(key);
+  const placed = new Set(deps.placements.podsOf(key)?.map((k) => splitKey(k).name) ?? adapter?.status?.instances ?? []);
+  const recorded = new Set(adapter?.status?.pods?.map((p) => p.name) ?? []);
+  const secretsHash = secretsFingerprint(adapter, secrets);
+  const pods: ObservedPod[] = [];
+  for (const pod of deps.caches.pods.byIndex(BY_NAMESPACE, namespace)) {
+    const observed = observePod(pod, name, adapter, secretsHash, deps, key);
+    const { facts } = observed;
+    const concerns =
+      observed.matches ||
+      placed.has(facts.name) ||
+      recorded.has(facts.name) ||
+      observed.view.adapters.has(name) ||
+      observed.call.running !== undefined;
+    if (concerns) pods.push(observed);
+  }
+  return {
+    key,
+    namespace,
+    name,
+    adapter,
+    pods: pods.sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1)),
+    placed: [...placed],
+    missingSecret: secrets.kind === "missing" ? secrets.message : undefined,
+    usesSecrets: usesSecrets(adapter),
+    service: observeService(key, adapter, memory, deps, nowMs),
+    slices: observeSlices(key, memory, deps),
+    nowMs,
+  };
+}
+
+function observePod(
+  pod: Pod,
+  name: string,
+  adapter: ModelAdapterObject | undefined,
+  secretsHash: string,
+  deps: ObserveDeps,
+  key: string,
+): ObservedPod {
+  const facts = factsOf(pod);
+  const { agents, calls, placements } = deps;
+  const labels = adapter?.metadata.labels ?? {};
+  const viaRuntime = agents.viaRuntime(facts);
+  const matches = adapter !== undefined && facts.enabled && matchesSelector(adapter.spec.podSelector, facts.labels);
+  const view = agents.agent(facts, labels)?.view ?? NOTHING_KNOWN;
+  const how: Delivery =
+    adapter === undefined
+      ? { kind: "asIs", path: "/", checked: false }
+      : delivery(
+          pod,
+          { artifactURL: adapter.spec.artifactURL, hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
+          viaRuntime,
+        );
+  // A sidecar that was restarted has lost the keys: it is told again.
+  const instance = secretsHash === "" ? "" : (view.instance ?? "");
+  return {
+    facts,
+    matches,
+    via: viaRuntime ? "sidecar" : "direct",
+    delivery: how,
+    port: enginePort(facts, labels),
+    load: placements.load(facts.key, key),
+    view,
+    call: calls.state(facts.uid, name),
+    fingerprint: hash([adapter?.metadata.uid, adapter?.metadata.generation, how, secretsHash, instance]),
+  };
+}
+
+function observeService(
+  key: string,
+  adapter: ModelAdapterObject | undefined,
+  memory: AdapterMemory | undefined,
+  { caches }: ObserveDeps,
+  nowMs: number,
+): ObservedService {
+  const cached = caches.services.get(key);
+  const service: Service | undefined = memory === undefined ? cached : memory.service.latest(key, cached);
+  if (service !== undefined) {
+    if (adapter === undefined || isControlledBy(service, adapter)) return { kind: "ours", service };
+    return { kind: "foreign", owner: ownerText(service) };
+  }
+  const foreign = memory?.foreign;
+  return foreign !== undefined && nowMs < foreign.untilMs ? { kind: "foreign", owner: foreign.owner } : { kind: "missing" };
+}
+
+/** Whose a Service is, in words. */
+export function ownerText(service: Service): string {
+  const owner = controllerOf(service);
+  if (owner !== undefined) return `it belongs to ${owner.kind} ${owner.name}`;
+  const selector = Object.entries(service.spec?.selector ?? {}).map(([k, v]) => `${k}=${v}`);
+  return selector.length === 0 ? "it was made by somebody else" : `it selects the pods ${selector.join(",")}`;
+}
+
+function observeSlices(key: string, memory: AdapterMemory | undefined, { caches }: ObserveDeps): EndpointSlice[] {
+  const cached = new Map(caches.slices.byIndex(BY_SERVICE, key).map((s) => [`${s.metadata.namespace}/${s.metadata.name}`, s]));
+  if (memory === undefined) return [...cached.values()];
+  const keys = new Set([...cached.keys(), ...memory.slices.keys()]);
+  return [...keys].flatMap((k) => memory.slices.latest(k, cached.get(k)) ?? []);
+}
+
+function usesSecrets(adapter: ModelAdapterObject | undefined): boolean {
+  return (
+    adapter?.spec.credentialsSecretRef !== undefined ||
+    adapter?.spec.apiKeySecretRef !== undefined ||
+    adapter?.spec.additionalConfig?.[CONFIG_API_KEY] !== undefined
+  );
+}
+
+function secretsFingerprint(adapter: ModelAdapterObject | undefined, secrets: AdapterSecrets): string {
+  return usesSecrets(adapter) ? hash([secrets.kind === "ok" ? secrets.version : "missing"]) : "";
+}
+
+function hash(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("base64url").slice(0, 22);
+}

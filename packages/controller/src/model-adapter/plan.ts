@@ -1,0 +1,164 @@
+import { FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
+import { controllerReference } from "@aibrix/kube";
+import { headlessService, serviceIsRight } from "../endpoints/service.ts";
+import { planSlices, type SliceChanges } from "../endpoints/slices.ts";
+import { adapterPort } from "../pods/facts.ts";
+import { place } from "./placement.ts";
+import { asked, mayHold, podState, routable } from "./pod-state.ts";
+import {
+  type Action,
+  MODEL_ADAPTERS,
+  type ModelAdapterObject,
+  type Observed,
+  type ObservedPod,
+  type Obstacle,
+  type Plan,
+} from "./types.ts";
+
+/** How long a pod that does not answer may hold up a deletion, in milliseconds. */
+export const DELETION_BOUND_MS = 30_000;
+/** How often Secrets that are in use are read again, in milliseconds. */
+const SECRETS_PERIOD_MS = 60_000;
+/** How often a Service that is somebody else's is looked at again: it is not watched. */
+const FOREIGN_SERVICE_PERIOD_MS = 30_000;
+const MISSING_SECRET_PERIOD_MS = 10_000;
+/** How long what a pod shows may lag behind a call that it accepted, in milliseconds: until then the call is not repeated. */
+const SETTLE_MS = 2_000;
+
+/** Decides what to do next. Pure. */
+export function plan(o: Observed): Plan {
+  if (o.adapter === undefined) return planGone(o);
+  if (o.adapter.metadata.deletionTimestamp !== undefined) return planDeletion(o, o.adapter);
+  return planPresence(o, o.adapter);
+}
+
+function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
+  const placement = place(o);
+  const foreign = foreignService(o);
+  const placed = foreign === undefined ? placement.pods : placement.pods.filter((p) => mayHold(o, p));
+  const leaving = o.pods.filter((p) => !placed.includes(p) && mayHold(o, p));
+  const actions: Action[] = [];
+  if (!hasFinalizer(adapter)) actions.push({ kind: "addFinalizer" });
+  if (foreign === undefined) actions.push(...publish(o, adapter, placed));
+  const swapping = placed.filter((p) => wantsSwap(o, p));
+  const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
+  actions.push(...[...leaving, ...swapping].filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
+  actions.push(...loading.filter((p) => mayCall(o, p, "load")).map((pod): Action => ({ kind: "load", pod })));
+  return {
+    actions,
+    placed: placed.map((p) => p.facts.name),
+    leaving: leaving.map((p) => p.facts.name),
+    obstacle: foreign ?? placement.obstacle,
+    requeueAfterMs: soonest(o, [
+      placement.againAtMs,
+      ...o.pods.flatMap(times),
+      o.usesSecrets ? o.nowMs + SECRETS_PERIOD_MS : undefined,
+      o.missingSecret === undefined ? undefined : o.nowMs + MISSING_SECRET_PERIOD_MS,
+      foreign === undefined ? undefined : o.nowMs + FOREIGN_SERVICE_PERIOD_MS,
+    ]),
+  };
+}
+
+/** Out of the slices first, then out of the engines, then the finalizer. */
+function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
+  const holders = o.pods.filter((p) => mayHold(o, p));
+  const startMs = Date.parse(adapter.metadata.deletionTimestamp ?? "");
+  const endMs = startMs + DELETION_BOUND_MS;
+  const done = holders.length === 0 || o.nowMs >= endMs;
+  const actions: Action[] = [];
+  if (o.slices.length > 0) actions.push({ kind: "writeSlices", changes: { apply: [], delete: o.slices } });
+  if (o.service.kind === "ours") actions.push({ kind: "deleteService" });
+  actions.push(...holders.filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
+  if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer" });
+  return {
+    actions,
+    placed: [],
+    leaving: holders.map((p) => p.facts.name),
+    obstacle: undefined,
+    requeueAfterMs: done ? undefined : soonest(o, [endMs, ...holders.flatMap(times)]),
+  };
+}
+
+/** It no longer exists: what we loaded and a pod still has is swept. */
+function planGone(o: Observed): Plan {
+  const holders = o.pods.filter((p) => mayHold(o, p));
+  return {
+    actions: holders.filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })),
+    placed: [],
+    leaving: holders.map((p) => p.facts.name),
+    obstacle: undefined,
+    requeueAfterMs: soonest(o, holders.flatMap(times)),
+  };
+}
+
+/** The Service, and the pods that serve now in its slices. */
+function publish(o: Observed, adapter: ModelAdapterObject, placed: readonly ObservedPod[]): Action[] {
+  const owner = controllerReference(MODEL_ADAPTERS, adapter);
+  const port = adapterPort(adapter.metadata.labels);
+  const service = headlessService(o.name, o.namespace, port, owner, { [LABEL_MODEL_NAME]: o.name });
+  const listed = placed.filter((p) => routable(p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port }));
+  const changes = planSlices({ namespace: o.namespace, service: o.name, owner, port }, listed, o.slices);
+  const right = o.service.kind === "ours" && serviceIsRight(o.service.service, service);
+  return [
+    ...(right ? [] : [{ kind: "ensureService", service } as const]),
+    ...(isEmpty(changes) ? [] : [{ kind: "writeSlices", changes } as const]),
+  ];
+}
+
+/** Whether the pod has to be told what we declare. */
+function wantsLoad(o: Observed, p: ObservedPod): boolean {
+  if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.missingSecret !== undefined) return false;
+  const entry = p.view.adapters.get(o.name);
+  if (p.via === "direct") return entry === undefined;
+  if (entry === undefined) return true;
+  if (entry.own !== true) return false;
+  if (entry.artifactUrl !== o.adapter?.spec.artifactURL || entry.state === "Draining") return true;
+  // After our own restart nothing is known of keys and credentials: saying them again is harmless.
+  return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
+}
+
+/** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */
+function wantsSwap(o: Observed, p: ObservedPod): boolean {
+  if (p.via !== "direct" || !asked(o, p)) return false;
+  const s = podState(o, p);
+  return s.state === "Updating" && s.serving && !s.current && p.view.knowledge === "fresh";
+}
+
+/** Whether a call may start now: none is running, and what failed has waited its time, or is asked anew. */
+function mayCall(o: Observed, p: ObservedPod, kind: "load" | "unload"): boolean {
+  const { running, failure, done } = p.call;
+  if (running !== undefined) return false;
+  // The sidecar has taken it and goes on by itself.
+  if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
+  // An engine without sidecar was looked at before its call counted as done.
+  const repeats = p.via === "sidecar" && done?.kind === kind && done.fingerprint === p.fingerprint;
+  if (repeats && o.nowMs < done.atMs + SETTLE_MS) return false;
+  if (failure === undefined || failure.kind !== kind) return true;
+  if (kind === "load" && failure.fingerprint !== p.fingerprint) return true;
+  return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;
+}
+
+/** When calls to a pod may be made again. */
+function times({ call: { failure, done } }: ObservedPod): (number | undefined)[] {
+  return [failure?.retryAtMs, done === undefined ? undefined : done.atMs + SETTLE_MS];
+}
+
+function foreignService(o: Observed): Obstacle | undefined {
+  if (o.service.kind !== "foreign") return undefined;
+  const message = `a Service named ${o.name} exists in the namespace ${o.namespace} and is not this adapter's (${o.service.owner}): give the adapter another name, or remove the Service`;
+  return { reason: "ServiceNotOwned", message, final: true };
+}
+
+function hasFinalizer(adapter: ModelAdapterObject): boolean {
+  return adapter.metadata.finalizers?.includes(FINALIZER) === true;
+}
+
+function isEmpty(changes: SliceChanges): boolean {
+  return changes.apply.length === 0 && changes.delete.length === 0;
+}
+
+/** The soonest of these times that is to come, as a wait; at least 10 ms, so that a clock that is off by one makes no hot loop. */
+function soonest(o: Observed, timesMs: readonly (number | undefined)[]): number | undefined {
+  const times = timesMs.filter((t): t is number => t !== undefined && t > o.nowMs);
+  return times.length === 0 ? undefined : Math.max(10, Math.min(...times) - o.nowMs);
+}

@@ -1,0 +1,144 @@
+import type { AdapterState, ModelAdapterStatus, Reason } from "@aibrix/api";
+import { REASONS } from "@aibrix/api";
+import { engineRoot } from "../pods/delivery.ts";
+import type { Observed, ObservedPod } from "./types.ts";
+
+/** One adapter on one pod, in one word and what belongs to it. */
+export interface PodState {
+  readonly state: AdapterState;
+  /** The pod answered that something serves under this name. */
+  readonly serving: boolean;
+  /** What serves is what the spec declares now. */
+  readonly current: boolean;
+  readonly digest: string | undefined;
+  readonly reason: Reason | undefined;
+  readonly message: string | undefined;
+  /** A failure that waits for an edit. */
+  readonly final: boolean;
+  readonly attempts: number;
+  readonly nextRetryTime: string | undefined;
+}
+
+const QUIET: PodState = {
+  state: "Pending",
+  serving: false,
+  current: false,
+  digest: undefined,
+  reason: undefined,
+  message: undefined,
+  final: false,
+  attempts: 0,
+  nextRetryTime: undefined,
+};
+
+/** Reads the state of the adapter on a pod out of what was observed. Pure. */
+export function podState(o: Observed, p: ObservedPod): PodState {
+  const { knowledge, problem } = p.view;
+  if (knowledge === "awaited") return remembered(o, p);
+  if (knowledge === "lost") {
+    // An answer that only an edit changes is a failure; silence may end by itself.
+    const final = p.view.problemReason !== undefined;
+    return { ...QUIET, state: final ? "Failed" : "Pending", reason: p.view.problemReason ?? unavailable(p), message: problem, final };
+  }
+  return p.via === "sidecar" ? bySidecar(o, p) : byEngine(o, p);
+}
+
+/** Whether traffic may go to the adapter on this pod. */
+export function routable(p: ObservedPod, s: PodState): boolean {
+  return s.serving && p.facts.ready && !p.facts.terminating && !p.facts.finished;
+}
+
+/** Whether we asked the pod's engine itself to load the adapter: that is written down before each such call. */
+export function asked(o: Observed, p: ObservedPod): boolean {
+  return rowOf(o, p)?.asked === true;
+}
+
+function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pods"]>[number] | undefined {
+  return o.adapter?.status?.pods?.find((x) => x.name === p.facts.name);
+}
+
+/** Whether the pod may have the adapter by our doing: what has to be unloaded there. */
+export function mayHold(o: Observed, p: ObservedPod): boolean {
+  if (p.call.running === "load") return true;
+  const entry = p.view.adapters.get(o.name);
+  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;
+  if (!asked(o, p)) return false;
+  return p.view.knowledge === "fresh" ? entry !== undefined && !entry.base : true;
+}
+
+/** Before a pod was asked, what was written down last counts: a restart of the controller takes nothing out of service. */
+function remembered(o: Observed, p: ObservedPod): PodState {
+  const before = rowOf(o, p);
+  if (before === undefined) return { ...QUIET, message: p.view.problem, reason: p.view.problem === undefined ? undefined : unavailable(p) };
+  const serving = before.state === "Serving" || before.state === "Updating";
+  return { ...QUIET, state: before.state, serving, current: before.state === "Serving" && declaredStill(o), digest: before.contentDigest };
+}
+
+/** Whether the spec is the one whose serving was told. */
+function declaredStill(o: Observed): boolean {
+  return o.adapter?.status?.observedGeneration === o.adapter?.metadata.generation;
+}
+
+function bySidecar(o: Observed, p: ObservedPod): PodState {
+  const entry = p.view.adapters.get(o.name);
+  if (entry === undefined) return withoutEntry(o, p);
+  if (entry.own === false)
+    return conflict(
+      "the pod's sidecar has an adapter of this name from a manifest in its folder: remove that, or give this one another name",
+    );
+  const serving = entry.serving && p.view.engineReady;
+  const declared = entry.artifactUrl === o.adapter?.spec.artifactURL;
+  const failed = entry.state === "Failed" || (entry.reason !== undefined && entry.message !== undefined);
+  return {
+    state: entry.state === "Serving" && !serving ? "Pending" : entry.state,
+    serving,
+    current: serving && entry.state === "Serving" && declared,
+    digest: entry.contentDigest,
+    reason: reasonOf(entry.reason) ?? (serving || p.view.engineReady ? undefined : "EngineUnavailable"),
+    message: entry.message ?? (p.view.engineReady ? undefined : p.view.engineMessage),
+    final: failed && !entry.retryable && entry.nextRetryTime === undefined,
+    attempts: entry.attempts,
+    nextRetryTime: entry.nextRetryTime,
+  };
+}
+
+function byEngine(o: Observed, p: ObservedPod): PodState {
+  const entry = p.view.adapters.get(o.name);
+  if (entry === undefined) return withoutEntry(o, p);
+  if (entry.base) return conflict("the engine serves a base model under this name: give the adapter another name");
+  if (!asked(o, p))
+    return conflict(
+      `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
+    );
+  const current = entry.root === engineRoot(p.delivery);
+  return { ...QUIET, state: current ? "Serving" : "Updating", serving: true, current };
+}
+
+/** A pod that has been asked and does not have the adapter. */
+function withoutEntry(o: Observed, p: ObservedPod): PodState {
+  const { running, failure } = p.call;
+  if (running === "load") return { ...QUIET, state: p.via === "direct" ? "Loading" : "Pending" };
+  if (o.missingSecret !== undefined) return { ...QUIET, state: "Failed", reason: "SecretNotFound", message: o.missingSecret, final: true };
+  if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return QUIET;
+  return {
+    ...QUIET,
+    state: "Failed",
+    reason: failure.reason,
+    message: failure.message,
+    final: !failure.retryable,
+    attempts: failure.attempts,
+    nextRetryTime: failure.retryAtMs === undefined ? undefined : new Date(failure.retryAtMs).toISOString(),
+  };
+}
+
+function conflict(message: string): PodState {
+  return { ...QUIET, state: "Failed", reason: "NameConflict", message, final: true };
+}
+
+function unavailable(p: ObservedPod): Reason {
+  return p.via === "sidecar" ? "RuntimeUnavailable" : "EngineUnavailable";
+}
+
+function reasonOf(text: string | undefined): Reason | undefined {
+  return text !== undefined && text in REASONS ? (text as Reason) : undefined;
+}

@@ -1,0 +1,110 @@
+import { isDeepStrictEqual } from "node:util";
+import { type EventRecorder, KubeError, type Result, withoutManagedFields } from "@aibrix/kube";
+import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
+import { type ActDeps, act, ForeignServiceError } from "./act.ts";
+import { eventsBetween } from "./events.ts";
+import type { AdapterMemory } from "./memory.ts";
+import { latestAdapter, type ObserveDeps, observe } from "./observe.ts";
+import { plan } from "./plan.ts";
+import { status } from "./status.ts";
+import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
+
+export interface ReconcileDeps extends ObserveDeps, ActDeps {
+  readonly secrets: SecretReader;
+  readonly events: Pick<EventRecorder, "record">;
+}
+
+const NO_SECRETS: AdapterSecrets = { kind: "ok", credentials: undefined, apiKey: undefined, version: "" };
+
+/** Brings one ModelAdapter to its declared state: observe, plan, act, status. */
+export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortSignal): Promise<Result | undefined> {
+  const spec = latestAdapter(key, deps)?.spec;
+  const namespace = key.slice(0, key.indexOf("/"));
+  const secrets = spec === undefined ? NO_SECRETS : await deps.secrets.forAdapter(namespace, spec, signal);
+  // No wait from here to the placement: two adapters never choose by the same count.
+  const o = observe(key, secrets, deps, Date.now());
+  const p = plan(o);
+  deps.placements.set(
+    key,
+    p.placed.map((name) => `${o.namespace}/${name}`),
+  );
+  followPods(o, p, secrets, deps);
+  const memory = deps.memories.of(key);
+  const run = (kinds: readonly Action["kind"][]) =>
+    actOn(
+      p.actions.filter((a) => kinds.includes(a.kind)),
+      o,
+      secrets,
+      memory,
+      deps,
+      signal,
+    );
+  try {
+    await run(["addFinalizer", "ensureService", "deleteService", "writeSlices"]);
+  } catch (error) {
+    if (error instanceof ForeignServiceError) return { requeueAfterMs: 0 };
+    throw error;
+  }
+  // Before the calls: what an engine without sidecar is asked to load must be written down first.
+  if (o.adapter !== undefined) await tellStatus(o, o.adapter, p, memory, deps, signal);
+  await run(["load", "unload"]);
+  await run(["removeFinalizer"]);
+  if (o.adapter === undefined && p.leaving.length === 0) forget(o, deps);
+  return p.requeueAfterMs === undefined ? undefined : { requeueAfterMs: p.requeueAfterMs };
+}
+
+async function actOn(
+  actions: readonly Action[],
+  o: Observed,
+  secrets: AdapterSecrets,
+  memory: AdapterMemory,
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const action of actions) await act(action, o, secrets, memory, deps, signal);
+}
+
+/** Says which pods' adapters are of interest, and with which key to ask for them. */
+function followPods(o: Observed, p: Plan, secrets: AdapterSecrets, { agents }: ReconcileDeps): void {
+  const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
+  for (const { facts } of o.pods) {
+    const agent = agents.agent(facts, o.adapter?.metadata.labels ?? {});
+    if (p.placed.includes(facts.name) || p.leaving.includes(facts.name)) agent?.follow(o.name, apiKey);
+    else agent?.unfollow(o.name);
+  }
+}
+
+/** Writes the status where it differs, and tells what changed. */
+async function tellStatus(
+  o: Observed,
+  adapter: ModelAdapterObject,
+  p: Plan,
+  memory: AdapterMemory,
+  { client, events }: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const next = status(o, adapter, p);
+  const uids = new Map(o.pods.map((x) => [x.facts.name, x.facts.uid]));
+  for (const row of adapter.status?.pods ?? []) if (row.state === "Serving") memory.served.add(uids.get(row.name) ?? row.name);
+  if (isDeepStrictEqual(adapter.status, next)) return;
+  const { namespace, name, uid } = adapter.metadata;
+  try {
+    // With the uid: a status never lands on a later object of the same name.
+    const metadata = { namespace: namespace ?? "", name, ...(uid === undefined ? {} : { uid }) };
+    const written = await client.applyStatus(MODEL_ADAPTERS, { metadata, status: next }, {}, signal);
+    memory.adapter.wrote(o.key, withoutManagedFields(written));
+  } catch (error) {
+    if (error instanceof KubeError && error.notFound) return;
+    throw error;
+  }
+  for (const event of eventsBetween(adapter.status, next, (pod) => memory.served.has(uids.get(pod) ?? pod))) {
+    events.record(MODEL_ADAPTERS, adapter, event);
+  }
+}
+
+function forget(o: Observed, { placements, memories, calls, agents }: ReconcileDeps): void {
+  placements.delete(o.key);
+  memories.delete(o.key);
+  agents.unfollow(o.namespace, o.name);
+  for (const { facts } of o.pods) calls.forget(facts.uid, o.name);
+}

@@ -1,0 +1,137 @@
+import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
+import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
+import { asked, type PodState, podState, routable } from "./pod-state.ts";
+import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
+
+/** Pods that a message names one by one. */
+const MAX_NAMED = 10;
+/** A message of a pod in the status; a cluster holds thousands of them. */
+const MAX_POD_MESSAGE = 1_000;
+
+interface Row {
+  readonly pod: ObservedPod;
+  readonly state: PodState;
+}
+
+/**
+ * The status that tells what was observed. Pure. Ready is True only while a pod has answered that it serves the adapter;
+ * `observedGeneration` is the generation that is being served.
+ */
+export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): ModelAdapterStatus {
+  const before = adapter.status;
+  const rowsOf = (names: readonly string[]): Row[] =>
+    o.pods.filter((p) => names.includes(p.facts.name)).map((pod) => ({ pod, state: podState(o, pod) }));
+  const placed = rowsOf(plan.placed);
+  const ready = placed.filter(({ pod, state }) => routable(pod, state));
+  const deleting = adapter.metadata.deletionTimestamp !== undefined;
+  const served = ready.length > 0 && ready.every(({ state }) => state.current) ? adapter.metadata.generation : before?.observedGeneration;
+  const replicas = adapter.spec.replicas ?? plan.placed.length;
+  return {
+    phase: deleting ? (before?.phase ?? "Pending") : phase(placed, ready, plan),
+    conditions: conditions(o, adapter, plan, placed, ready),
+    instances: [...plan.placed],
+    candidates: o.pods.filter((p) => p.matches).length,
+    desiredReplicas: deleting ? 0 : replicas,
+    readyReplicas: ready.length,
+    ...(served === undefined ? {} : { observedGeneration: served }),
+    pods: [
+      ...placed.map((r) => podRow(r, wasAsked(o, plan, r.pod))),
+      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r, wasAsked(o, plan, r.pod)), state: "Draining" as const })),
+    ],
+  };
+}
+
+function phase(placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
+  if (ready.length > 0) return "Running";
+  if (placed.length === 0) return plan.obstacle?.final === true ? "Failed" : "Pending";
+  if (placed.every(({ state }) => state.state === "Failed")) return "Failed";
+  // Bound: a pod has taken it up.
+  return placed.some(({ state }) => ["Downloading", "Loading", "Serving", "Updating"].includes(state.state)) ? "Bound" : "Scheduled";
+}
+
+function conditions(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed: readonly Row[], ready: readonly Row[]): Condition[] {
+  const wanted: NewCondition[] = [
+    { type: "Initialized", status: "Unknown", reason: "ModelAdapterPending", message: "Starting reconciliation" },
+    scheduled(o, plan),
+    readiness(o, adapter, plan, placed, ready),
+  ];
+  const label = adapter.metadata.labels?.[LABEL_MODEL_NAME];
+  if (label !== undefined && label !== o.name) {
+    const message = `the label ${LABEL_MODEL_NAME} is ${label}, but the adapter is served as ${o.name}, its name: make them equal`;
+    wanted.push({ type: "NameLabel", status: "False", reason: "NameLabelDiffers", message });
+  }
+  const known = (adapter.status?.conditions ?? []) as Condition[];
+  const now = new Date(o.nowMs);
+  return wanted.flatMap((c) =>
+    setCondition(
+      known.filter((k) => k.type === c.type),
+      c,
+      now,
+    ),
+  );
+}
+
+function scheduled(o: Observed, { placed, obstacle }: Plan): NewCondition {
+  const type = "Scheduled";
+  if (placed.length === 0)
+    return {
+      type,
+      status: "False",
+      reason: obstacle?.reason ?? "ModelAdapterDeleting",
+      message: obstacle?.message ?? "the adapter is being taken away",
+    };
+  const pods = named(placed.map((name) => `${o.namespace}/${name}`));
+  const message = `ModelAdapter ${o.key} has been allocated to ${placed.length === 1 ? "pod" : "pods"} ${pods}`;
+  return { type, status: "True", reason: "Scheduled", message };
+}
+
+function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed: readonly Row[], ready: readonly Row[]): NewCondition {
+  const no = (reason: Reason, message: string): NewCondition => ({ type: "Ready", status: "False", reason, message });
+  if (adapter.metadata.deletionTimestamp !== undefined)
+    return no(
+      "ModelAdapterDeleting",
+      plan.leaving.length === 0
+        ? "the adapter is being taken away"
+        : `waits for ${named(plan.leaving.map((name) => `${o.namespace}/${name}`))} to unload it`,
+    );
+  if (ready.length > 0 && plan.obstacle?.reason !== "ServiceNotOwned")
+    return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready` };
+  if (plan.obstacle !== undefined) return no(plan.obstacle.reason, plan.obstacle.message);
+  const trouble = placed.filter(({ state }) => state.message !== undefined);
+  const first = trouble.find(({ state }) => state.final) ?? trouble[0];
+  if (first === undefined) {
+    const waiting = placed.filter(({ pod }) => !pod.facts.ready).map(({ pod }) => pod.facts.key);
+    if (waiting.length === placed.length) return no("PodsNotReady", `not ready: ${named(waiting)}`);
+    return no("ModelAdapterLoading", `loading on ${named(placed.map(({ pod }) => pod.facts.key))}`);
+  }
+  const same = trouble.filter(({ state }) => state.message === first.state.message).map(({ pod }) => pod.facts.key);
+  return no(first.state.reason ?? "ModelAdapterLoading", truncate(`${named(same)}: ${first.state.message}`, 2 * MAX_POD_MESSAGE));
+}
+
+/** Whether the pod's engine was asked before, or is about to be. */
+function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
+  return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
+}
+
+type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
+
+function podRow({ pod, state }: Row, wasAsked: boolean): PodRow {
+  const { delivery } = pod;
+  const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
+  return {
+    name: pod.facts.name,
+    state: state.state,
+    ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
+    ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
+    ...(wasAsked ? { asked: true } : {}),
+    ...(state.attempts === 0 ? {} : { attempts: state.attempts }),
+    ...(state.message === undefined ? {} : { lastError: truncate(state.message, MAX_POD_MESSAGE) }),
+    ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),
+    ...(state.nextRetryTime === undefined ? {} : { nextRetryTime: state.nextRetryTime }),
+  };
+}
+
+function named(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED;
+  return names.slice(0, MAX_NAMED).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

@@ -1,0 +1,90 @@
+import type { ModelAdapterSpec, ModelAdapterStatus, Reason } from "@aibrix/api";
+import type { EndpointSlice, KubeObject, Resource, Service } from "@aibrix/kube";
+import type { SliceChanges } from "../endpoints/slices.ts";
+import type { PodView } from "../engines/agent.ts";
+import type { CallState } from "../engines/calls.ts";
+import type { Delivery } from "../pods/delivery.ts";
+import type { PodFacts } from "../pods/facts.ts";
+
+/** A ModelAdapter as the API server has it. */
+export interface ModelAdapterObject extends KubeObject {
+  readonly spec: ModelAdapterSpec;
+  readonly status?: ModelAdapterStatus;
+}
+
+export const MODEL_ADAPTERS: Resource<ModelAdapterObject> = {
+  group: "model.aibrix.ai",
+  version: "v1alpha1",
+  plural: "modeladapters",
+  kind: "ModelAdapter",
+  namespaced: true,
+};
+
+/** A pod that matches the selector, or that had the adapter. */
+export interface ObservedPod {
+  readonly facts: PodFacts;
+  /** The selector selects it, and it does not opt out. */
+  readonly matches: boolean;
+  readonly via: "sidecar" | "direct";
+  readonly delivery: Delivery;
+  readonly port: number;
+  /** Other adapters that are placed on it. */
+  readonly load: number;
+  readonly view: PodView;
+  readonly call: CallState;
+  /** Of what would be asked of it now. */
+  readonly fingerprint: string;
+}
+
+/** The Service of the adapter's name. */
+export type ObservedService =
+  | { readonly kind: "missing" }
+  | { readonly kind: "ours"; readonly service: Service }
+  | { readonly kind: "foreign"; readonly owner: string };
+
+/** Everything that decides about one ModelAdapter. */
+export interface Observed {
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** `undefined` once it is gone. */
+  readonly adapter: ModelAdapterObject | undefined;
+  readonly pods: readonly ObservedPod[];
+  /** Names of the pods that it was placed on. */
+  readonly placed: readonly string[];
+  /** `undefined`: all are there. */
+  readonly missingSecret: string | undefined;
+  readonly usesSecrets: boolean;
+  readonly service: ObservedService;
+  readonly slices: readonly EndpointSlice[];
+  readonly nowMs: number;
+}
+
+export type Action =
+  | { readonly kind: "addFinalizer" }
+  | { readonly kind: "removeFinalizer" }
+  | { readonly kind: "ensureService"; readonly service: Service }
+  | { readonly kind: "deleteService" }
+  | { readonly kind: "writeSlices"; readonly changes: SliceChanges }
+  | { readonly kind: "load"; readonly pod: ObservedPod }
+  | { readonly kind: "unload"; readonly pod: ObservedPod };
+
+/** Something that keeps the adapter from being placed or published. */
+export interface Obstacle {
+  readonly reason: Reason;
+  readonly message: string;
+  /** Waits for somebody's edit. */
+  readonly final: boolean;
+}
+
+/** What to do. */
+export interface Plan {
+  readonly actions: readonly Action[];
+  /** Names of the pods that should have the adapter. */
+  readonly placed: readonly string[];
+  /** Names of the pods that no longer should, and may still have it. */
+  readonly leaving: readonly string[];
+  readonly obstacle: Obstacle | undefined;
+  /** Decide again after so many milliseconds, even if nothing happens. */
+  readonly requeueAfterMs: number | undefined;
+}

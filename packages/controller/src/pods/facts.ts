@@ -1,0 +1,105 @@
+import { isIPv4, isIPv6 } from "node:net";
+import {
+  DEFAULT_ENGINE,
+  DEFAULT_ENGINE_PORT,
+  DEFAULT_RUNTIME_PORT,
+  LABEL_ADAPTER_ENABLED,
+  LABEL_ENGINE,
+  LABEL_MODEL_NAME,
+  LABEL_MODEL_PORT,
+} from "@aibrix/api";
+import { keyOf, type Pod } from "@aibrix/kube";
+import { declaredPort, engineContainer, flagValue, portOf, runtimeContainer } from "./containers.ts";
+
+/** What the engine's arguments say of its room for adapters; `undefined` where they say nothing, and vLLM's default holds. */
+export interface LoraLimits {
+  readonly maxLoras: number | undefined;
+  readonly maxCpuLoras: number | undefined;
+  readonly maxLoraRank: number | undefined;
+}
+
+/** What matters of a pod, read once. */
+export interface PodFacts {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly nodeName: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Its first address; `undefined` until it has one. */
+  readonly ip: string | undefined;
+  readonly ipv4: string | undefined;
+  readonly ipv6: string | undefined;
+  readonly ready: boolean;
+  /** When Ready last changed, in milliseconds since the epoch. */
+  readonly readySinceMs: number | undefined;
+  readonly terminating: boolean;
+  /** Ended for good: Succeeded or Failed. */
+  readonly finished: boolean;
+  /** False where the pod wants no adapters. */
+  readonly enabled: boolean;
+  readonly engine: string;
+  /** Name of the base model that it says it serves. */
+  readonly baseModel: string | undefined;
+  /** The engine's port where the pod itself says it: by label, then by its container. */
+  readonly labelPort: number | undefined;
+  readonly containerPort: number | undefined;
+  /** Port of the sidecar; `undefined` for a pod without one. */
+  readonly runtimePort: number | undefined;
+  readonly limits: LoraLimits;
+}
+
+/** Reads a pod. Pure. */
+export function podFacts(pod: Pod): PodFacts {
+  const { metadata, status } = pod;
+  const labels = metadata.labels ?? {};
+  const engine = engineContainer(pod);
+  const runtime = runtimeContainer(pod);
+  const ips = [...(status?.podIPs ?? []).map((p) => p.ip), ...(status?.podIP === undefined ? [] : [status.podIP])];
+  const ready = status?.conditions?.find((c) => c.type === "Ready");
+  const readySinceMs = Date.parse(ready?.lastTransitionTime ?? "");
+  const number = (flag: string) => (engine === undefined ? undefined : positive(flagValue(engine, flag)));
+  return {
+    key: keyOf(pod),
+    namespace: metadata.namespace ?? "default",
+    name: metadata.name,
+    uid: metadata.uid ?? "",
+    nodeName: pod.spec.nodeName,
+    labels,
+    ip: ips[0],
+    ipv4: ips.find((ip) => isIPv4(ip)),
+    ipv6: ips.find((ip) => isIPv6(ip)),
+    ready: ready?.status === "True",
+    readySinceMs: Number.isNaN(readySinceMs) ? undefined : readySinceMs,
+    terminating: metadata.deletionTimestamp !== undefined,
+    finished: status?.phase === "Succeeded" || status?.phase === "Failed",
+    enabled: labels[LABEL_ADAPTER_ENABLED] !== "false",
+    engine: labels[LABEL_ENGINE] ?? DEFAULT_ENGINE,
+    baseModel: labels[LABEL_MODEL_NAME],
+    labelPort: portOf(labels[LABEL_MODEL_PORT]),
+    containerPort: declaredPort(engine),
+    runtimePort:
+      runtime === undefined ? undefined : (portOf(flagValue(runtime, "--port")) ?? declaredPort(runtime) ?? DEFAULT_RUNTIME_PORT),
+    limits: { maxLoras: number("--max-loras"), maxCpuLoras: number("--max-cpu-loras"), maxLoraRank: number("--max-lora-rank") },
+  };
+}
+
+/**
+ * The engine's port: the pod's label, the adapter's label, the engine's container, 8000.
+ *
+ * @param adapterLabels - labels of the ModelAdapter in question; empty where there is none
+ */
+export function enginePort(pod: PodFacts, adapterLabels: Readonly<Record<string, string>> = {}): number {
+  return pod.labelPort ?? portOf(adapterLabels[LABEL_MODEL_PORT]) ?? pod.containerPort ?? DEFAULT_ENGINE_PORT;
+}
+
+function positive(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return Number.isInteger(value) && value > 0 ? value : undefined;
+}
+
+/** The port of an adapter's Service: its own label, or 8000. */
+export function adapterPort(labels: Readonly<Record<string, string>> = {}): number {
+  return portOf(labels[LABEL_MODEL_PORT]) ?? DEFAULT_ENGINE_PORT;
+}

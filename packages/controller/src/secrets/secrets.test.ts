@@ -1,0 +1,60 @@
+import { KubeError, type Secret } from "@aibrix/kube";
+import { expect, test } from "vitest";
+import { SecretReader } from "./secrets.ts";
+
+const SIGNAL = new AbortController().signal;
+const SPEC = { podSelector: {}, artifactURL: "s3://b/x" };
+
+function reader(secrets: Record<string, Record<string, string>>, maxAgeMs?: number) {
+  const asked: string[] = [];
+  const find = async (_resource: unknown, { namespace, name }: { namespace?: string | undefined; name: string }) => {
+    asked.push(`${namespace}/${name}`);
+    const data = secrets[name];
+    if (name === "forbidden") throw new KubeError("no", { status: 403, reason: "Forbidden" });
+    if (data === undefined) return undefined;
+    const encoded = Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("base64")]));
+    return { metadata: { name, uid: "u", resourceVersion: JSON.stringify(data).length.toString() }, data: encoded } as Secret;
+  };
+  return { asked, reader: new SecretReader({ find } as never, maxAgeMs) };
+}
+
+test("without references nothing is asked, and a plain key is taken", async () => {
+  const { asked, reader: r } = reader({});
+  expect(await r.forAdapter("n", { ...SPEC, additionalConfig: { "api-key": "sk" } }, SIGNAL)).toMatchObject({
+    kind: "ok",
+    apiKey: "sk",
+    version: "",
+  });
+  expect(asked).toEqual([]);
+});
+
+test("both kinds are read, once a minute", async () => {
+  const { asked, reader: r } = reader({ s3: { aws_region: "r" }, key: { k: "sk\n" } });
+  const spec = { ...SPEC, credentialsSecretRef: { name: "s3" }, apiKeySecretRef: { name: "key", key: "k" } };
+  expect(await r.forAdapter("n", spec, SIGNAL)).toMatchObject({ kind: "ok", credentials: { aws_region: "r" }, apiKey: "sk" });
+  await r.forAdapter("n", spec, SIGNAL);
+  expect(asked).toEqual(["n/s3", "n/key"]);
+});
+
+test("a change is seen once what was read is old", async () => {
+  const secrets = { key: { k: "one" } };
+  const { reader: r } = reader(secrets, 0);
+  const spec = { ...SPEC, apiKeySecretRef: { name: "key", key: "k" } };
+  const first = await r.forAdapter("n", spec, SIGNAL);
+  secrets.key = { k: "three" };
+  const second = await r.forAdapter("n", spec, SIGNAL);
+  expect(second).toMatchObject({ apiKey: "three" });
+  expect(second.kind === "ok" && first.kind === "ok" && second.version !== first.version).toBe(true);
+});
+
+test.each([
+  {
+    spec: { credentialsSecretRef: { name: "none" } },
+    want: /the Secret none of credentialsSecretRef does not exist in the namespace n: create it/,
+  },
+  { spec: { credentialsSecretRef: { name: "forbidden" } }, want: /does not exist/ },
+  { spec: { apiKeySecretRef: { name: "key", key: "other" } }, want: /the Secret key has no key other/ },
+])("what is missing is named: $spec", async ({ spec, want }) => {
+  const { reader: r } = reader({ key: { k: "sk" } });
+  expect(await r.forAdapter("n", { ...SPEC, ...spec }, SIGNAL)).toMatchObject({ kind: "missing", message: expect.stringMatching(want) });
+});

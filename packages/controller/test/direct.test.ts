@@ -1,0 +1,198 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+
+let world: World;
+let adapters: Adapters;
+let n = 0;
+let ns = "";
+let made: FakePod[] = [];
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  ns = `direct-${n++}`;
+  made = [];
+  await world.namespace(ns);
+});
+
+afterEach(async () => {
+  await world.stopControllers();
+  await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name").then(async (names) => {
+    for (const name of names?.split("\n").filter((x) => x !== "") ?? []) {
+      await world.kubectl("patch", name, "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+      await world.kubectl("delete", name, "-n", ns);
+    }
+  });
+  for (const pod of made) await world.deletePod(pod);
+});
+
+async function pod(name: string, options: PodOptions = {}): Promise<FakePod> {
+  const p = await world.pod(name, { namespace: ns, ...options });
+  made.push(p);
+  return p;
+}
+
+function lora(name: string, spec: Record<string, unknown> = {}) {
+  return adapter(name, spec, { namespace: ns });
+}
+
+/** The controller as it is started without --enable-runtime-sidecar. */
+async function controller() {
+  return await world.controller([], { directPeriodMs: 200 });
+}
+
+test("the engine is called itself, with the name of the repository, and asked what it serves", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x"));
+  const s = await adapters.ready(`${ns}/x`);
+  expect(a.runtime.watches + a.runtime.loads.length).toBe(0);
+  expect(a.engine.adapters.get("x")).toBe("acme/x");
+  expect(s.pods).toMatchObject([{ name: "a", state: "Serving", delivery: "Engine" }]);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+  await adapters.remove(`${ns}/x`);
+  expect(a.engine.adapters.size).toBe(0);
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual(["POST /v1/load_lora_adapter x", "POST /v1/unload_lora_adapter x"]);
+});
+
+test("an engine without adapters of ours is not asked at all", async () => {
+  const a = await pod("a");
+  await controller();
+  await until("the engines are listed", async () => (await adapters.addresses("aibrix-system/aibrix-engines")).includes(a.ip));
+  expect(a.engine.calls).toEqual([]);
+});
+
+test.each([
+  { url: "s3://models/x", why: /the engine cannot read s3:\/\/models\/x itself .*: start the controller with --enable-runtime-sidecar/ },
+  { url: "huggingface://acme/x@v1", why: /cannot pin the revision v1: .*--enable-runtime-sidecar/ },
+])("$url is refused with the reason", async ({ url, why }) => {
+  const a = await pod("a", { volume: true });
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: url }));
+  expect(await adapters.refusal(`${ns}/x`, "VolumeMissing")).toMatch(why);
+  expect(a.engine.calls).toEqual([]);
+});
+
+test("a pod without the sidecar is called directly also where sidecars are used", async () => {
+  const a = await pod("a", { sidecar: false });
+  await world.controller(["--enable-runtime-sidecar"], { directPeriodMs: 200 });
+  await world.applyObject(lora("x", { artifactURL: "/models/x" }));
+  await adapters.ready(`${ns}/x`);
+  expect(a.engine.adapters.get("x")).toBe("/models/x");
+});
+
+test.each([
+  {
+    name: "runtime updating is off",
+    spoil: (p: FakePod) => (p.engine.runtimeUpdating = false),
+    reason: "EngineRuntimeUpdatingDisabled",
+    why: /VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora/,
+  },
+  {
+    name: "it wants a key",
+    spoil: (p: FakePod) => (p.engine.apiKey = "sk-1"),
+    reason: "EngineUnauthorized",
+    why: /wants an API key: set apiKeySecretRef/,
+  },
+  {
+    name: "the repository does not exist",
+    spoil: (p: FakePod) => (p.engine.exists = () => false),
+    reason: "ArtifactNotFound",
+    why: /does not find the adapter's files .*check the artifactURL/,
+  },
+  {
+    name: "an old release says that it does not exist",
+    spoil: (p: FakePod) => {
+      p.engine.exists = () => false;
+      p.engine.oldErrors = true;
+    },
+    reason: "ArtifactNotFound",
+    why: /No adapter found for acme\/x/,
+  },
+])("cause and remedy are told where $name", async ({ spoil, reason, why }) => {
+  const a = await pod("a");
+  spoil(a);
+  await controller();
+  await world.applyObject(lora("x"));
+  expect(await adapters.refusal(`${ns}/x`, reason)).toMatch(why);
+  expect((await adapters.status(`${ns}/x`))?.phase).toBe("Failed");
+});
+
+test("the engine's key comes from a Secret, a changed one is taken, and it is shown nowhere", async () => {
+  const a = await pod("a");
+  a.engine.apiKey = "sk-right-key";
+  const secret = (key: string) =>
+    ({ apiVersion: "v1", kind: "Secret", metadata: { name: "key", namespace: ns }, stringData: { k: key } }) as never;
+  await world.applyObject(secret("sk-wrong-key"));
+  await world.controller([], { directPeriodMs: 200, secretMaxAgeMs: 0 });
+  await world.applyObject(lora("x", { apiKeySecretRef: { name: "key", key: "k" } }));
+  await adapters.refusal(`${ns}/x`, "EngineUnauthorized");
+  await world.applyObject(secret("sk-right-key"));
+  await world.applyObject(lora("x", { apiKeySecretRef: { name: "key", key: "k" }, replicas: 1 }));
+  await adapters.ready(`${ns}/x`);
+  const shown = await world.kubectl("get", "modeladapters,events", "-n", ns, "-o", "yaml");
+  expect(shown).not.toMatch(/sk-(right|wrong)-key/);
+});
+
+test("a Secret that is missing is named, and found once it is there", async () => {
+  await pod("a");
+  await controller();
+  await world.applyObject(lora("x", { apiKeySecretRef: { name: "key", key: "k" } }));
+  expect(await adapters.refusal(`${ns}/x`, "SecretNotFound")).toMatch(
+    /the Secret key of apiKeySecretRef does not exist in the namespace .*create it/,
+  );
+  await world.applyObject({ apiVersion: "v1", kind: "Secret", metadata: { name: "key", namespace: ns }, stringData: { k: "sk" } } as never);
+  await adapters.ready(`${ns}/x`);
+});
+
+test("an engine that was restarted gets its adapters back", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.engine.restart();
+  await until("it is repaired", () => a.engine.adapters.has("x"));
+  await until("Repaired is told", async () => (await adapters.events(`${ns}/x`)).includes("Repaired"));
+});
+
+test("an adapter that somebody else loaded is never touched", async () => {
+  const a = await pod("a");
+  a.engine.adapters.set("x", "/their/own");
+  await controller();
+  await world.applyObject(lora("x"));
+  expect(await adapters.refusal(`${ns}/x`, "NameConflict")).toMatch(/from \/their\/own\), which somebody else loaded/);
+  await adapters.remove(`${ns}/x`);
+  expect(a.engine.adapters.get("x")).toBe("/their/own");
+});
+
+test("a restarted controller knows which adapters are its own", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  await world.stopControllers();
+  await controller();
+  await world.applyObject(lora("y"));
+  await adapters.ready(`${ns}/y`);
+  expect(a.engine.calls.filter((c) => c === "POST /v1/load_lora_adapter x")).toHaveLength(1);
+  await adapters.remove(`${ns}/x`, `${ns}/y`);
+  expect(a.engine.adapters.size).toBe(0);
+});
+
+test("another path is unloaded and loaded, never in place", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await adapters.ready(`${ns}/x`);
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  await until("the second generation is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 2);
+  expect(a.engine.adapters.get("x")).toBe("/models/two");
+});

@@ -1,0 +1,79 @@
+import type { Service } from "@aibrix/kube";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { adapter, BASE, until, World } from "./support/world.ts";
+
+let world: World;
+let adapters: Adapters;
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+afterEach(async () => {
+  await world.stopControllers();
+});
+
+test("the documented manifest, applied unchanged, reads as documented", async () => {
+  const pod = await world.pod(`${BASE}-5587f4c57d-kml6s`);
+  await world.controller();
+  await world.apply("samples/adapter/adapter.yaml");
+  await adapters.ready("default/qwen-code-lora");
+  const described = (await world.kubectl("describe", "modeladapter", "qwen-code-lora")) ?? "";
+  const text = described.slice(described.indexOf("Status:")).replaceAll(/\d{4}-\d\d-\d\dT[\d:]+Z/g, "TIME");
+  expect(text).toContain(`  Conditions:
+    Last Transition Time:  TIME
+    Message:               Starting reconciliation
+    Reason:                ModelAdapterPending
+    Status:                Unknown
+    Type:                  Initialized
+    Last Transition Time:  TIME
+    Message:               ModelAdapter default/qwen-code-lora has been allocated to pod default/${pod.name}
+    Reason:                Scheduled
+    Status:                True
+    Type:                  Scheduled
+    Last Transition Time:  TIME
+    Message:               ModelAdapter default/qwen-code-lora is ready
+    Reason:                ModelAdapterAvailable
+    Status:                True
+    Type:                  Ready
+`);
+  expect(text).toMatch(new RegExp(`  Instances:\\n    ${pod.name}\\n`));
+  expect(text).toMatch(/ {2}Phase: +Running\n/);
+  const service = await world.get<Service>("Service", "default/qwen-code-lora");
+  expect(service?.spec).toMatchObject({ clusterIP: "None", ports: [{ name: "http", port: 8000 }] });
+  expect(service?.spec?.selector).toBeUndefined();
+  expect(pod.runtime.loads).toEqual([
+    {
+      lora_name: "qwen-code-lora",
+      artifact_url: "huggingface://ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora",
+      delivery: { mode: "engine" },
+    },
+  ]);
+
+  // One pod in the services of two adapters.
+  await world.applyObject(adapter("second-lora"));
+  await adapters.ready("default/second-lora");
+  expect(await adapters.addresses("default/qwen-code-lora")).toEqual([pod.ip]);
+  expect(await adapters.addresses("default/second-lora")).toEqual([pod.ip]);
+  const [slice] = await adapters.slices("default/second-lora");
+  expect(slice?.endpoints?.[0]).toMatchObject({ targetRef: { kind: "Pod", name: pod.name }, conditions: { ready: true } });
+  expect(await adapters.addresses("aibrix-system/aibrix-engines")).toEqual([pod.ip]);
+  await until("the story is told", async () => {
+    const told = await adapters.events("default/second-lora");
+    return told.includes("Scheduled") && told.includes("Loaded");
+  });
+
+  // Gone from the engine, and all that was made for it.
+  await adapters.remove("default/qwen-code-lora");
+  expect(pod.runtime.serving).toEqual(["second-lora"]);
+  expect(await world.get("Service", "default/qwen-code-lora")).toBeUndefined();
+  expect(await adapters.slices("default/qwen-code-lora")).toEqual([]);
+  await adapters.remove("default/second-lora");
+  await world.deletePod(pod);
+});

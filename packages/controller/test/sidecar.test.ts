@@ -1,0 +1,266 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+
+let world: World;
+let adapters: Adapters;
+let n = 0;
+let ns = "";
+let made: FakePod[] = [];
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  ns = `case-${n++}`;
+  made = [];
+  await world.namespace(ns);
+});
+
+afterEach(async () => {
+  const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name"))?.split("\n").filter((x) => x !== "") ?? [];
+  for (const pod of made) pod.runtime.hangs = false;
+  if (left.length > 0) await world.controller();
+  await adapters.remove(...left.map((x) => `${ns}/${x.slice(x.indexOf("/") + 1)}`));
+  await world.stopControllers();
+  for (const pod of made) await world.deletePod(pod);
+});
+
+async function pod(name: string, options: PodOptions = {}): Promise<FakePod> {
+  const p = await world.pod(name, { namespace: ns, ...options });
+  made.push(p);
+  return p;
+}
+
+function lora(name: string, spec: Record<string, unknown> = {}, metadata: Record<string, unknown> = {}) {
+  return adapter(name, spec, { namespace: ns, ...metadata });
+}
+
+test("every matching pod gets it, also one that comes later; one that goes leaves the slices", async () => {
+  const [a, b] = [await pod("a"), await pod("b")];
+  await world.controller();
+  await world.applyObject(lora("x"));
+  const s = await until("both", async () => {
+    const now = await adapters.status(`${ns}/x`);
+    return now?.readyReplicas === 2 ? now : undefined;
+  });
+  expect(s.conditions?.[1]?.message).toBe(`ModelAdapter ${ns}/x has been allocated to pods ${ns}/a, ${ns}/b`);
+  const c = await pod("c");
+  await until("three addresses", async () => (await adapters.addresses(`${ns}/x`)).length === 3);
+  await world.setReady(b, false);
+  await until("two addresses", async () => {
+    const now = await adapters.addresses(`${ns}/x`);
+    return now.length === 2 && !now.includes(b.ip);
+  });
+  for (const p of [a, b, c]) await world.deletePod(p);
+  made = [];
+  const gone = await adapters.condition(`${ns}/x`, "Ready", "False", "NoMatchingPods");
+  expect(gone).toMatchObject({ phase: "Pending", readyReplicas: 0, instances: [] });
+  const empty = await adapters.slices(`${ns}/x`);
+  expect(empty.map((x) => x.endpoints ?? [])).toEqual([[]]);
+});
+
+test("N pods where replicas says so, the emptiest first, and a placement stays", async () => {
+  const pods = [await pod("a"), await pod("b"), await pod("c")];
+  await world.controller();
+  await Promise.all(["r0", "r1", "r2"].map((name) => world.applyObject(lora(name, { replicas: 1 }))));
+  const placed = await Promise.all(["r0", "r1", "r2"].map(async (name) => (await adapters.ready(`${ns}/${name}`)).instances?.[0]));
+  expect([...placed].sort()).toEqual(["a", "b", "c"]);
+  await world.applyObject(lora("r0", { replicas: 2 }));
+  const two = await until("two", async () => {
+    const s = await adapters.status(`${ns}/r0`);
+    return s?.readyReplicas === 2 ? s : undefined;
+  });
+  expect(two.instances).toContain(placed[0]);
+  await world.applyObject(lora("r0", { replicas: 1 }));
+  await until("one again", async () => (await adapters.status(`${ns}/r0`))?.pods?.length === 1);
+  expect(pods.flatMap((p) => p.runtime.serving).filter((x) => x === "r0")).toHaveLength(1);
+});
+
+test("matchExpressions and the enabled label choose pods", async () => {
+  await pod("a", { labels: { tier: "gold" } });
+  await pod("b", { labels: { tier: "gold", "adapter.model.aibrix.ai/enabled": "false" } });
+  await pod("c", { labels: { tier: "silver" } });
+  await world.controller();
+  await world.applyObject(lora("x", { podSelector: { matchExpressions: [{ key: "tier", operator: "In", values: ["gold"] }] } }));
+  expect(await adapters.ready(`${ns}/x`)).toMatchObject({ instances: ["a"], candidates: 1 });
+});
+
+test("a shared volume carries s3://; without one it is refused in words that help", async () => {
+  const without = await pod("without");
+  await world.controller();
+  await world.applyObject({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "creds", namespace: ns },
+    stringData: { aws_access_key_id: "id", aws_secret_access_key: "very-secret" },
+  } as never);
+  await world.applyObject(lora("x", { artifactURL: "s3://models/x", credentialsSecretRef: { name: "creds" } }));
+  const why = await adapters.refusal(`${ns}/x`, "VolumeMissing");
+  expect(why).toMatch(
+    /add an emptyDir volume to the pod and mount it at \/tmp\/aibrix\/adapters in both containers, vllm-openai and aibrix-runtime/,
+  );
+  expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Failed", instances: [] });
+  expect(without.runtime.loads).toEqual([]);
+  const withVolume = await pod("with", { volume: true });
+  await adapters.ready(`${ns}/x`);
+  expect(withVolume.runtime.loads).toEqual([
+    {
+      lora_name: "x",
+      artifact_url: "s3://models/x",
+      credentials: { aws_access_key_id: "id", aws_secret_access_key: "very-secret" },
+      delivery: { mode: "volume", runtime_dir: "/tmp/aibrix/adapters", engine_dir: "/tmp/aibrix/adapters" },
+    },
+  ]);
+  const everything = await world.kubectl("get", "modeladapters,events,services,endpointslices", "-n", ns, "-o", "yaml");
+  expect(everything).not.toContain("very-secret");
+});
+
+test("a final failure waits for an edit, and the status says cause and remedy", async () => {
+  const a = await pod("a");
+  a.runtime.fate = (load) =>
+    load.artifact_url.endsWith("missing")
+      ? { reason: "ArtifactNotFound", message: "acme/missing does not exist on the Hub: check the artifactURL", retryable: false }
+      : "serving";
+  const controller = await world.controller();
+  await world.applyObject(lora("x", { artifactURL: "huggingface://acme/missing" }));
+  expect(await adapters.refusal(`${ns}/x`, "ArtifactNotFound")).toBe(
+    `${ns}/a: acme/missing does not exist on the Hub: check the artifactURL`,
+  );
+  expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Failed" });
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  expect(a.runtime.loads).toHaveLength(1);
+  await until("LoadFailed is told", async () => (await adapters.events(`${ns}/x`)).includes("LoadFailed"));
+  const before = controller.calls.length;
+  await world.applyObject(lora("other"));
+  await adapters.ready(`${ns}/other`);
+  expect(a.runtime.loads.filter((l) => l.lora_name === "x")).toHaveLength(1);
+  expect(controller.calls.length - before).toBeLessThan(20);
+  await world.applyObject(lora("x", { artifactURL: "huggingface://acme/there" }));
+  const s = await adapters.ready(`${ns}/x`);
+  expect(s.observedGeneration).toBe(2);
+});
+
+test("an engine that loses its adapters leaves the slices at once and comes back, repaired", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.runtime.setEngine(false);
+  await adapters.condition(`${ns}/x`, "Ready", "False");
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  a.runtime.setEngine(true);
+  await adapters.ready(`${ns}/x`);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+  await until("Repaired is told", async () => (await adapters.events(`${ns}/x`)).includes("Repaired"));
+});
+
+test("a Service of that name which is somebody else's is left alone and named", async () => {
+  const a = await pod("a");
+  await world.applyObject({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "x", namespace: ns },
+    spec: { selector: { app: "other" }, ports: [{ port: 80 }] },
+  } as never);
+  await world.controller();
+  await world.applyObject(lora("x"));
+  const why = await adapters.refusal(`${ns}/x`, "ServiceNotOwned");
+  expect(why).toMatch(/a Service named x exists .*it selects the pods app=other\).*give the adapter another name, or remove the Service/);
+  expect(a.runtime.loads).toEqual([]);
+  expect(await adapters.slices(`${ns}/x`)).toEqual([]);
+  expect(await world.get("Service", `${ns}/x`)).toMatchObject({ spec: { selector: { app: "other" } } });
+});
+
+test("what was edited or deleted by hand is put back", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const [slice] = await adapters.slices(`${ns}/x`);
+  await world.kubectl("delete", "service", "x", "-n", ns);
+  await world.kubectl("delete", "endpointslice", slice?.metadata.name ?? "", "-n", ns);
+  await until("both are back", async () => {
+    const service = await world.get("Service", `${ns}/x`);
+    return service !== undefined && (await adapters.addresses(`${ns}/x`)).includes(a.ip);
+  });
+  await world.kubectl("patch", "service", "x", "-n", ns, "--type=merge", "-p", '{"spec":{"selector":{"app":"mine"}}}');
+  await until("the selector is gone", async () => {
+    const service = await world.get<{ spec: { selector?: unknown } } & never>("Service", `${ns}/x`);
+    return service !== undefined && (service as { spec: { selector?: unknown } }).spec.selector === undefined;
+  });
+});
+
+test("a name that a manifest of the sidecar holds is not touched", async () => {
+  const a = await pod("a");
+  a.runtime.putManifest("x", "/models/theirs");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  expect(await adapters.refusal(`${ns}/x`, "NameConflict")).toMatch(/from a manifest in its folder/);
+  await adapters.remove(`${ns}/x`);
+  expect(a.runtime.serving).toEqual(["x"]);
+  expect(a.runtime.unloads).toEqual([]);
+});
+
+test("a pod that left the selector, and one that was forgotten, is swept", async () => {
+  const a = await pod("a", { labels: { tier: "gold" } });
+  await world.controller();
+  await world.applyObject(lora("x", { podSelector: { matchLabels: { tier: "gold" } } }));
+  await adapters.ready(`${ns}/x`);
+  await world.kubectl("label", "pod", "a", "-n", ns, "tier-");
+  await until("unloaded", () => a.runtime.serving.length === 0);
+  await until("Unloaded is told", async () => (await adapters.events(`${ns}/x`)).includes("Unloaded"));
+  await world.kubectl("label", "pod", "a", "-n", ns, "tier=gold");
+  await adapters.ready(`${ns}/x`);
+  await world.stopControllers();
+  await world.kubectl("patch", "modeladapter", "x", "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+  await world.remove("ModelAdapter", `${ns}/x`);
+  await world.controller();
+  await until("swept", () => a.runtime.serving.length === 0);
+});
+
+test("a sidecar that hangs delays nothing but itself, and a deletion only for its bound", async () => {
+  const [a, b] = [await pod("a"), await pod("b")];
+  a.runtime.hangs = true;
+  await world.controller();
+  await world.applyObject(lora("x"));
+  const s = await adapters.ready(`${ns}/x`);
+  expect(s.readyReplicas).toBe(1);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([b.ip]);
+  await world.applyObject(lora("y"));
+  await adapters.ready(`${ns}/y`);
+  await adapters.remove(`${ns}/y`);
+  expect(b.runtime.serving).toEqual(["x"]);
+});
+
+test("the controller's restart takes nothing out of service and loads nothing twice", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const [before] = await adapters.slices(`${ns}/x`);
+  await world.stopControllers();
+  const second = await world.controller();
+  await until("it has caught up", () => a.runtime.watches >= 2 && second.notReady() === undefined);
+  await world.applyObject(lora("y"));
+  await adapters.ready(`${ns}/y`);
+  const [after] = await adapters.slices(`${ns}/x`);
+  expect(after?.metadata.resourceVersion).toBe(before?.metadata.resourceVersion);
+  expect(a.runtime.loads.map((l) => l.lora_name)).toEqual(["x", "y"]);
+});
+
+test("a label that contradicts the name, and an engine that is not vLLM, are told", async () => {
+  await pod("a", { labels: { "model.aibrix.ai/engine": "sglang" } });
+  await world.controller();
+  await world.applyObject(lora("x", {}, { labels: { "model.aibrix.ai/name": "other" } }));
+  expect(await adapters.refusal(`${ns}/x`, "EngineNotSupported")).toMatch(/runs the engine sglang .*: only vllm takes adapters/);
+  const s = await adapters.status(`${ns}/x`);
+  expect(s?.conditions?.map((c) => c.type)).toEqual(["Initialized", "Scheduled", "Ready", "NameLabel"]);
+  expect(s?.conditions?.[3]?.message).toMatch(/the label model.aibrix.ai\/name is other, but the adapter is served as x/);
+});

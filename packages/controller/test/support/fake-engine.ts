@@ -1,0 +1,63 @@
+import type { ServerResponse } from "node:http";
+import { type Answerer, type Asked, json } from "./fake-pods.ts";
+
+/** vLLM's adapter routes, as measured on 0.32, in memory. */
+export class FakeEngine implements Answerer {
+  readonly base: string;
+  readonly adapters = new Map<string, string>();
+  /** Every call, `METHOD path lora_name`. */
+  readonly calls: string[] = [];
+  apiKey: string | undefined;
+  runtimeUpdating = true;
+  /** Repositories and paths that it finds. */
+  exists: (path: string) => boolean = () => true;
+  /** Old releases put errors at the top level. */
+  oldErrors = false;
+
+  constructor(base: string) {
+    this.base = base;
+  }
+
+  /** A new process: all adapters are gone. */
+  restart(): void {
+    this.adapters.clear();
+  }
+
+  answer(asked: Asked, reply: ServerResponse): void {
+    const [status, body] = this.#decide(asked);
+    if (typeof body === "string") reply.writeHead(status).end(body);
+    else json(reply, status, body);
+  }
+
+  #decide({ method, path, authorization, body }: Asked): readonly [number, object | string] {
+    this.calls.push(`${method} ${path} ${String(body.lora_name ?? "")}`.trim());
+    if (this.apiKey !== undefined && authorization !== `Bearer ${this.apiKey}`) return [401, { error: "Unauthorized" }];
+    if (path === "/v1/models") return [200, { object: "list", data: this.#models() }];
+    if (!this.runtimeUpdating) return [404, { detail: "Not Found" }];
+    const name = String(body.lora_name);
+    if (path === "/v1/load_lora_adapter") {
+      const root = String(body.lora_path);
+      if (this.adapters.has(name)) return this.#error(400, "InvalidUserInput", `The lora adapter '${name}' has already been loaded.`);
+      if (!this.exists(root)) return this.#error(404, "NotFoundError", `Loading lora ${name} failed: No adapter found for ${root}`);
+      this.adapters.set(name, root);
+      return [200, `Success: LoRA adapter '${name}' added successfully.`];
+    }
+    if (path === "/v1/unload_lora_adapter") {
+      if (!this.adapters.delete(name)) return this.#error(404, "NotFoundError", `The lora adapter '${name}' cannot be found.`);
+      return [200, `Success: LoRA adapter '${name}' removed successfully.`];
+    }
+    return [404, { detail: "Not Found" }];
+  }
+
+  #models(): object[] {
+    const adapters = [...this.adapters].map(([id, root]) => ({ id, object: "model", root, parent: this.base }));
+    return [{ id: this.base, object: "model", root: this.base, parent: null }, ...adapters];
+  }
+
+  #error(status: number, type: string, message: string): readonly [number, object] {
+    return [
+      status,
+      this.oldErrors ? { object: "error", message, type, code: status } : { error: { message, type, param: null, code: status } },
+    ];
+  }
+}

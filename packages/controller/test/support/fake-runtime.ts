@@ -1,0 +1,132 @@
+import { createHash, randomUUID } from "node:crypto";
+import type { ServerResponse } from "node:http";
+import type { AdapterStatus, LoadRequest, Snapshot, WatchEvent } from "@aibrix/api";
+import { type Answerer, type Asked, json } from "./fake-pods.ts";
+
+/** What a load comes to. */
+export type Fate = "serving" | { readonly reason: string; readonly message: string; readonly retryable: boolean };
+
+/** The runtime's contract, in memory: declarations become served adapters, or what {@link fate} says. */
+export class FakeRuntime implements Answerer {
+  readonly loads: LoadRequest[] = [];
+  readonly unloads: string[] = [];
+  watches = 0;
+  fate: (load: LoadRequest) => Fate = () => "serving";
+  /** How long a load takes. */
+  loadMs = 0;
+  /** Calls are not answered. */
+  hangs = false;
+  #instance: string = randomUUID();
+  #engineReady = true;
+  readonly #adapters = new Map<string, AdapterStatus>();
+  readonly #streams = new Set<ServerResponse>();
+
+  get serving(): string[] {
+    return [...this.#adapters.values()].filter((a) => a.serving !== null).map((a) => a.lora_name);
+  }
+
+  /** The sidecar's process is another one, and remembers its declarations. */
+  restart(): void {
+    this.#instance = randomUUID();
+    this.dropStreams();
+  }
+
+  dropStreams(): void {
+    for (const stream of this.#streams) stream.destroy();
+  }
+
+  /** The engine's process is gone, or back: then its adapters come back one after the other. */
+  setEngine(ready: boolean): void {
+    this.#engineReady = ready;
+    this.#tell({ type: "ENGINE", object: this.#snapshot().engine });
+    for (const a of this.#adapters.values()) {
+      if (ready) this.#put(served(a.lora_name, a.artifact_url));
+      else this.#put({ ...a, state: "Pending", serving: null, reason: "EngineUnavailable", message: "the engine does not answer" });
+    }
+  }
+
+  /** Somebody put it there by a manifest. */
+  putManifest(name: string, url: string): void {
+    this.#put({ ...served(name, url), origin: "manifest" });
+  }
+
+  answer({ method, path, query, body }: Asked, reply: ServerResponse): void {
+    if (method === "GET" && path === "/v1/lora_adapters") {
+      if (query.get("watch") === "true") this.#watch(reply);
+      else json(reply, 200, this.#snapshot());
+    } else if (this.hangs) {
+      // Never answered.
+    } else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
+    else if (path === "/v1/lora_adapter/unload") this.#unload(String(body.lora_name), reply);
+    else json(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
+  }
+
+  #load(load: LoadRequest, reply: ServerResponse): void {
+    this.loads.push(load);
+    const { lora_name: name, artifact_url: url } = load;
+    const fate = this.fate(load);
+    const base = { ...served(name, url), serving: this.#adapters.get(name)?.serving ?? null };
+    if (this.loadMs > 0) this.#put({ ...base, state: "Downloading" });
+    const settle = () => {
+      if (fate === "serving") this.#put(served(name, url));
+      else this.#put({ ...base, state: "Failed", attempts: 1, ...fate });
+    };
+    if (this.loadMs > 0) setTimeout(settle, this.loadMs);
+    else settle();
+    json(reply, 202, this.#adapters.get(name));
+  }
+
+  #unload(name: string, reply: ServerResponse): void {
+    this.unloads.push(name);
+    const there = this.#adapters.delete(name);
+    if (there) this.#tell({ type: "DELETED", lora_name: name });
+    json(reply, there ? 200 : 404, {});
+  }
+
+  #watch(reply: ServerResponse): void {
+    this.watches++;
+    reply.writeHead(200, { "content-type": "application/x-ndjson" });
+    this.#streams.add(reply);
+    const beat = setInterval(() => reply.write(line({ type: "BOOKMARK" })), 1_000);
+    reply.on("close", () => {
+      clearInterval(beat);
+      this.#streams.delete(reply);
+    });
+    reply.write(line({ type: "SNAPSHOT", object: this.#snapshot() }));
+  }
+
+  #put(status: AdapterStatus): void {
+    this.#adapters.set(status.lora_name, status);
+    this.#tell({ type: "ADAPTER", object: status });
+  }
+
+  #tell(event: WatchEvent): void {
+    for (const stream of this.#streams) stream.write(line(event));
+  }
+
+  #snapshot(): Snapshot {
+    return {
+      instance_id: this.#instance,
+      engine: { url: "http://127.0.0.1:8000", kind: "vllm", ready: this.#engineReady, base_models: ["base"], boot_id: "1" },
+      adapters: [...this.#adapters.values()],
+      manifest_problems: [],
+    };
+  }
+}
+
+function served(name: string, url: string): AdapterStatus {
+  const digest = `sha256:${createHash("sha256").update(url).digest("hex").slice(0, 16)}`;
+  return {
+    lora_name: name,
+    artifact_url: url,
+    origin: "api",
+    state: "Serving",
+    serving: { content_digest: digest, path: `/tmp/aibrix/adapters/${name}/${digest}`, since: new Date().toISOString() },
+    content_digest: digest,
+    attempts: 0,
+  };
+}
+
+function line(event: WatchEvent): string {
+  return `${JSON.stringify(event)}\n`;
+}

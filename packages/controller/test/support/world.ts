@@ -1,0 +1,313 @@
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { type ControlPlane, ensureKubernetes, type KubernetesBinaries, startControlPlane } from "@aibrix/devcluster";
+import { type Call, KubeClient, type KubeObject, loadKubeConfig, PODS, type Pod, type Resource, splitKey } from "@aibrix/kube";
+import { createLogger, createRegistry, type Registry } from "@aibrix/service";
+import { parseAllDocuments } from "yaml";
+import { ControllerManager, ControllerMetrics, readConfig, type Timing } from "../../src/index.ts";
+import { FakeEngine } from "./fake-engine.ts";
+import { FakePods } from "./fake-pods.ts";
+import { FakeRuntime } from "./fake-runtime.ts";
+
+const ROOT = new URL("../../../../", import.meta.url);
+export const BASE = "qwen-coder-1-5b-instruct";
+
+const CRD: Resource = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+  kind: "CustomResourceDefinition",
+  namespaced: false,
+};
+const NAMESPACES: Resource = { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
+const KINDS: Readonly<Record<string, Resource>> = {
+  CustomResourceDefinition: CRD,
+  Namespace: NAMESPACES,
+  Secret: { group: "", version: "v1", plural: "secrets", kind: "Secret", namespaced: true },
+  Service: { group: "", version: "v1", plural: "services", kind: "Service", namespaced: true },
+  ServiceAccount: { group: "", version: "v1", plural: "serviceaccounts", kind: "ServiceAccount", namespaced: true },
+  ClusterRole: { group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterroles", kind: "ClusterRole", namespaced: false },
+  ClusterRoleBinding: {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    plural: "clusterrolebindings",
+    kind: "ClusterRoleBinding",
+    namespaced: false,
+  },
+  Role: { group: "rbac.authorization.k8s.io", version: "v1", plural: "roles", kind: "Role", namespaced: true },
+  RoleBinding: { group: "rbac.authorization.k8s.io", version: "v1", plural: "rolebindings", kind: "RoleBinding", namespaced: true },
+  ModelAdapter: { group: "model.aibrix.ai", version: "v1alpha1", plural: "modeladapters", kind: "ModelAdapter", namespaced: true },
+};
+
+/** What a pod of a test is made of. */
+export interface PodOptions {
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** With the sidecar (default), or the engine alone. */
+  readonly sidecar?: boolean;
+  /** Engine and sidecar share a volume. */
+  readonly volume?: boolean;
+  readonly ready?: boolean;
+  readonly nodeName?: string;
+}
+
+export interface FakePod {
+  readonly name: string;
+  readonly key: string;
+  readonly ip: string;
+  readonly runtime: FakeRuntime;
+  readonly engine: FakeEngine;
+}
+
+/** A running controller, its calls counted. */
+export interface RunningController {
+  readonly calls: Call[];
+  readonly registry: Registry;
+  readonly ended: Promise<unknown>;
+  notReady(): string | undefined;
+  stop(): Promise<void>;
+}
+
+/** A real control plane with our CRD and RBAC, pods that are API objects, and fakes behind their addresses. */
+export class World implements AsyncDisposable {
+  readonly plane: ControlPlane;
+  readonly admin: KubeClient;
+  readonly pods: FakePods;
+  readonly #binaries: KubernetesBinaries;
+  readonly #controllers = new Set<RunningController>();
+  #nextIp = 1;
+
+  private constructor(plane: ControlPlane, binaries: KubernetesBinaries, pods: FakePods) {
+    this.plane = plane;
+    this.pods = pods;
+    this.#binaries = binaries;
+    const config = loadKubeConfig({ file: plane.kubeconfig });
+    this.admin = new KubeClient({ config, userAgent: "test", fieldManager: "test" });
+  }
+
+  static async start(): Promise<World> {
+    const signal = AbortSignal.timeout(3_600_000);
+    const binaries = await ensureKubernetes({ log: () => undefined, signal });
+    const plane = await startControlPlane({ binaries }, signal);
+    const world = new World(plane, binaries, await FakePods.start());
+    await world.apply(
+      "deploy/overlays/default/namespace.yaml",
+      "deploy/crd/model.aibrix.ai_modeladapters.yaml",
+      "deploy/rbac/controller.yaml",
+    );
+    await until("the CRD is served", async () => (await world.kubectl("get", "modeladapters", "-A")) !== undefined);
+    return world;
+  }
+
+  /** Applies files of the repository. */
+  async apply(...files: string[]): Promise<void> {
+    for (const file of files) {
+      for (const document of parseAllDocuments(await readFile(new URL(file, ROOT), "utf8")))
+        await this.applyObject(document.toJS() as KubeObject);
+    }
+  }
+
+  async applyObject(object: KubeObject): Promise<KubeObject> {
+    return await this.admin.apply(this.resource(object.kind ?? ""), object, {}, AbortSignal.timeout(30_000));
+  }
+
+  async create(object: KubeObject): Promise<KubeObject> {
+    return await this.admin.create(this.resource(object.kind ?? ""), object, {}, AbortSignal.timeout(60_000));
+  }
+
+  resource(kind: string): Resource {
+    const resource = KINDS[kind];
+    if (resource === undefined) throw new Error(`the tests know no kind ${kind}`);
+    return resource;
+  }
+
+  async get<T extends KubeObject = KubeObject>(kind: string, key: string): Promise<T | undefined> {
+    return (await this.admin.find(this.resource(kind), splitKey(key), AbortSignal.timeout(30_000))) as T | undefined;
+  }
+
+  async remove(kind: string, key: string): Promise<void> {
+    await this.admin.delete(this.resource(kind), splitKey(key), {}, AbortSignal.timeout(30_000));
+  }
+
+  async namespace(name: string): Promise<void> {
+    await this.applyObject({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  }
+
+  /** Runs kubectl as an administrator. */
+  async kubectl(...args: string[]): Promise<string | undefined> {
+    try {
+      const { stdout } = await promisify(execFile)(this.#binaries.kubectl, ["--kubeconfig", this.plane.kubeconfig, ...args]);
+      return stdout;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Makes a pod that is ready (unless asked otherwise), with a sidecar and an engine that answer. */
+  async pod(name: string, options: PodOptions = {}): Promise<FakePod> {
+    const { namespace = "default", ready = true } = options;
+    const ip = `10.244.${this.#nextIp >> 8}.${this.#nextIp++ & 255}`;
+    const pod: FakePod = { name, key: `${namespace}/${name}`, ip, runtime: new FakeRuntime(), engine: new FakeEngine(BASE) };
+    await this.admin.create(PODS, podObject(name, options), {}, AbortSignal.timeout(30_000));
+    this.pods.put(ip, 8080, pod.runtime);
+    this.pods.put(ip, 8000, pod.engine);
+    await this.setReady(pod, ready);
+    return pod;
+  }
+
+  /** Does what a kubelet would. */
+  async setReady(pod: FakePod, ready: boolean): Promise<void> {
+    const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`;
+    const status = {
+      phase: "Running",
+      podIP: pod.ip,
+      podIPs: [{ ip: pod.ip }],
+      conditions: [{ type: "Ready", status: ready ? "True" : "False", lastTransitionTime }],
+    };
+    await this.admin.mergePatch(PODS, splitKey(pod.key), { status }, { subresource: "status" }, AbortSignal.timeout(30_000));
+  }
+
+  async deletePod(pod: FakePod): Promise<void> {
+    this.pods.put(pod.ip, 8080, undefined);
+    this.pods.put(pod.ip, 8000, undefined);
+    pod.runtime.dropStreams();
+    await this.admin.delete(PODS, splitKey(pod.key), { gracePeriodSeconds: 0 }, AbortSignal.timeout(30_000));
+  }
+
+  /** Starts the controller under the service account that it ships with. */
+  async controller(flags: readonly string[] = ["--enable-runtime-sidecar"], timing: Timing = {}): Promise<RunningController> {
+    const config = readConfig([...flags, "--leader-elect-namespace=aibrix-system"], {});
+    if (config === undefined) throw new Error("no config");
+    const file = await this.controllerKubeconfig();
+    const calls: Call[] = [];
+    const registry = createRegistry();
+    const metrics = new ControllerMetrics(registry);
+    const client = new KubeClient({
+      config: loadKubeConfig({ file }),
+      userAgent: "aibrix-controller-manager",
+      fieldManager: "aibrix-controller-manager",
+      onCall: (call) => {
+        calls.push(call);
+        metrics.apiCall(call);
+      },
+    });
+    const log = createLogger("controller", process.env.TEST_LOG ?? "silent");
+    const manager = new ControllerManager(config, { client, metrics, log, connect: this.pods.connect, timing });
+    const stop = new AbortController();
+    const ended = manager.run(stop.signal).then(
+      () => client.close(),
+      async (error: unknown) => {
+        await client.close();
+        return error;
+      },
+    );
+    const running: RunningController = {
+      calls,
+      registry,
+      ended,
+      notReady: () => manager.notReady(),
+      stop: async () => {
+        stop.abort();
+        await ended;
+        this.#controllers.delete(running);
+      },
+    };
+    this.#controllers.add(running);
+    return running;
+  }
+
+  /** A kubeconfig file of the service account that the controller ships with. */
+  async controllerKubeconfig(): Promise<string> {
+    return await this.plane.kubeconfigFor("controller", { token: await this.#token() }, AbortSignal.timeout(30_000));
+  }
+
+  async stopControllers(): Promise<void> {
+    await Promise.all([...this.#controllers].map((c) => c.stop()));
+  }
+
+  async #token(): Promise<string> {
+    const send = {
+      verb: "create",
+      resource: "serviceaccounts",
+      subresource: "token",
+      method: "POST",
+      path: "/api/v1/namespaces/aibrix-system/serviceaccounts/aibrix-controller-manager/token",
+      body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 7200 } },
+    } as const;
+    const answer = (await this.admin.raw(send, AbortSignal.timeout(30_000))) as { status: { token: string } };
+    return answer.status.token;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopControllers();
+    await this.admin.close();
+    await this.pods[Symbol.asyncDispose]();
+    await this.plane.stop();
+  }
+}
+
+/** The seed's base model, as a pod. */
+function podObject(name: string, { namespace = "default", labels, sidecar = true, volume = false, nodeName }: PodOptions): Pod {
+  const mount = volume ? { volumeMounts: [{ name: "adapters", mountPath: "/tmp/aibrix/adapters" }] } : {};
+  const engine = {
+    name: "vllm-openai",
+    image: "vllm/vllm-openai:v0.7.1",
+    command: ["python3", "-m", "vllm.entrypoints.openai.api_server", "--port", "8000", "--served-model-name", BASE, "--enable-lora"],
+    env: [{ name: "VLLM_ALLOW_RUNTIME_LORA_UPDATING", value: "True" }],
+    ports: [{ containerPort: 8000, protocol: "TCP" }],
+    ...mount,
+  };
+  const runtime = {
+    name: "aibrix-runtime",
+    image: "aibrix/runtime:v0.2.1",
+    command: ["aibrix_runtime", "--port", "8080"],
+    ports: [{ containerPort: 8080, protocol: "TCP" }],
+    ...mount,
+  };
+  return {
+    metadata: { name, namespace, labels: { "model.aibrix.ai/name": BASE, ...labels } },
+    spec: {
+      ...(nodeName === undefined ? {} : { nodeName }),
+      containers: sidecar ? [engine, runtime] : [engine],
+      ...(volume ? { volumes: [{ name: "adapters", emptyDir: {} }] } : {}),
+    },
+  };
+}
+
+/** A ModelAdapter for {@link BASE}. */
+export function adapter(name: string, spec: Record<string, unknown> = {}, metadata: Record<string, unknown> = {}): KubeObject {
+  const object = {
+    apiVersion: "model.aibrix.ai/v1alpha1",
+    kind: "ModelAdapter",
+    metadata: { name, namespace: "default", labels: { "model.aibrix.ai/name": name, "model.aibrix.ai/port": "8000" }, ...metadata },
+    spec: {
+      baseModel: BASE,
+      podSelector: { matchLabels: { "model.aibrix.ai/name": BASE } },
+      artifactURL: `huggingface://acme/${name}`,
+      ...spec,
+    },
+  };
+  return object as KubeObject;
+}
+
+/** Waits until something holds; the error says what did not, and what was seen last. */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  timeoutMs = 30_000,
+): Promise<T> {
+  const end = Date.now() + timeoutMs;
+  let last: unknown;
+  while (Date.now() < end) {
+    try {
+      const seen = await look();
+      if (seen !== undefined && seen !== false) return seen;
+      last = seen;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: last });
+}

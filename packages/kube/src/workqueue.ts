@@ -1,0 +1,175 @@
+import { type BackoffOptions, backoffMs } from "./backoff.ts";
+import { DelayedKeys } from "./delayed-keys.ts";
+import { isRetryable, retryAfterMs } from "./errors.ts";
+import { Deadline, StopNow } from "./time.ts";
+
+/** What to do after a key was worked on. */
+export interface Result {
+  /** Work on it again after so many milliseconds, even if nothing happens. */
+  readonly requeueAfterMs?: number | undefined;
+}
+
+/** How the work on a key ended. */
+export type Outcome = "success" | "requeue" | "retry" | "terminal";
+
+export interface WorkqueueOptions {
+  readonly backoff?: BackoffOptions;
+  /** Deadline for the work on one key, in milliseconds; its signal aborts then. 5 minutes where absent. */
+  readonly workMs?: number;
+  /** How long running work may go on after the queue is asked to stop, in milliseconds. 10 s where absent. */
+  readonly drainMs?: number;
+  readonly onDone?: (key: string, outcome: Outcome, durationMs: number, error: unknown) => void;
+  /** Called when work on a key begins, with how long it waited. */
+  readonly onStart?: (key: string, waitedMs: number) => void;
+  readonly random?: () => number;
+}
+
+/** What the queue is asked to do for one key. Must end soon after its signal aborts. */
+export type Work = (key: string, signal: AbortSignal) => Promise<Result | undefined>;
+
+export const WORKQUEUE_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 300_000 };
+
+/**
+ * Keys to work on. A key waits at most once; it is never worked on twice at the same time; a key that is added while it is worked on is
+ * worked on once more. Failed keys come back with a backoff of their own, so that one that always fails delays no other.
+ */
+export class Workqueue {
+  readonly #options: WorkqueueOptions;
+  /** Keys to work on, oldest first, with the time of their adding. */
+  readonly #waiting = new Map<string, number>();
+  readonly #running = new Set<string>();
+  /** Added while running. */
+  readonly #again = new Map<string, number>();
+  readonly #failures = new Map<string, number>();
+  /** What callers asked for. */
+  readonly #later: DelayedKeys;
+  /** What results and failures asked for: the next work on the key decides anew. */
+  readonly #due: DelayedKeys;
+  #wake: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(options: WorkqueueOptions = {}) {
+    this.#options = options;
+    this.#later = new DelayedKeys((key) => this.add(key));
+    this.#due = new DelayedKeys((key) => this.add(key));
+  }
+
+  /** Keys that wait for a worker. */
+  get depth(): number {
+    return this.#waiting.size + this.#again.size;
+  }
+
+  /** Keys that are worked on. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Keys that wait for their time. */
+  get delayed(): number {
+    return this.#later.size + this.#due.size;
+  }
+
+  /** Adds a key, unless it waits already. After the queue stopped, this does nothing. */
+  add(key: string): void {
+    if (this.#stopped) return;
+    const queue = this.#running.has(key) ? this.#again : this.#waiting;
+    if (queue.has(key)) return;
+    queue.set(key, performance.now());
+    this.#wake?.();
+  }
+
+  /** Adds a key after `ms` milliseconds; of two times for one key the earlier holds. */
+  addAfter(key: string, ms: number): void {
+    if (this.#stopped) return;
+    if (ms <= 0) this.add(key);
+    else this.#later.set(key, ms);
+  }
+
+  /** Forgets a key's failures: for an edit that deserves a prompt try. */
+  forget(key: string): void {
+    this.#failures.delete(key);
+  }
+
+  /**
+   * Works until the signal aborts, on at most `workers` keys at a time. Then hands out no more keys and waits for what runs: its signals
+   * abort after `drainMs`, or at once where the reason is a {@link StopNow}. May be called once.
+   */
+  async run(workers: number, work: Work, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const drain = new Deadline(stop.signal);
+    const tasks = new Set<Promise<void>>();
+    const onAbort = () => {
+      this.#stop();
+      if (signal.reason instanceof StopNow) stop.abort(signal.reason);
+      else drain.set(this.#options.drainMs ?? 10_000, "the queue stops");
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    while (!this.#stopped) {
+      while (tasks.size < workers && !this.#stopped) {
+        const next = this.#waiting.entries().next();
+        if (next.done === true) break;
+        const [key, addedMs] = next.value;
+        const task = this.#do(key, addedMs, work, drain.signal).finally(() => {
+          tasks.delete(task);
+          this.#wake?.();
+        });
+        tasks.add(task);
+      }
+      if (this.#stopped) break;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    await Promise.all(tasks);
+    drain[Symbol.dispose]();
+  }
+
+  async #do(key: string, addedMs: number, work: Work, signal: AbortSignal): Promise<void> {
+    this.#waiting.delete(key);
+    this.#running.add(key);
+    this.#due.delete(key);
+    const startMs = performance.now();
+    this.#options.onStart?.(key, startMs - addedMs);
+    const workMs = this.#options.workMs ?? 300_000;
+    using deadline = new Deadline(signal).set(workMs, `the work on ${key} took longer than ${workMs} ms`);
+    let outcome: Outcome;
+    let error: unknown;
+    try {
+      const result = await work(key, deadline.signal);
+      this.#failures.delete(key);
+      outcome = result?.requeueAfterMs === undefined ? "success" : "requeue";
+      if (result?.requeueAfterMs !== undefined) this.#schedule(key, result.requeueAfterMs);
+    } catch (thrown) {
+      error = thrown;
+      outcome = isRetryable(thrown) ? "retry" : "terminal";
+      if (outcome === "retry") this.#retry(key, thrown);
+      else this.#failures.delete(key);
+    }
+    this.#running.delete(key);
+    const againMs = this.#again.get(key);
+    if (this.#again.delete(key) && againMs !== undefined) this.#waiting.set(key, againMs);
+    this.#options.onDone?.(key, outcome, performance.now() - startMs, error);
+  }
+
+  #retry(key: string, error: unknown): void {
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    const ownMs = backoffMs(this.#options.backoff ?? WORKQUEUE_BACKOFF, failures, this.#options.random);
+    this.#schedule(key, Math.max(ownMs, retryAfterMs(error) ?? 0));
+  }
+
+  #schedule(key: string, ms: number): void {
+    // At least a millisecond: a result of 0 must not keep other keys from their turn.
+    if (!this.#stopped) this.#due.set(key, Math.max(1, ms));
+  }
+
+  #stop(): void {
+    this.#stopped = true;
+    this.#waiting.clear();
+    this.#again.clear();
+    this.#later.clear();
+    this.#due.clear();
+    this.#wake?.();
+  }
+}
