@@ -50,6 +50,9 @@ export interface PodOptions {
   readonly volume?: boolean;
   readonly ready?: boolean;
   readonly nodeName?: string;
+  /** Real programs in place of the fakes, by URL. */
+  readonly runtimeUrl?: string;
+  readonly engineUrl?: string;
 }
 
 export interface FakePod {
@@ -150,6 +153,8 @@ export class World implements AsyncDisposable {
     const ip = `10.244.${this.#nextIp >> 8}.${this.#nextIp++ & 255}`;
     const pod: FakePod = { name, key: `${namespace}/${name}`, ip, runtime: new FakeRuntime(), engine: new FakeEngine(BASE) };
     await this.admin.create(PODS, podObject(name, options), {}, AbortSignal.timeout(30_000));
+    if (options.runtimeUrl !== undefined) this.pods.map(ip, 8080, options.runtimeUrl);
+    if (options.engineUrl !== undefined) this.pods.map(ip, 8000, options.engineUrl);
     this.pods.put(ip, 8080, pod.runtime);
     this.pods.put(ip, 8000, pod.engine);
     await this.setReady(pod, ready);
