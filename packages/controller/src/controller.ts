@@ -146,6 +146,6 @@ export class ControllerManager {
 
 function namesOn(pod: PodFacts, agents: AgentPool, placements: Placements): Set<string> {
   const names = new Set([...placements.adaptersOn(pod.key)].map((key) => key.slice(key.indexOf("/") + 1)));
-  for (const name of agents.agent(pod, {})?.view.adapters.keys() ?? []) names.add(name);
+  for (const name of agents.namesOn(pod.key)) names.add(name);
   return names;
 }

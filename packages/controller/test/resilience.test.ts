@@ -1,7 +1,7 @@
 import { LEASES } from "@aibrix/kube";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
-import { ControllerProcess } from "./support/process.ts";
+import { ControllerProcess, freePort } from "./support/process.ts";
 import { adapter, type FakePod, until, World } from "./support/world.ts";
 
 const LEASE = { leaseMs: 3_000, renewMs: 2_000, retryMs: 200 };
@@ -93,8 +93,13 @@ test("two controllers: one acts, and the other takes over when it stops", async 
   await adapters.remove("default/x", "default/y", "default/z");
 });
 
-test("the program: health, readiness, and the lease given back on SIGTERM", async () => {
-  await using one = await ControllerProcess.start(world, ["--leader-elect", "--enable-runtime-sidecar"]);
+test("the program: health, readiness, metrics, and the lease given back on SIGTERM", async () => {
+  const metrics = `127.0.0.1:${await freePort()}`;
+  await using one = await ControllerProcess.start(world, [
+    "--leader-elect",
+    "--enable-runtime-sidecar",
+    `--metrics-bind-address=${metrics}`,
+  ]);
   await until("it is ready", async () => (await one.get("/readyz")) === 200);
   expect(await one.get("/healthz")).toBe(200);
   const holder = async () => {
@@ -106,6 +111,10 @@ test("the program: health, readiness, and the lease given back on SIGTERM", asyn
     return lease?.spec?.holderIdentity;
   };
   await until("it leads", async () => (await holder())?.startsWith("manager-0_"));
+  await until("the metrics say so", async () => {
+    const text = await (await fetch(`http://${metrics}/metrics`, { signal: AbortSignal.timeout(5_000) })).text();
+    return text.includes("aibrix_controller_leader 1") && text.includes('aibrix_controller_adapters{phase="Running"} 0');
+  });
   await using two = await ControllerProcess.start(world, ["--leader-elect", "--enable-runtime-sidecar"]);
   await until("the standby is ready too", async () => (await two.get("/readyz")) === 200);
   expect(await one.stop()).toBe(0);

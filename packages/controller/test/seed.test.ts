@@ -77,3 +77,16 @@ test("the documented manifest, applied unchanged, reads as documented", async ()
   await adapters.remove("default/second-lora");
   await world.deletePod(pod);
 });
+
+test.each([
+  { verb: "get", what: "secrets", may: true },
+  { verb: "list", what: "secrets", may: false },
+  { verb: "watch", what: "secrets", may: false },
+  { verb: "create", what: "pods", may: false },
+  { verb: "delete", what: "modeladapters", may: false },
+  { verb: "update", what: "deployments.apps", may: false },
+])("its service account may $verb $what: $may", async ({ verb, what, may }) => {
+  const as = "--as=system:serviceaccount:aibrix-system:aibrix-controller-manager";
+  const answer = await world.kubectl("auth", "can-i", verb, what, "-n", "default", as);
+  expect(answer?.trim() === "yes").toBe(may);
+});

@@ -264,3 +264,37 @@ test("a label that contradicts the name, and an engine that is not vLLM, are tol
   expect(s?.conditions?.map((c) => c.type)).toEqual(["Initialized", "Scheduled", "Ready", "NameLabel"]);
   expect(s?.conditions?.[3]?.message).toMatch(/the label model.aibrix.ai\/name is other, but the adapter is served as x/);
 });
+
+test("--namespace: other namespaces are left alone", async () => {
+  const [a, other] = [await pod("a"), await world.pod("other", { namespace: "default" })];
+  await world.controller(["--enable-runtime-sidecar", `--namespace=${ns}`]);
+  await world.applyObject(lora("x"));
+  await world.applyObject(adapter("elsewhere"));
+  await adapters.ready(`${ns}/x`);
+  expect(await adapters.status("default/elsewhere")).toBeUndefined();
+  expect([a.runtime.watches, other.runtime.watches]).toEqual([1, 0]);
+  await world.remove("ModelAdapter", "default/elsewhere");
+  await world.deletePod(other);
+});
+
+test("at rest nothing is asked and nothing is written", async () => {
+  await pod("a");
+  const controller = await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  await until("the story is told", async () => (await adapters.events(`${ns}/x`)).includes("Loaded"));
+  const mine = () => controller.calls.filter((c) => c.verb !== "watch").length;
+  let last = -1;
+  const rests = () => {
+    const now = mine();
+    const same = now === last;
+    last = now;
+    return same;
+  };
+  await until("it rests", rests, 30_000, 1_000);
+  await world.setReady(made[0] as FakePod, true);
+  const before = mine();
+  await world.kubectl("annotate", "modeladapter", "x", "-n", ns, "note=1");
+  await until("the cache has it", async () => (await world.get("ModelAdapter", `${ns}/x`))?.metadata.annotations?.note === "1");
+  expect(mine()).toBe(before);
+});

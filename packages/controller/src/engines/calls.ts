@@ -120,6 +120,8 @@ export class PodCalls {
       }
     }
     if (signal.aborted) return;
+    // A pod that was forgotten meanwhile stays so.
+    if (!this.#states.has(c.pod.uid)) return;
     const before = this.state(c.pod.uid, c.name).done;
     const done = failure === undefined ? { kind: c.kind, fingerprint: c.fingerprint, atMs: Date.now() } : before;
     this.#set(c.pod.uid, c.name, { running: undefined, done, failure });

@@ -1,4 +1,4 @@
-import { deadline } from "@aibrix/service";
+import { Deadline } from "@aibrix/kube";
 import { Agent, type Dispatcher, request } from "undici";
 import { CallError } from "./agent.ts";
 
@@ -34,6 +34,7 @@ export async function call(
   reason: "RuntimeUnavailable" | "EngineUnavailable",
   signal: AbortSignal,
 ): Promise<Answer> {
+  using deadline = new Deadline(signal).set(timeoutMs, "no answer in time");
   try {
     const answer = await request(url, {
       dispatcher,
@@ -44,7 +45,7 @@ export async function call(
         ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: deadline(timeoutMs, signal),
+      signal: deadline.signal,
     });
     return { status: answer.statusCode, body: await bounded(answer.body) };
   } catch (error) {
@@ -74,7 +75,8 @@ async function bounded(stream: AsyncIterable<Uint8Array>): Promise<string> {
 export function failureText(error: unknown, timeoutMs: number): string {
   for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
     const { code } = e as { readonly code?: unknown };
-    if (e.name === "TimeoutError" || code === "UND_ERR_CONNECT_TIMEOUT") return `does not answer within ${timeoutMs / 1000} s`;
+    if (e.name === "TimeoutError" || e.name === "DeadlineError" || code === "UND_ERR_CONNECT_TIMEOUT")
+      return `does not answer within ${timeoutMs / 1000} s`;
     if (typeof code === "string") return `does not answer (${code})`;
     if (e instanceof AggregateError && e.errors.length > 0) return failureText(e.errors[0], timeoutMs);
   }

@@ -88,6 +88,11 @@ export class AgentPool {
     }
   }
 
+  /** Names of the adapters that are known to be on a pod. */
+  *namesOn(podKey: string): Iterable<string> {
+    for (const { agent } of this.#running.get(podKey)?.values() ?? []) yield* agent.view.adapters.keys();
+  }
+
   /** How many pods are talked to. */
   get size(): number {
     return this.#running.size;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type AdapterStatus,
   AdapterStatusSchema,
@@ -115,7 +116,7 @@ export class SidecarAgent implements PodAgent {
     let timer = setTimeout(() => stream.abort(silent), this.#silenceMs);
     try {
       const answer = await request(`${url}${RUNTIME_PATHS.adapters}?watch=true`, { dispatcher, signal: stream.signal });
-      if (answer.statusCode !== 200) throw new Error(`its stream answered HTTP ${answer.statusCode}`);
+      if (answer.statusCode !== 200) throw new Error(`HTTP ${answer.statusCode} to the watch of adapters: is its image of this release?`);
       for await (const event of jsonLines(answer.body)) {
         clearTimeout(timer);
         timer = setTimeout(() => stream.abort(silent), this.#silenceMs);
@@ -157,6 +158,8 @@ export class SidecarAgent implements PodAgent {
       }
       case "ADAPTER": {
         const view = adapterView(Value.Parse(AdapterStatusSchema, object));
+        // A download's progress is not shown here.
+        if (isDeepStrictEqual(this.#view.adapters.get(view.name), view)) return;
         this.#view = { ...this.#view, adapters: new Map(this.#view.adapters).set(view.name, view) };
         this.#options.onChange([view.name]);
         return;

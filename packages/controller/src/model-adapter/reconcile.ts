@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type EventRecorder, KubeError, type Result, withoutManagedFields } from "@aibrix/kube";
+import { BY_NAMESPACE } from "../caches.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween } from "./events.ts";
@@ -102,9 +103,10 @@ async function tellStatus(
   }
 }
 
-function forget(o: Observed, { placements, memories, calls, agents }: ReconcileDeps): void {
+/** Nothing of it is left anywhere. */
+function forget(o: Observed, { placements, memories, calls, agents, caches }: ReconcileDeps): void {
   placements.delete(o.key);
   memories.delete(o.key);
   agents.unfollow(o.namespace, o.name);
-  for (const { facts } of o.pods) calls.forget(facts.uid, o.name);
+  for (const { metadata } of caches.pods.byIndex(BY_NAMESPACE, o.namespace)) calls.forget(metadata.uid ?? "", o.name);
 }

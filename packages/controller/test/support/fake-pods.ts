@@ -19,6 +19,7 @@ export interface Answerer {
 export class FakePods implements AsyncDisposable {
   readonly #server: Server;
   readonly #ports = new Map<string, Answerer>();
+  readonly #urls = new Map<string, string>();
 
   private constructor() {
     this.#server = createServer((request, reply) => void this.#route(request, reply));
@@ -32,13 +33,17 @@ export class FakePods implements AsyncDisposable {
 
   /** The controller's `connect`. */
   readonly connect = (ip: string, port: number): string =>
-    `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/${ip.replaceAll(":", "_")}/${port}`;
+    this.#urls.get(key(ip, port)) ?? `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/${key(ip, port)}`;
 
   /** Lets something answer at a pod's address; `undefined` for nobody. */
   put(ip: string, port: number, answerer: Answerer | undefined): void {
-    const key = `${ip.replaceAll(":", "_")}/${port}`;
-    if (answerer === undefined) this.#ports.delete(key);
-    else this.#ports.set(key, answerer);
+    if (answerer === undefined) this.#ports.delete(key(ip, port));
+    else this.#ports.set(key(ip, port), answerer);
+  }
+
+  /** Lets a real program answer at a pod's address. */
+  map(ip: string, port: number, url: string): void {
+    this.#urls.set(key(ip, port), url);
   }
 
   async #route(request: IncomingMessage, reply: ServerResponse): Promise<void> {
@@ -63,6 +68,10 @@ export class FakePods implements AsyncDisposable {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
   }
+}
+
+function key(ip: string, port: number): string {
+  return `${ip.replaceAll(":", "_")}/${port}`;
 }
 
 export function json(reply: ServerResponse, status: number, body: unknown): void {

@@ -50,6 +50,9 @@ export interface PodOptions {
   readonly volume?: boolean;
   readonly ready?: boolean;
   readonly nodeName?: string;
+  /** Real programs in place of the fakes, by URL. */
+  readonly runtimeUrl?: string;
+  readonly engineUrl?: string;
 }
 
 export interface FakePod {
@@ -150,6 +153,8 @@ export class World implements AsyncDisposable {
     const ip = `10.244.${this.#nextIp >> 8}.${this.#nextIp++ & 255}`;
     const pod: FakePod = { name, key: `${namespace}/${name}`, ip, runtime: new FakeRuntime(), engine: new FakeEngine(BASE) };
     await this.admin.create(PODS, podObject(name, options), {}, AbortSignal.timeout(30_000));
+    if (options.runtimeUrl !== undefined) this.pods.map(ip, 8080, options.runtimeUrl);
+    if (options.engineUrl !== undefined) this.pods.map(ip, 8000, options.engineUrl);
     this.pods.put(ip, 8080, pod.runtime);
     this.pods.put(ip, 8000, pod.engine);
     await this.setReady(pod, ready);
@@ -296,6 +301,7 @@ export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
   timeoutMs = 30_000,
+  everyMs = 25,
 ): Promise<T> {
   const end = Date.now() + timeoutMs;
   let last: unknown;
@@ -307,7 +313,7 @@ export async function until<T>(
     } catch (error) {
       last = error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: last });
 }
