@@ -1,14 +1,12 @@
 #!/usr/bin/env node
 import { KubeClient, loadKubeConfig } from "@aibrix/kube";
-import { ConfigError, createLogger, createRegistry, Registry, runMain, sideServer } from "@aibrix/service";
+import { ConfigError, createRegistry, Registry, runMain, sideServer } from "@aibrix/service";
 import { readConfig, USAGE } from "./config.ts";
 import { ControllerManager } from "./controller.ts";
 import { MANAGER } from "./endpoints/names.ts";
 import { ControllerMetrics } from "./metrics.ts";
 
-const log = createLogger(MANAGER);
-
-await runMain(log, async (signal) => {
+await runMain(MANAGER, async (signal, log) => {
   const config = readConfig(process.argv.slice(2), process.env);
   if (config === undefined) {
     process.stdout.write(USAGE);
