@@ -69,8 +69,8 @@ export const AdapterStatusSchema = Type.Object({
   artifact_url: Type.String(),
   origin: stringEnum(["api", "manifest"], { description: "Who declared it: a call, or a manifest in the adapters folder." }),
   state: stringEnum(ADAPTER_STATES),
-  /** What answers now under this name; null while nothing does. It may be older content than the declared one. */
-  serving: Type.Union([Type.Object({ content_digest: Type.String(), path: Type.String(), since: Time }), Type.Null()]),
+  /** What answers now under this name; null while nothing does. It may be older content than the declared one. Without a digest where the engine read the files itself. */
+  serving: Type.Union([Type.Object({ content_digest: Type.Optional(Type.String()), path: Type.String(), since: Time }), Type.Null()]),
   /** Digest of the declared content, once its files are here. */
   content_digest: Type.Optional(Type.String()),
   /** What a moving reference was resolved to, a commit for example. */

@@ -4,7 +4,7 @@ import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
-import { RemoteArtifacts } from "./artifact/artifacts.ts";
+import { DeliveredArtifacts } from "./artifact/delivery.ts";
 import { ArtifactStore } from "./artifact/store.ts";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -42,8 +42,20 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const observer = new EngineObserver({ engine, keys, log });
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
-  const artifacts = new RemoteArtifacts({ store, env, metrics });
-  const manager = new AdapterManager({ engine, observer, artifacts, store, memory, keys, metrics, feed, log, now, random: Math.random });
+  const artifacts = new DeliveredArtifacts({ store, env, metrics });
+  const manager = new AdapterManager({
+    engine,
+    observer,
+    artifacts,
+    store: artifacts,
+    memory,
+    keys,
+    metrics,
+    feed,
+    log,
+    now,
+    random: Math.random,
+  });
   manager.restore();
   const { adaptersDir: dir, podLabels } = config;
   const folder = dir === undefined ? undefined : new ManifestFolder({ dir, podLabels, manager, observer, feed, log });

@@ -62,7 +62,7 @@ export function isSettled(view: RuntimeView): boolean {
 
 /** A cause and what to do about it, in one line. */
 export function detailOf(a: Pick<AdapterStatus, "state" | "serving" | "reason" | "message">): string {
-  const digest = a.state === "Serving" && a.serving !== null ? shortDigest(a.serving.content_digest) : "";
+  const digest = a.state === "Serving" && a.serving !== null ? shortDigest(a.serving.content_digest ?? "") : "";
   const told = [a.reason, a.message].filter((t) => t !== undefined && t !== "").join(": ");
   return [digest, told].filter((t) => t !== "").join("  ");
 }

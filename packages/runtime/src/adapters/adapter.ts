@@ -1,7 +1,7 @@
 import type { AdapterStatus } from "@aibrix/api";
 import type { Content } from "../artifact/artifacts.ts";
 import type { EngineView } from "../engine/observer.ts";
-import { type Declaration, sameContent } from "./declaration.ts";
+import { type Declaration, sameContent, sameFiles } from "./declaration.ts";
 import type { Facts, Failure } from "./plan.ts";
 import { adapterStatus } from "./status.ts";
 
@@ -66,7 +66,7 @@ export class Adapter {
     this.declaration = next;
     this.removing = false;
     this.cleanupFiles = false;
-    if (before.url !== next.url) this.wanted = undefined;
+    if (!sameFiles(before, next)) this.wanted = undefined;
     if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch();
     this.retryNow();
   }

@@ -1,4 +1,5 @@
 import type { Reason } from "@aibrix/api";
+import type { Delivery } from "../artifact/delivery.ts";
 import type { Credentials } from "../artifact/source.ts";
 
 /** Something that keeps an adapter from being served, for people. */
@@ -12,6 +13,8 @@ export interface Declaration {
   readonly name: string;
   readonly url: string;
   readonly credentials: Credentials;
+  /** How the files get to the engine; as the runtime was started where absent. */
+  readonly delivery?: Delivery | undefined;
   /** The engine's key, as this declaration gave it. */
   readonly apiKey: string | undefined;
   readonly origin: "api" | "manifest";
@@ -29,7 +32,12 @@ export interface Declaration {
 
 /** Whether two declarations ask for the same content by the same means. */
 export function sameContent(a: Declaration, b: Declaration): boolean {
-  return a.url === b.url && JSON.stringify(sorted(a.credentials)) === JSON.stringify(sorted(b.credentials));
+  return sameFiles(a, b) && JSON.stringify(sorted(a.credentials)) === JSON.stringify(sorted(b.credentials));
+}
+
+/** Whether two declarations lead to the same folder, as far as can be told without asking the source. */
+export function sameFiles(a: Declaration, b: Declaration): boolean {
+  return a.url === b.url && JSON.stringify(a.delivery) === JSON.stringify(b.delivery);
 }
 
 function sorted(map: Credentials): readonly (readonly [string, string])[] {

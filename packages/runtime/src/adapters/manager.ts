@@ -1,8 +1,9 @@
 import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadRequest } from "@aibrix/api";
 import type { Artifacts } from "../artifact/artifacts.ts";
+import { type Delivery, readDelivery } from "../artifact/delivery.ts";
 import type { ArtifactStore } from "../artifact/store.ts";
 import type { EngineView } from "../engine/observer.ts";
-import { messageOf, RequestError, stackOf } from "../errors.ts";
+import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration } from "./declaration.ts";
@@ -11,7 +12,8 @@ import { Runner, type RunnerDeps } from "./runner.ts";
 
 export interface ManagerDeps extends RunnerDeps {
   readonly artifacts: Artifacts;
-  readonly store: ArtifactStore;
+  /** Drops the files of a name. */
+  readonly store: Pick<ArtifactStore, "drop">;
   readonly feed: Feed;
 }
 
@@ -53,7 +55,7 @@ export class AdapterManager {
 
   /** Puts back what the API had declared before the runtime ended. */
   restore(): void {
-    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey } of this.#deps.memory.declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey, delivery } of this.#deps.memory.declared) {
       this.#declare({
         name,
         url,
@@ -65,6 +67,7 @@ export class AdapterManager {
         revision: "",
         hold: undefined,
         baseModel: undefined,
+        delivery,
       });
     }
   }
@@ -91,6 +94,7 @@ export class AdapterManager {
     const { lora_name: name, artifact_url: url, credentials = {}, additional_config = {} } = request;
     this.#refuseManifests(name, "change the manifest instead, or use another name");
     const apiKey = additional_config[CONFIG_API_KEY];
+    const delivery = deliveryOf(request);
     this.#declare({
       name,
       url,
@@ -102,9 +106,10 @@ export class AdapterManager {
       revision: "",
       hold: undefined,
       baseModel: undefined,
+      delivery,
     });
     // The answer says "remembered": it waits for the file.
-    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined });
+    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery });
     await this.#deps.memory.cancelCleanup(name);
     const body = this.#deps.feed.adapter(name);
     if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
@@ -278,6 +283,16 @@ export class AdapterManager {
     const { observer, feed, now } = this.#deps;
     a.observe(observer.view, now());
     feed.setAdapter(a.status(observer.view, now()));
+  }
+}
+
+/** @throws RequestError 422 for a delivery that cannot work */
+function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefined {
+  try {
+    return readDelivery(delivery, artifact_url);
+  } catch (error) {
+    if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message);
+    throw error;
   }
 }
 

@@ -28,8 +28,8 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): Adap
     origin: declaration.origin,
     state,
     serving:
-      serving === undefined ? null : { content_digest: serving.digest, path: serving.path, since: new Date(serving.sinceMs).toISOString() },
-    ...(facts.wanted === undefined ? {} : { content_digest: facts.wanted.digest }),
+      serving === undefined ? null : { ...digest(serving.digest), path: serving.path, since: new Date(serving.sinceMs).toISOString() },
+    ...digest(facts.wanted?.digest),
     ...(facts.wanted?.revision === undefined ? {} : { resolved_revision: facts.wanted.revision }),
     ...(download === undefined
       ? {}
@@ -42,6 +42,10 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): Adap
       : { retryable: problem === facts.failure ? facts.failure.retryable : problem.reason === "EngineUnavailable" }),
     ...(state === "Failed" && retryAtMs !== undefined ? { next_retry_time: new Date(retryAtMs).toISOString() } : {}),
   };
+}
+
+function digest(value: string | undefined): { readonly content_digest?: string } {
+  return value === undefined || value === "" ? {} : { content_digest: value };
 }
 
 function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state: AdapterState; readonly problem?: Problem } {

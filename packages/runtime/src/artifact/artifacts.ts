@@ -6,6 +6,7 @@ import type { Agent } from "undici";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { checkAdapter } from "./check.ts";
+import type { Delivery } from "./delivery.ts";
 import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./download.ts";
 import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
 import { hashFiles, listFolder } from "./path.ts";
@@ -15,8 +16,11 @@ import { type ArtifactStore, contentDigest, type StoredContent } from "./store.t
 
 /** An adapter's files, checked, in a folder that an engine can be given. */
 export interface Content {
+  /** As the engine is given it. */
   readonly path: string;
-  /** `sha256:` over the files that count. */
+  /** The same folder as this container sees it, where that is another path. */
+  readonly local?: string;
+  /** `sha256:` over the files that count; empty where the engine reads them itself and nothing is known of them. */
   readonly digest: string;
   readonly revision?: string;
   /** What the files of a folder that is read in place looked like when they were checked; content of the store never changes. */
@@ -29,6 +33,7 @@ export interface Wanted {
   readonly credentials: Credentials;
   /** Take what was fetched before for this URL, without asking the source: after a restart, nothing was asked to change. */
   readonly preferLocal: boolean;
+  readonly delivery?: Delivery | undefined;
 }
 
 /** Brings artifacts here, whole and checked. What the runtime knows of storage is behind this. */

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { createMetrics } from "../metrics.ts";
+import type { Content } from "./artifacts.ts";
+import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
+import { ArtifactStore } from "./store.ts";
+
+const root = mkdtempSync(join(tmpdir(), "delivery-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+const signal = AbortSignal.timeout(30_000);
+
+test.each([
+  { name: "no folder", request: { mode: "volume" as const }, url: "hf://a/b", want: /needs runtime_dir and engine_dir/ },
+  { name: "S3 by the engine", request: { mode: "engine" as const }, url: "s3://models/a", want: /cannot read s3:.* itself/ },
+  { name: "a revision by the engine", request: { mode: "engine" as const }, url: "hf://a/b@main", want: /without a revision/ },
+])("refuses $name", ({ request, url, want }) => {
+  expect(() => readDelivery(request, url)).toThrow(want);
+});
+
+async function artifacts(): Promise<DeliveredArtifacts> {
+  const store = new ArtifactStore(join(root, "own"));
+  await store.open();
+  return new DeliveredArtifacts({ store, env: {}, metrics: createMetrics() });
+}
+
+/** Content as an earlier run left it in a folder, so that nothing has to be fetched. */
+async function kept(dir: string): Promise<void> {
+  const store = new ArtifactStore(dir);
+  await store.open();
+  const folder = await store.newFolder();
+  await writeFile(join(folder, "adapter_config.json"), "{}");
+  await store.install("a", folder, {
+    artifact_url: "hf://acme/a",
+    source_fingerprint: "f",
+    fetched_at: "2026-01-01T00:00:00Z",
+    files: [{ name: "adapter_config.json", sizeBytes: 2, sha256: "0".repeat(64) }],
+  });
+}
+
+function obtain(all: DeliveredArtifacts, url: string, delivery: ReturnType<typeof readDelivery>): Promise<Content> {
+  return all.obtain({ name: "a", url, credentials: {}, preferLocal: true, delivery }, () => undefined, signal);
+}
+
+test("an engine that sees the shared folder elsewhere is given its own path, and the files are looked after under ours", async () => {
+  const shared = join(root, "shared");
+  await kept(shared);
+  const all = await artifacts();
+  const delivery = readDelivery({ mode: "volume", runtime_dir: `${shared}/`, engine_dir: "/adapters" }, "hf://acme/a");
+  const content = await obtain(all, "hf://acme/a", delivery);
+  expect(content.path).toMatch(/^\/adapters\/a\/[0-9a-f]{64}$/);
+  expect(content.local).toBe(join(shared, content.path.slice("/adapters/".length)));
+  expect(await all.isComplete("a", content)).toBe(true);
+  await all.drop("a");
+  expect(await all.isComplete("a", content)).toBe(false);
+  await all.close();
+});
+
+test("what the engine reads itself is passed on by name, without a digest", async () => {
+  const all = await artifacts();
+  const content = await obtain(all, "huggingface://acme/a", { mode: "engine" });
+  expect(content).toEqual({ path: "acme/a", digest: "" });
+  expect(await all.isComplete("a", content)).toBe(true);
+  expect(await obtain(all, "/models/a", { mode: "engine" })).toEqual({ path: "/models/a", digest: "" });
+  await all.close();
+});
+
+test("a shared folder that cannot be used is named, and looked at again later", async () => {
+  const dir = join(root, "file");
+  await writeFile(dir, "");
+  const all = await artifacts();
+  const delivery = { mode: "volume" as const, runtimeDir: dir, engineDir: dir };
+  await expect(obtain(all, "hf://acme/a", delivery)).rejects.toThrow(new RegExp(`shared folder ${dir} cannot be used .*mount a volume`));
+  rmSync(dir);
+  await mkdir(dir);
+  await kept(dir);
+  expect((await obtain(all, "hf://acme/a", delivery)).path).toContain(dir);
+  await all.close();
+});
