@@ -46,8 +46,8 @@ export interface PodOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** With the sidecar (default), or the engine alone. */
   readonly sidecar?: boolean;
-  /** Engine and sidecar share a volume. */
-  readonly volume?: boolean;
+  /** Engine and sidecar share a volume, at the usual path or where each of them has it. */
+  readonly volume?: boolean | { readonly engine: string; readonly runtime: string };
   readonly ready?: boolean;
   readonly nodeName?: string;
   /** Real programs in place of the fakes, by URL. */
@@ -254,28 +254,30 @@ export class World implements AsyncDisposable {
 
 /** The seed's base model, as a pod. */
 function podObject(name: string, { namespace = "default", labels, sidecar = true, volume = false, nodeName }: PodOptions): Pod {
-  const mount = volume ? { volumeMounts: [{ name: "adapters", mountPath: "/tmp/aibrix/adapters" }] } : {};
+  const usual = "/tmp/aibrix/adapters";
+  const mounts = typeof volume === "object" ? volume : { engine: usual, runtime: usual };
+  const mount = (mountPath: string) => (volume === false ? {} : { volumeMounts: [{ name: "adapters", mountPath }] });
   const engine = {
     name: "vllm-openai",
     image: "vllm/vllm-openai:v0.7.1",
     command: ["python3", "-m", "vllm.entrypoints.openai.api_server", "--port", "8000", "--served-model-name", BASE, "--enable-lora"],
     env: [{ name: "VLLM_ALLOW_RUNTIME_LORA_UPDATING", value: "True" }],
     ports: [{ containerPort: 8000, protocol: "TCP" }],
-    ...mount,
+    ...mount(mounts.engine),
   };
   const runtime = {
     name: "aibrix-runtime",
     image: "aibrix/runtime:v0.2.1",
     command: ["aibrix_runtime", "--port", "8080"],
     ports: [{ containerPort: 8080, protocol: "TCP" }],
-    ...mount,
+    ...mount(mounts.runtime),
   };
   return {
     metadata: { name, namespace, labels: { "model.aibrix.ai/name": BASE, ...labels } },
     spec: {
       ...(nodeName === undefined ? {} : { nodeName }),
       containers: sidecar ? [engine, runtime] : [engine],
-      ...(volume ? { volumes: [{ name: "adapters", emptyDir: {} }] } : {}),
+      ...(volume !== false ? { volumes: [{ name: "adapters", emptyDir: {} }] } : {}),
     },
   };
 }

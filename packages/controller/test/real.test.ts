@@ -1,0 +1,146 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Hub, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { freePort } from "./support/process.ts";
+import { adapter, BASE, until, World } from "./support/world.ts";
+
+const PACKAGES = fileURLToPath(new URL("../../", import.meta.url));
+const REPO = "ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora";
+
+let world: World;
+let adapters: Adapters;
+let dir: string;
+let hub: Hub;
+let engineUrl: string;
+let runtimeUrl: string;
+let engine: ChildProcess;
+const children = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "aibrix-controller-"));
+  await writeAdapter(join(dir, "hub", REPO), { seed: 1 });
+  await writeAdapter(join(dir, "hub", "acme/second"), { seed: 2 });
+  await writeBaseModel(join(dir, "base"));
+  hub = await startHub({ root: join(dir, "hub") });
+  const [enginePort, runtimePort] = [await freePort(), await freePort()];
+  [engineUrl, runtimeUrl] = [`http://127.0.0.1:${enginePort}`, `http://127.0.0.1:${runtimePort}`];
+  engine = startEngine();
+  start("runtime", ["--host=127.0.0.1", `--port=${runtimePort}`, `--artifacts-dir=${join(dir, "artifacts")}`], {
+    INFERENCE_ENGINE: "vllm",
+    INFERENCE_ENGINE_ENDPOINT: engineUrl,
+    HF_ENDPOINT: hub.url,
+  });
+  world = await World.start();
+  adapters = new Adapters(world);
+  await until("the engine and the runtime answer", async () => (await fetch(`${runtimeUrl}/ready`)).ok, 60_000);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+  for (const child of children) child.kill("SIGTERM");
+  await Promise.all([...children].map(ended));
+  await hub?.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+}
+
+function start(name: string, args: readonly string[], env: Record<string, string>): ChildProcess {
+  const main = join(PACKAGES, name, "src/main.ts");
+  const child = spawn(process.execPath, ["--conditions=@aibrix/source", main, ...args], {
+    env: { ...process.env, LOG_LEVEL: "error", ...env },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  children.add(child);
+  return child;
+}
+
+function startEngine(): ChildProcess {
+  const args = ["--model", join(dir, "base"), "--served-model-name", BASE, "--host=127.0.0.1", `--port=${new URL(engineUrl).port}`];
+  return start("mock-engine", [...args, "--enable-lora", "--max-lora-rank=8"], {
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True",
+    HF_ENDPOINT: hub.url,
+  });
+}
+
+async function root(name: string): Promise<string | undefined> {
+  const answer = (await (await fetch(`${engineUrl}/v1/models`)).json()) as { data: { id: string; root: string }[] };
+  return answer.data.find((m) => m.id === name)?.root;
+}
+
+async function served(): Promise<string[]> {
+  const answer = (await (await fetch(`${engineUrl}/v1/models`)).json()) as { data: { id: string; parent: string | null }[] };
+  return answer.data.flatMap((m) => (m.parent === null ? [] : [m.id])).sort();
+}
+
+test("with the real sidecar and engine: the documented manifest is served, repaired and taken away", async () => {
+  // One volume, mounted at another path in each container.
+  const mounts = { runtime: join(dir, "shared"), engine: join(dir, "seen-by-the-engine") };
+  await mkdir(mounts.runtime);
+  await symlink(mounts.runtime, mounts.engine);
+  const pod = await world.pod("real", { volume: mounts, runtimeUrl, engineUrl });
+  const controller = await world.controller();
+  await world.apply("samples/adapter/adapter.yaml");
+  const ready = await adapters.ready("default/qwen-code-lora");
+  expect(ready).toMatchObject({ phase: "Running", instances: ["real"], pods: [{ state: "Serving", delivery: "Volume" }] });
+  expect(await served()).toEqual(["qwen-code-lora"]);
+  expect(await adapters.addresses("default/qwen-code-lora")).toEqual([pod.ip]);
+  expect(await root("qwen-code-lora")).toContain(mounts.engine);
+
+  await world.applyObject(adapter("missing", { artifactURL: "huggingface://acme/nowhere" }));
+  expect(await adapters.refusal("default/missing", "ArtifactNotFound")).toMatch(/acme\/nowhere/);
+
+  await world.applyObject(adapter("second", { artifactURL: "huggingface://acme/second" }));
+  await adapters.ready("default/second");
+
+  engine.kill("SIGKILL");
+  await adapters.condition("default/second", "Ready", "False");
+  await until("out of the slices", async () => (await adapters.addresses("default/second")).length === 0);
+  engine = startEngine();
+  await adapters.ready("default/second");
+  await adapters.ready("default/qwen-code-lora");
+  expect(await served()).toEqual(["qwen-code-lora", "second"]);
+
+  await adapters.remove("default/qwen-code-lora", "default/second", "default/missing");
+  expect(await served()).toEqual([]);
+  await controller.stop();
+  await world.deletePod(pod);
+});
+
+test("with the real sidecar and no shared volume: the engine downloads by itself, and the status says so", async () => {
+  const pod = await world.pod("bare", { runtimeUrl, engineUrl });
+  const controller = await world.controller();
+  await world.apply("samples/adapter/adapter.yaml");
+  const ready = await adapters.ready("default/qwen-code-lora");
+  expect(ready).toMatchObject({ phase: "Running", pods: [{ state: "Serving", delivery: "Engine" }] });
+  expect(ready.pods?.[0]?.contentDigest).toBeUndefined();
+  expect(await root("qwen-code-lora")).toBe(REPO);
+  await world.applyObject(adapter("in-s3", { artifactURL: "s3://models/adapters/a" }));
+  expect(await adapters.refusal("default/in-s3", "VolumeMissing")).toMatch(/emptyDir/);
+  await adapters.remove("default/qwen-code-lora", "default/in-s3");
+  expect(await served()).toEqual([]);
+  await controller.stop();
+  await world.deletePod(pod);
+});
+
+test("without the sidecar: the engine downloads by itself", async () => {
+  const pod = await world.pod("direct", { engineUrl });
+  const controller = await world.controller([], { directPeriodMs: 200 });
+  await world.applyObject(adapter("second", { artifactURL: "huggingface://acme/second" }));
+  await adapters.ready("default/second");
+  expect(await served()).toEqual(["second"]);
+  await world.applyObject(adapter("missing", { artifactURL: "huggingface://acme/nowhere" }));
+  expect(await adapters.refusal("default/missing", "ArtifactNotFound")).toMatch(/does not find the adapter's files/);
+  await adapters.remove("default/second", "default/missing");
+  expect(await served()).toEqual([]);
+  await controller.stop();
+  await world.deletePod(pod);
+});
