@@ -103,6 +103,16 @@ test("an adapter comes, moves, loses its pod and goes", () => {
   expect(found()).toEqual({ kind: "unknown" });
 });
 
+test("an adapter stays at its slice's port when the pod's port label changes", () => {
+  const { table, routes } = world();
+  routes.adapter("ns/lora", LORA);
+  routes.slice("ns/lora-0", slice(entry(1)));
+  for (const port of [8000, 9000, 8000]) {
+    routes.pod("ns/p1", pod(1, { port }));
+    expect([table.find("lora"), table.find("base")]).toEqual([routable("10.0.0.1:8000"), routable(`10.0.0.1:${port}`)]);
+  }
+});
+
 test("a card shows the base model of the ModelAdapter, else of its pod", () => {
   const { table, routes } = world();
   routes.adapter("ns/lora", LORA);

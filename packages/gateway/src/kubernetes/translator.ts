@@ -43,9 +43,7 @@ export class ClusterTranslator {
     const nextBase = next && baseModel(next);
     if (base !== undefined && base.id !== nextBase?.id) this.#sink.update(key, { type: "withdrawn", id: base.id });
     if (next !== undefined) {
-      const [ip] = next.ips;
-      const address = ip === undefined ? undefined : addressOf(ip, next.port);
-      this.#sink.update(key, { type: "engine", address, notReady: next.ready ? undefined : POD_NOT_READY });
+      this.#sink.update(key, { type: "engine", address: engineAddress(next), notReady: next.ready ? undefined : POD_NOT_READY });
     }
     if (!isDeepStrictEqual(identity(old), identity(next))) for (const adapter of this.#adaptersNaming(key)) this.#place(adapter);
     // After the adapters: one of them may have had the name that is now the base model's.
@@ -122,17 +120,27 @@ export class ClusterTranslator {
         if (other === undefined || comesBefore(entry, other, pod)) best.set(entry.pod, entry);
       }
     }
+    // Mostly one object for all pods: there may be many pods for each of many adapters.
+    const models = new Map<string | undefined, EngineModel>();
     for (const [podKey, { ip, port }] of best) {
-      const model = adapterModel(adapter, this.#pods.get(podKey)?.baseModel);
-      wanted.set(podKey, { ...model, address: addressOf(ip, port) });
+      const pod = this.#pods.get(podKey);
+      const model = models.get(pod?.baseModel) ?? adapterModel(adapter, pod?.baseModel);
+      models.set(pod?.baseModel, model);
+      const address = addressOf(ip, port);
+      wanted.set(podKey, pod !== undefined && address === engineAddress(pod) ? model : { ...model, address });
     }
     return wanted;
   }
 }
 
-/** What of a pod decides whether an adapter's entry belongs to it. */
+/** What of a pod decides how the adapters on it are entered. */
 function identity(pod: PodFacts | undefined): unknown {
-  return pod && [pod.uid, pod.ips, pod.baseModel];
+  return pod && [pod.uid, pod.ips, pod.port, pod.baseModel];
+}
+
+/** Where a pod's engine answers for its base model, and mostly for all. */
+function engineAddress({ ips: [ip], port }: PodFacts): string | undefined {
+  return ip === undefined ? undefined : addressOf(ip, port);
 }
 
 function isOn(entry: SliceEntry, pod: PodFacts): boolean {
