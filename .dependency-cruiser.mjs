@@ -23,7 +23,14 @@ export default {
     only("service", [], "The process kit knows no other part."),
     only("controller", ["api", "kube", "service"], "Controller, gateway and runtime meet in api and on the wire."),
     only("runtime", ["api", "service"], "Controller, gateway and runtime meet in api and on the wire."),
-    only("gateway", ["api", "service"], "Controller, gateway and runtime meet in api and on the wire."),
+    only("gateway", ["api", "kube", "service"], "Controller, gateway and runtime meet in api and on the wire."),
+    {
+      name: "gateway-loads-kube-late",
+      severity: "error",
+      comment: "Standalone use starts without what only a cluster needs: gateway.ts imports src/kubernetes when it is asked to.",
+      from: { path: "^packages/gateway/src/(?!kubernetes/)" },
+      to: { path: "^packages/(gateway/src/kubernetes|kube)/", dynamic: false, dependencyTypesNot: ["type-only"] },
+    },
     only("mock-engine", [], "A stand-in for a foreign program shares no code with ours."),
     only("devcluster", ["api"], "It uses production code only by its public commands, and the contract."),
     {

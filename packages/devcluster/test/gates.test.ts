@@ -31,6 +31,14 @@ test.each([
     files: { "packages/gateway/src/a.ts": 'import "../../runtime/src/index.ts";', "packages/runtime/src/index.ts": "export {};" },
   },
   {
+    name: "a gateway that always loads what a cluster needs",
+    rule: "gateway-loads-kube-late",
+    files: {
+      "packages/gateway/src/a.ts": 'import "./kubernetes/source.ts";',
+      "packages/gateway/src/kubernetes/source.ts": "export {};",
+    },
+  },
+  {
     name: "a decision that does I/O",
     rule: "plan-is-pure",
     files: { "packages/controller/src/plan.ts": 'import "node:fs";' },

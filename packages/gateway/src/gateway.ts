@@ -1,29 +1,38 @@
 import { aborted, ConfigError, createRegistry, type Logger, sideServer } from "@aibrix/service";
-import { readEndpointsFile, watchEndpointsFile } from "./endpoints/config-file.ts";
-import { EngineSources } from "./endpoints/sources.ts";
+import { standaloneSource } from "./endpoints/standalone.ts";
 import { listen } from "./grpc/server.ts";
 import { gatewayMetrics } from "./metrics.ts";
 import type { Options } from "./options.ts";
 import { Picker } from "./picking/picker.ts";
+import type { RoutingSource } from "./routing/source.ts";
 import { RoutingTable } from "./routing/table.ts";
 
 /** Time for running streams to end when the program is asked to, in milliseconds. */
 const DRAIN_MS = 5_000;
 
+/** Edges that a test replaces. */
+export interface GatewayDeps {
+  /** By which address (`ip:port`) Envoy reaches an engine; the engine's own where absent. For pods that are only API objects. */
+  readonly reach?: (address: string) => string;
+}
+
 /**
  * Runs the gateway until the signal aborts, then drains it.
  *
- * @throws {@link ConfigError} for an endpoints file or an address that cannot be used
+ * @throws {@link ConfigError} for an endpoints file, a kubeconfig or an address that cannot be used
  */
-export async function runGateway(options: Options, log: Logger, signal: AbortSignal): Promise<void> {
-  const endpoints = await readEndpointsFile(options.endpointsConfig);
+export async function runGateway(options: Options, log: Logger, signal: AbortSignal, deps: GatewayDeps = {}): Promise<void> {
   const table = new RoutingTable();
+  let onProgress = (): void => undefined;
+  const source = await openSource(options.source, table, log, () => onProgress());
+  const notReady = (): string | undefined => (signal.aborted ? "the gateway is ending" : source.notReady());
   const registry = createRegistry();
   const metrics = gatewayMetrics(registry, table);
   const picker = new Picker({ now: () => performance.now(), random: Math.random });
+  const { reach } = deps;
   const grpc = await listen(options.grpc, {
     routes: table,
-    pick: (addresses) => picker.pick(addresses),
+    pick: (addresses) => picker.pick(reach === undefined ? addresses : addresses.map(reach)),
     onRoutesChange: (callback) => table.onChange(callback),
     onResult: (result) => metrics.requests.inc({ result }),
     onWaited: (result) => metrics.waits.inc({ result }),
@@ -32,27 +41,31 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
       log.error({ err: error }, "a request failed by a defect");
     },
   });
-  const sources = new EngineSources(table, log, () => grpc.health.set(sources.untried().untried === 0 && !signal.aborted));
-  const side = sideServer({ metrics: registry, notReady: () => notReady(sources, signal) });
+  onProgress = () => grpc.health.set(notReady() === undefined);
+  const side = sideServer({ metrics: registry, notReady });
+  const stop = new AbortController();
+  let running: Promise<void> | undefined;
   try {
     let metricsPort: number | undefined;
     if (options.metrics !== undefined) {
       metricsPort = Number(new URL(await listenSide(side, options.metrics)).port);
     }
-    sources.apply(endpoints);
-    log.info({ grpcPort: grpc.port, metricsPort, engines: endpoints.length }, "listening");
-    await Promise.all([watchEndpointsFile(options.endpointsConfig, (e) => sources.apply(e), log, signal), aborted(signal)]);
+    running = source.run(stop.signal);
+    log.info({ grpcPort: grpc.port, metricsPort }, "listening");
+    await Promise.race([running, aborted(signal)]);
   } finally {
     const clean = await grpc.drain(DRAIN_MS);
     log.info({ clean }, "drained");
-    await Promise.all([sources.close(), side.close()]);
+    stop.abort();
+    await Promise.all([running, side.close()]);
   }
 }
 
-function notReady(sources: EngineSources, signal: AbortSignal): string | undefined {
-  if (signal.aborted) return "the gateway is ending";
-  const { untried, of } = sources.untried();
-  return untried === 0 ? undefined : `waiting for the first state of ${untried} of ${of} engines`;
+async function openSource(from: Options["source"], table: RoutingTable, log: Logger, onProgress: () => void): Promise<RoutingSource> {
+  if (from.kind === "file") return await standaloneSource(from.file, table, log, onProgress);
+  // Half a second and 100 MB that standalone use does not need.
+  const { kubernetesSource } = await import("./kubernetes/source.ts");
+  return kubernetesSource(from, table, log, onProgress);
 }
 
 async function listenSide(side: ReturnType<typeof sideServer>, address: { readonly host: string; readonly port: number }): Promise<string> {

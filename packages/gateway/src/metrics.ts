@@ -21,7 +21,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable): Gateway
       },
     });
   };
-  gauge("aibrix_gateway_engines", "Engines that are configured.", () => table.counts().engines);
+  gauge("aibrix_gateway_engines", "Engines that are configured, or that run in the cluster.", () => table.counts().engines);
   gauge("aibrix_gateway_engines_ready", "Engines that take requests.", () => table.counts().ready);
   gauge("aibrix_gateway_models", "Names of base models and adapters that are known.", () => table.counts().models);
   return {

@@ -9,11 +9,20 @@ const FLAGS = {
     help: "Where /healthz, /readyz and /metrics are; 0 switches them off.",
   },
   "endpoints-config": { type: "string", value: "FILE", help: "YAML file that lists the engines; it is read again when it changes." },
+  kubernetes: { type: "boolean", help: "Follow a cluster. This is so without --endpoints-config." },
+  kubeconfig: {
+    type: "string",
+    value: "FILE",
+    help: "How to reach the cluster. Default: KUBECONFIG, the pod's service account, ~/.kube/config.",
+  },
+  namespace: { type: "string", value: "NAMESPACE", help: "Only look at this namespace of the cluster. Default: all." },
 } as const satisfies Record<string, Flag>;
 
-const USAGE = `aibrix_gateway_plugins --endpoints-config=FILE
+const USAGE = `aibrix_gateway_plugins [--kubeconfig=FILE] [--namespace=NAMESPACE]
+aibrix_gateway_plugins --endpoints-config=FILE
 
-Envoy's ext_proc service: reads the model of a request, and names the engines that serve it.
+Envoy's ext_proc service: reads the model of a request, and names the engines that serve it. Which ones do, it learns from a cluster
+(pods, EndpointSlices, ModelAdapters), or without one from an endpoints file.
 
 The endpoints file:
   engines:
@@ -22,11 +31,16 @@ The endpoints file:
     models: [NAME]                    base models, where the engine cannot be asked for them
     apiKeyFile: PATH                  the engine's key for asking it, where there is no runtime`;
 
+/** Where the program learns who serves what. */
+export type SourceOptions =
+  | { readonly kind: "file"; readonly file: string }
+  | { readonly kind: "kubernetes"; readonly kubeconfig: string | undefined; readonly namespace: string | undefined };
+
 /** What the program was told on its command line. */
 export interface Options {
   readonly grpc: { readonly host: string; readonly port: number };
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
-  readonly endpointsConfig: string;
+  readonly source: SourceOptions;
 }
 
 /**
@@ -40,9 +54,27 @@ export function readOptions(argv: readonly string[]): Options | { readonly help:
   if (flags === undefined) return { help: helpText(USAGE, FLAGS) };
   const grpc = readBindAddress("grpc-bind-address", flags["grpc-bind-address"]);
   if (grpc === undefined) throw new ConfigError("--grpc-bind-address: 0 would leave nothing to serve; write an address such as :50052");
-  const endpointsConfig = flags["endpoints-config"];
-  if (endpointsConfig === undefined || endpointsConfig === "") {
-    throw new ConfigError("--endpoints-config is missing: name a YAML file that lists the engines.\nRun with --help to see its form.");
-  }
-  return { grpc, metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]), endpointsConfig };
+  const { kubernetes, kubeconfig, namespace } = flags;
+  return {
+    grpc,
+    metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
+    source: readSource(flags["endpoints-config"], { kubernetes, kubeconfig, namespace }),
+  };
+}
+
+interface ClusterFlags {
+  readonly kubernetes: boolean;
+  readonly kubeconfig: string | undefined;
+  readonly namespace: string | undefined;
+}
+
+function readSource(file: string | undefined, cluster: ClusterFlags): SourceOptions {
+  const { kubeconfig, namespace } = cluster;
+  if (file === undefined) return { kind: "kubernetes", kubeconfig: kubeconfig || undefined, namespace: namespace || undefined };
+  if (file === "")
+    throw new ConfigError("--endpoints-config is empty: name a YAML file that lists the engines, or leave it out to follow a cluster");
+  const also = Object.entries(cluster).flatMap(([name, value]) => (value === undefined || value === false ? [] : [`--${name}`]));
+  if (also.length > 0)
+    throw new ConfigError(`--endpoints-config and ${also.join(", ")}: engines come from a file or from a cluster; leave one out`);
+  return { kind: "file", file };
 }

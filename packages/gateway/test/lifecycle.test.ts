@@ -84,16 +84,22 @@ describe("the program", () => {
   test("--help names every flag", () => {
     const { status, stdout } = spawnSync(process.execPath, [GATEWAY_PROGRAM, "--help"], { encoding: "utf8" });
     expect(status).toBe(0);
-    for (const flag of ["--grpc-bind-address", "--metrics-bind-address", "--endpoints-config"]) expect(stdout).toContain(flag);
+    for (const flag of ["--grpc-bind-address", "--metrics-bind-address", "--endpoints-config", "--kubeconfig", "--namespace"]) {
+      expect(stdout).toContain(flag);
+    }
   });
 
   test.each([
-    { name: "no endpoints file", args: [], want: "--endpoints-config is missing" },
+    { name: "neither an endpoints file nor a cluster", args: [], want: "neither an endpoints file nor a cluster" },
+    { name: "a kubeconfig that does not exist", args: ["--kubeconfig=/nowhere.config"], want: "/nowhere.config" },
+    { name: "a file and a cluster", args: ["--endpoints-config=x", "--kubeconfig=y"], want: "--endpoints-config and --kubeconfig" },
     { name: "an endpoints file that does not exist", args: ["--endpoints-config=/nowhere.yaml"], want: "/nowhere.yaml" },
     { name: "an unknown flag", args: ["--port=1"], want: "--port" },
     { name: "a bad address", args: ["--endpoints-config=x", "--grpc-bind-address=nonsense"], want: "--grpc-bind-address=nonsense" },
   ])("$name ends it with 2 and a message", ({ args, want }) => {
-    const { status, stderr } = spawnSync(process.execPath, [GATEWAY_PROGRAM, ...args], { encoding: "utf8" });
+    // Without the cluster that whoever runs the tests may have.
+    const env = { PATH: process.env.PATH, HOME: dir };
+    const { status, stderr } = spawnSync(process.execPath, [GATEWAY_PROGRAM, ...args], { encoding: "utf8", env });
     expect(status).toBe(2);
     expect(stderr).toContain(want);
   });

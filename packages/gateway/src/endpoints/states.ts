@@ -1,5 +1,6 @@
-import { type AdapterStatus, REASONS, type Snapshot } from "@aibrix/api";
+import type { AdapterStatus, Snapshot } from "@aibrix/api";
 import { type Static, Type } from "typebox";
+import { whyNotServing } from "../openai/reasons.ts";
 import type { EngineModel, EngineState } from "../routing/types.ts";
 
 /** What is told of an engine that its runtime finds not ready; the runtime's own words may name hosts and files. */
@@ -15,14 +16,7 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
     ...(parent === undefined ? {} : { parent }),
     createdSec: Math.floor(Date.parse(serving?.since ?? "") / 1000) || nowSec,
   } as const;
-  return serving === null ? { ...model, notServing: whyNotServing(adapter) } : model;
-}
-
-/** The reason in fixed words: a runtime's message is for those who run it, and may name hosts and files. */
-function whyNotServing({ state, reason }: AdapterStatus): string {
-  const sentence = (REASONS as Readonly<Record<string, string>>)[reason ?? ""];
-  if (reason === undefined) return `it is ${state}`;
-  return sentence === undefined ? `it is ${state} (${reason})` : `it is ${state}: ${sentence} (${reason})`;
+  return serving === null ? { ...model, notServing: whyNotServing(adapter.state, adapter.reason) } : model;
 }
 
 /** Names under which the engine serves its base model. */

@@ -16,6 +16,7 @@ test("reads the headers that decide, as bytes or as text", () => {
     { key: "content-type", value: "application/json" },
     { key: "content-length", rawValue: Buffer.from("12") },
     { key: "content-encoding", rawValue: Buffer.from("GZIP") },
+    { key: "model-namespace", rawValue: Buffer.from("team-a") },
     { key: "x-odd", rawValue: Buffer.from([0xff, 0xfe]) },
   ];
   expect(decodeMessage(encoded({ requestHeaders: { headers: { headers }, endOfStream: true } }))).toEqual({
@@ -26,6 +27,7 @@ test("reads the headers that decide, as bytes or as text", () => {
       contentType: "application/json",
       contentLength: 12,
       contentEncoding: "gzip",
+      modelNamespace: "team-a",
     },
     endOfStream: true,
   });

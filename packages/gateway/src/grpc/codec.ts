@@ -51,7 +51,8 @@ function encode(response: Response): Buffer {
 }
 
 const CONTINUE = {
-  // Envoy removes a client's copies itself, before anything else runs; where it is configured otherwise they end here.
+  // Envoy removes a client's destination itself, before anything else runs; where it is configured otherwise it ends here. The namespace
+  // was for this program alone.
   requestHeaders: encode({
     requestHeaders: { response: { headerMutation: { removeHeaders: [HEADER_DESTINATION, HEADER_MODEL_NAMESPACE] } } },
   }),

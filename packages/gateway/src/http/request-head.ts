@@ -1,3 +1,5 @@
+import { HEADER_MODEL_NAMESPACE } from "@aibrix/api";
+
 /** A header as Envoy sends it: the name in lower case, the value as bytes (or, from old Envoys, as text). */
 export interface Header {
   readonly key?: string;
@@ -15,6 +17,8 @@ export interface RequestHead {
   readonly contentLength: number | undefined;
   /** Lower case; empty where the header is absent. */
   readonly contentEncoding: string;
+  /** The namespace that the client chose; `undefined` where it chose none. */
+  readonly modelNamespace: string | undefined;
 }
 
 /** Picks out of a request's headers what decides. */
@@ -24,6 +28,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
   let contentType = "";
   let contentLength: number | undefined;
   let contentEncoding = "";
+  let modelNamespace: string | undefined;
   for (const header of headers) {
     switch (header.key) {
       case ":method":
@@ -43,9 +48,12 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
       case "content-encoding":
         contentEncoding = text(header).trim().toLowerCase();
         break;
+      case HEADER_MODEL_NAMESPACE:
+        modelNamespace = text(header).trim() || undefined;
+        break;
     }
   }
-  return { method, path, contentType, contentLength, contentEncoding };
+  return { method, path, contentType, contentLength, contentEncoding, modelNamespace };
 }
 
 function text(header: Header): string {

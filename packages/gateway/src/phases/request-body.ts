@@ -9,7 +9,7 @@ export function onRequestBody(state: RequestState & { readonly phase: "body" }, 
   if (body.length === 0) return answer(noBody());
   const found = state.body === "json" ? modelInJson(body) : modelInMultipart(body, state.contentType);
   if ("refused" in found) return answer(found.refused);
-  return lookUp(found.model, deps, false);
+  return lookUp(found.model, state.namespace, deps, false);
 }
 
 /**
@@ -18,13 +18,13 @@ export function onRequestBody(state: RequestState & { readonly phase: "body" }, 
  * @param last - whether its time is over
  */
 export function onRoutesChanged(state: RequestState & { readonly phase: "waiting" }, last: boolean, deps: PhaseDeps): Step {
-  return lookUp(state.model, deps, last);
+  return lookUp(state.model, state.namespace, deps, last);
 }
 
-function lookUp(model: string, { routes, pick }: PhaseDeps, last: boolean): Step {
-  const found = routes.find(model);
+function lookUp(model: string, namespace: string | undefined, { routes, pick }: PhaseDeps, last: boolean): Step {
+  const found = routes.find(model, namespace);
   if (found.kind === "routable") return route(pick(found.addresses));
   // A client may be faster than what the gateway hears, and an adapter that is swapped is away for a moment.
-  if (!last) return [{ phase: "waiting", model }, { kind: "wait" }];
+  if (!last) return [{ phase: "waiting", model, namespace }, { kind: "wait" }];
   return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why));
 }

@@ -10,11 +10,12 @@ export function onRequestHeaders(head: RequestHead, endOfStream: boolean, { rout
   if (target === undefined) return answer(unknownPath(head.method, head.path));
   const method = methodOf(target);
   if (head.method !== method) return answer(wrongMethod(head.method, head.path, method));
-  if (target.kind === "models") return answer(modelList(routes.cards()));
-  if (target.kind === "model") return answer(oneModel(target.id, routes.card(target.id)));
+  if (target.kind === "models") return answer(modelList(routes.cards(head.modelNamespace)));
+  if (target.kind === "model") return answer(oneModel(target.id, routes.card(target.id, head.modelNamespace)));
 
   if (head.contentEncoding !== "" && head.contentEncoding !== "identity") return answer(compressedBody(head.contentEncoding));
   if (head.contentLength !== undefined && head.contentLength > target.limitBytes) return answer(bodyTooLarge(target.limitBytes));
   if (endOfStream) return answer(noBody());
-  return proceed({ phase: "body", body: target.body, contentType: head.contentType, limitBytes: target.limitBytes }, "requestHeaders");
+  const { body, limitBytes } = target;
+  return proceed({ phase: "body", body, contentType: head.contentType, limitBytes, namespace: head.modelNamespace }, "requestHeaders");
 }

@@ -26,6 +26,7 @@ const HEAD: RequestHead = {
   contentType: "application/json",
   contentLength: undefined,
   contentEncoding: "",
+  modelNamespace: undefined,
 };
 const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
   kind: "requestHeaders",
@@ -65,7 +66,7 @@ test.each([
   expect(short(step(NEW_REQUEST, message, deps))).toBe(want);
 });
 
-const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100 };
+const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100, namespace: undefined };
 
 test.each([
   { name: "a base model", text: '{"model":"base"}', want: "route 10.0.0.1:8000 → done" },
@@ -86,10 +87,26 @@ test.each([
   { name: "still loads", model: "loading", last: false, want: "wait → waiting" },
   { name: "loads at the end", model: "loading", last: true, want: "answer 503 → done" },
 ])("waiting: a model that $name", ({ model, last, want }) => {
-  expect(short(onRoutesChanged({ phase: "waiting", model }, last, deps))).toBe(want);
+  expect(short(onRoutesChanged({ phase: "waiting", model, namespace: undefined }, last, deps))).toBe(want);
 });
 
-const STATES: RequestState[] = [NEW_REQUEST, JSON_BODY, { phase: "waiting", model: "x" }, { phase: "done" }];
+test("the namespace of the headers counts until the request is routed", () => {
+  const held = new RoutingTable();
+  const shared = { id: "shared", kind: "base", root: "shared" } as const;
+  const place = (namespace: string, address: string, createdSec: number): void =>
+    held.update(namespace, { type: "state", state: { address, notReady: undefined, models: [{ ...shared, namespace, createdSec }] } });
+  place("old", "10.0.0.1:8000", 1);
+  const both: PhaseDeps = { routes: held, pick: (addresses) => addresses };
+  const asked = (namespace: string | undefined): Step => step(NEW_REQUEST, headers({ modelNamespace: namespace }), both);
+  const [young] = step(asked("young")[0], body('{"model":"shared"}'), both);
+  expect(young.phase).toBe("waiting");
+  place("young", "10.0.0.2:8000", 2);
+  expect(short(onRoutesChanged(young as RequestState & { phase: "waiting" }, false, both))).toBe("route 10.0.0.2:8000 → done");
+  expect(short(step(asked(undefined)[0], body('{"model":"shared"}'), both))).toBe("route 10.0.0.1:8000 → done");
+  expect(short(step(asked("other")[0], body('{"model":"shared"}'), both))).toBe("wait → waiting");
+});
+
+const STATES: RequestState[] = [NEW_REQUEST, JSON_BODY, { phase: "waiting", model: "x", namespace: undefined }, { phase: "done" }];
 const OTHERS = ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const;
 
 test.each(STATES.flatMap((state) => OTHERS.map((kind) => ({ state, kind }))))(

@@ -16,10 +16,16 @@ export type Message =
 /** Where a request stands. */
 export type RequestState =
   | { readonly phase: "new" }
-  /** Passed by its headers; its body says for which model it is. */
-  | { readonly phase: "body"; readonly body: "json" | "multipart"; readonly contentType: string; readonly limitBytes: number }
+  /** Passed by its headers; its body says for which model it is, of the namespace that the client chose. */
+  | {
+      readonly phase: "body";
+      readonly body: "json" | "multipart";
+      readonly contentType: string;
+      readonly limitBytes: number;
+      readonly namespace: string | undefined;
+    }
   /** For a model that cannot be routed yet. */
-  | { readonly phase: "waiting"; readonly model: string }
+  | { readonly phase: "waiting"; readonly model: string; readonly namespace: string | undefined }
   | { readonly phase: "done" };
 
 export const NEW_REQUEST: RequestState = { phase: "new" };

@@ -1,4 +1,4 @@
-import type { EngineChange, EngineModel, Found, ModelCard, RoutingSink, RoutingView } from "./types.ts";
+import type { DeclarationSink, EngineChange, EngineModel, Found, ModelCard, RoutingSink, RoutingView } from "./types.ts";
 
 interface Engine {
   address: string | undefined;
@@ -6,11 +6,18 @@ interface Engine {
   models: Map<string, EngineModel>;
 }
 
+/** Who knows a model's name. */
+interface Name {
+  readonly engines: Set<Engine>;
+  readonly declared: Map<string, EngineModel>;
+}
+
 /** Who serves what, from every source. Every change is seen by the next look-up. */
-export class RoutingTable implements RoutingSink, RoutingView {
+export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   readonly #engines = new Map<string, Engine>();
-  /** Engines that know a model, by the model's name. */
-  readonly #byModel = new Map<string, Set<Engine>>();
+  /** Names of what was declared, by the declaration's key. */
+  readonly #declared = new Map<string, string>();
+  readonly #names = new Map<string, Name>();
   readonly #waiting = new Set<() => void>();
 
   update(key: string, change: EngineChange): void {
@@ -22,13 +29,13 @@ export class RoutingTable implements RoutingSink, RoutingView {
         engine.notReady = change.state.notReady;
         const next = new Map(change.state.models.map((model) => [model.id, model]));
         for (const id of engine.models.keys()) if (!next.has(id)) this.#unlink(engine, id);
-        for (const id of next.keys()) this.#link(engine, id);
+        for (const id of next.keys()) this.#name(id).engines.add(engine);
         engine.models = next;
         break;
       }
       case "model":
         engine.models.set(change.model.id, change.model);
-        this.#link(engine, change.model.id);
+        this.#name(change.model.id).engines.add(engine);
         break;
       case "withdrawn":
         engine.models.delete(change.id);
@@ -36,6 +43,10 @@ export class RoutingTable implements RoutingSink, RoutingView {
         break;
       case "notReady":
         engine.notReady = change.why;
+        break;
+      case "engine":
+        engine.address = change.address;
+        engine.notReady = change.notReady;
         break;
     }
     this.#announce();
@@ -49,34 +60,49 @@ export class RoutingTable implements RoutingSink, RoutingView {
     this.#announce();
   }
 
-  find(model: string): Found {
-    const engines = this.#byModel.get(model);
-    if (engines === undefined) return { kind: "unknown" };
-    const addresses: string[] = [];
-    let why: string | undefined;
-    for (const engine of engines) {
-      const problem = engine.models.get(model)?.notServing ?? notUsable(engine);
-      if (problem === undefined && engine.address !== undefined) addresses.push(engine.address);
-      why ??= problem;
-    }
-    return addresses.length > 0 ? { kind: "routable", addresses } : { kind: "notReady", why: why ?? "no engine has it" };
+  declare(key: string, model: EngineModel): void {
+    if (this.#declared.get(key) !== model.id) this.#undeclare(key);
+    this.#declared.set(key, model.id);
+    this.#name(model.id).declared.set(key, model);
+    this.#announce();
   }
 
-  card(model: string): ModelCard | undefined {
+  retract(key: string): void {
+    this.#undeclare(key);
+    this.#announce();
+  }
+
+  find(model: string, namespace?: string): Found {
+    const holder = this.#holder(model, namespace);
+    if (holder === undefined) return { kind: "unknown" };
+    const addresses: string[] = [];
+    let why: string | undefined;
+    for (const { entry, engine } of this.#entries(model, namespace)) {
+      if (!isSame(entry, holder)) continue;
+      const problem = entry.notServing ?? notUsable(engine, entry);
+      const address = entry.address ?? engine?.address;
+      if (problem === undefined && address !== undefined) addresses.push(address);
+      why ??= problem;
+    }
+    return addresses.length > 0 ? { kind: "routable", addresses } : { kind: "notReady", why: why ?? NO_ENGINE };
+  }
+
+  card(model: string, namespace?: string): ModelCard | undefined {
+    const holder = this.#holder(model, namespace);
+    if (holder === undefined) return undefined;
     let oldest: EngineModel | undefined;
-    for (const engine of this.#byModel.get(model) ?? []) {
-      const entry = engine.models.get(model);
-      if (entry === undefined || entry.notServing !== undefined || notUsable(engine) !== undefined) continue;
-      if (oldest === undefined || entry.createdSec < oldest.createdSec) oldest = entry;
+    for (const { entry, engine } of this.#entries(model, namespace)) {
+      if (!isSame(entry, holder) || entry.notServing !== undefined || notUsable(engine, entry) !== undefined) continue;
+      if (oldest === undefined || isShownBefore(entry, oldest)) oldest = entry;
     }
     return oldest;
   }
 
   /** Base models first, then adapters, each by name. */
-  cards(): readonly ModelCard[] {
-    return [...this.#byModel.keys()]
+  cards(namespace?: string): readonly ModelCard[] {
+    return [...this.#names.keys()]
       .sort()
-      .map((id) => this.card(id))
+      .map((id) => this.card(id, namespace))
       .filter((card) => card !== undefined)
       .sort((a, b) => Number(a.parent !== undefined) - Number(b.parent !== undefined));
   }
@@ -84,7 +110,7 @@ export class RoutingTable implements RoutingSink, RoutingView {
   /** Engines, and how many of them take requests. */
   counts(): { readonly engines: number; readonly ready: number; readonly models: number } {
     const engines = [...this.#engines.values()];
-    return { engines: engines.length, ready: engines.filter((e) => notUsable(e) === undefined).length, models: this.#byModel.size };
+    return { engines: engines.length, ready: engines.filter((e) => notUsable(e) === undefined).length, models: this.#names.size };
   }
 
   /**
@@ -101,19 +127,73 @@ export class RoutingTable implements RoutingSink, RoutingView {
     for (const callback of [...this.#waiting]) callback();
   }
 
-  #link(engine: Engine, id: string): void {
-    const engines = this.#byModel.get(id);
-    if (engines === undefined) this.#byModel.set(id, new Set([engine]));
-    else engines.add(engine);
+  /** Declarations come first: they know best why a model cannot be used. */
+  *#entries(model: string, namespace: string | undefined): Generator<{ readonly entry: EngineModel; readonly engine?: Engine }> {
+    const name = this.#names.get(model);
+    for (const entry of name?.declared.values() ?? []) if (isOf(entry, namespace)) yield { entry };
+    for (const engine of name?.engines ?? []) {
+      const entry = engine.models.get(model);
+      if (entry !== undefined && isOf(entry, namespace)) yield { entry, engine };
+    }
+  }
+
+  /** One entry of the model that a name means. */
+  #holder(model: string, namespace: string | undefined): EngineModel | undefined {
+    let first: EngineModel | undefined;
+    for (const { entry } of this.#entries(model, namespace)) if (first === undefined || comesBefore(entry, first)) first = entry;
+    return first;
+  }
+
+  #name(id: string): Name {
+    const name = this.#names.get(id) ?? { engines: new Set(), declared: new Map() };
+    this.#names.set(id, name);
+    return name;
   }
 
   #unlink(engine: Engine, id: string): void {
-    const engines = this.#byModel.get(id);
-    engines?.delete(engine);
-    if (engines?.size === 0) this.#byModel.delete(id);
+    this.#names.get(id)?.engines.delete(engine);
+    this.#forget(id);
+  }
+
+  #undeclare(key: string): void {
+    const id = this.#declared.get(key);
+    if (id === undefined) return;
+    this.#declared.delete(key);
+    this.#names.get(id)?.declared.delete(key);
+    this.#forget(id);
+  }
+
+  #forget(id: string): void {
+    const name = this.#names.get(id);
+    if (name?.engines.size === 0 && name.declared.size === 0) this.#names.delete(id);
   }
 }
 
-function notUsable(engine: Engine): string | undefined {
-  return engine.notReady ?? (engine.address === undefined ? "its engine's address is not known yet" : undefined);
+const NO_ENGINE = "no engine has it";
+
+function notUsable(engine: Engine | undefined, entry?: EngineModel): string | undefined {
+  if (engine === undefined) return NO_ENGINE;
+  const address = entry?.address ?? engine.address;
+  return engine.notReady ?? (address === undefined ? "its engine's address is not known yet" : undefined);
+}
+
+function isOf(entry: EngineModel, namespace: string | undefined): boolean {
+  return namespace === undefined || entry.namespace === undefined || entry.namespace === namespace;
+}
+
+/** Who was first holds a name; of the same second, the first namespace, and a base model before an adapter. */
+function comesBefore(a: EngineModel, b: EngineModel): boolean {
+  if (a.createdSec !== b.createdSec) return a.createdSec < b.createdSec;
+  const [x, y] = [a.namespace ?? "", b.namespace ?? ""];
+  return x === y ? a.kind === "base" && b.kind === "adapter" : x < y;
+}
+
+/** The oldest is shown; of one age the same one every time. */
+function isShownBefore(a: EngineModel, b: EngineModel): boolean {
+  return a.createdSec === b.createdSec ? (a.parent ?? "") < (b.parent ?? "") : a.createdSec < b.createdSec;
+}
+
+/** Whether two entries of a name are the same model. */
+function isSame(a: EngineModel, b: EngineModel): boolean {
+  return a.namespace === b.namespace && (a.namespace === undefined || a.kind === b.kind);
 }

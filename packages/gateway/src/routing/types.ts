@@ -8,6 +8,10 @@ export interface EngineModel {
   readonly parent?: string;
   /** Unix time in seconds since when it is there. */
   readonly createdSec: number;
+  /** Where names are held per namespace: its own. Without it all of a name are one model. */
+  readonly namespace?: string;
+  /** `ip:port` where it answers, where that is not its engine's address. */
+  readonly address?: string;
   /** Why it is not served, in words for a client; absent while it is. */
   readonly notServing?: string;
 }
@@ -26,13 +30,25 @@ export type EngineChange =
   | { readonly type: "state"; readonly state: EngineState }
   | { readonly type: "model"; readonly model: EngineModel }
   | { readonly type: "withdrawn"; readonly id: string }
-  | { readonly type: "notReady"; readonly why: string };
+  | { readonly type: "notReady"; readonly why: string }
+  /** The engine itself; its models stay as they are. */
+  | { readonly type: "engine"; readonly address: string | undefined; readonly notReady: string | undefined };
 
 /** Takes what sources see: runtimes and engines in standalone use, a Kubernetes watch in a cluster. */
 export interface RoutingSink {
   /** @param engine - a key of the source's own, one per engine */
   update(engine: string, change: EngineChange): void;
   remove(engine: string): void;
+}
+
+/** Takes models that are known whether or not an engine has them. */
+export interface DeclarationSink {
+  /**
+   * @param key - a key of the source's own, one per declaration
+   * @param model - `notServing` says why it cannot be used while no engine serves it
+   */
+  declare(key: string, model: EngineModel): void;
+  retract(key: string): void;
 }
 
 /** A model that can be used, as `GET /v1/models` shows it. */
@@ -44,9 +60,12 @@ export type Found =
   | { readonly kind: "notReady"; readonly why: string }
   | { readonly kind: "routable"; readonly addresses: readonly string[] };
 
-/** What the phases see of who serves what. */
+/**
+ * What the phases see of who serves what. Where several namespaces hold a name, the one that had it first is meant, unless the caller
+ * names one; that has no effect on models without a namespace.
+ */
 export interface RoutingView {
-  find(model: string): Found;
-  card(model: string): ModelCard | undefined;
-  cards(): readonly ModelCard[];
+  find(model: string, namespace?: string): Found;
+  card(model: string, namespace?: string): ModelCard | undefined;
+  cards(namespace?: string): readonly ModelCard[];
 }

@@ -20,16 +20,11 @@ export interface TestEndpoint {
   readonly apiKeyFile?: string;
 }
 
-/** A real Envoy and the gateway's program, on free ports. */
-export interface DataPath {
+/** A real Envoy on free ports. */
+export interface EnvoyPath {
   readonly url: string;
   readonly adminUrl: string;
-  readonly gatewayUrl: string;
-  readonly endpointsFile: string;
-  readonly gateway: () => Program;
   readonly envoy: Program;
-  readonly writeEndpoints: (endpoints: readonly TestEndpoint[]) => Promise<void>;
-  readonly startGateway: () => Promise<void>;
   /** A value of Envoy's statistics. */
   readonly stat: (name: string) => Promise<number>;
   /** Sends a request through Envoy. */
@@ -39,13 +34,22 @@ export interface DataPath {
   readonly stop: () => Promise<void>;
 }
 
+/** A real Envoy and the gateway's program. */
+export interface DataPath extends EnvoyPath {
+  readonly gatewayUrl: string;
+  readonly endpointsFile: string;
+  readonly gateway: () => Program;
+  readonly writeEndpoints: (endpoints: readonly TestEndpoint[]) => Promise<void>;
+  readonly startGateway: () => Promise<void>;
+}
+
 interface CallOptions {
   readonly method?: Dispatcher.HttpMethod;
   readonly body?: string | Buffer | Readable;
   readonly headers?: Record<string, string>;
 }
 
-interface Reply {
+export interface Reply {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly text: string;
@@ -59,13 +63,24 @@ export async function startDataPath(
   endpoints: readonly TestEndpoint[],
   envoyArgs: readonly string[] = ["--concurrency", "1"],
 ): Promise<DataPath> {
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, engines, endpoints, envoyArgs, stop, cleanUps));
+}
+
+/** Starts Envoy alone; the gateway is wherever `grpcPort` says. */
+export async function startEnvoyPath(engines: readonly { readonly port: number }[], grpcPort: number): Promise<EnvoyPath> {
+  return await withCleanUp(async (dir, cleanUps, stop) => await startEnvoy(dir, engines, grpcPort, ["--concurrency", "1"], stop, cleanUps));
+}
+
+type CleanUps = (() => Promise<unknown>)[];
+
+async function withCleanUp<T>(begin: (dir: string, cleanUps: CleanUps, stop: () => Promise<void>) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), "aibrix-gateway-"));
-  const cleanUps: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];
+  const cleanUps: CleanUps = [() => rm(dir, { recursive: true, force: true })];
   const stop = async (): Promise<void> => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   };
   try {
-    return await start(dir, engines, endpoints, envoyArgs, stop, cleanUps);
+    return await begin(dir, cleanUps, stop);
   } catch (error) {
     await stop();
     throw error;
@@ -78,17 +93,15 @@ async function start(
   endpoints: readonly TestEndpoint[],
   envoyArgs: readonly string[],
   stop: () => Promise<void>,
-  cleanUps: (() => Promise<unknown>)[],
+  cleanUps: CleanUps,
 ): Promise<DataPath> {
-  const { bin } = await ensureEnvoy({ log: () => undefined, signal: AbortSignal.timeout(240_000) });
-  const [listenPort = 0, adminPort = 0, grpcPort = 0, metricsPort = 0] = await freePorts(4);
+  const [grpcPort = 0, metricsPort = 0] = await freePorts(2);
   const endpointsFile = join(dir, "endpoints.yaml");
   const writeEndpoints = async (list: readonly TestEndpoint[]): Promise<void> =>
     await writeFile(endpointsFile, stringify({ engines: list }));
   await writeEndpoints(endpoints);
 
   const gatewayUrl = `http://127.0.0.1:${metricsPort}`;
-  const answers = async (url: string): Promise<boolean> => (await fetch(url)).ok;
   const args = [
     GATEWAY_PROGRAM,
     `--grpc-bind-address=127.0.0.1:${grpcPort}`,
@@ -101,7 +114,32 @@ async function start(
     return program;
   };
   let gateway = await startGateway();
+  return {
+    ...(await startEnvoy(dir, engines, grpcPort, envoyArgs, stop, cleanUps)),
+    gatewayUrl,
+    endpointsFile,
+    gateway: () => gateway,
+    writeEndpoints,
+    startGateway: async () => {
+      gateway = await startGateway();
+    },
+  };
+}
 
+async function answers(url: string): Promise<boolean> {
+  return (await fetch(url)).ok;
+}
+
+async function startEnvoy(
+  dir: string,
+  engines: readonly { readonly port: number }[],
+  grpcPort: number,
+  envoyArgs: readonly string[],
+  stop: () => Promise<void>,
+  cleanUps: CleanUps,
+): Promise<EnvoyPath> {
+  const { bin } = await ensureEnvoy({ log: () => undefined, signal: AbortSignal.timeout(240_000) });
+  const [listenPort = 0, adminPort = 0] = await freePorts(2);
   const bootstrap = envoyBootstrap({
     listenPort,
     adminPort,
@@ -128,14 +166,7 @@ async function start(
   return {
     url,
     adminUrl,
-    gatewayUrl,
-    endpointsFile,
-    gateway: () => gateway,
     envoy,
-    writeEndpoints,
-    startGateway: async () => {
-      gateway = await startGateway();
-    },
     stat: async (name) => {
       const answer = await fetch(`${adminUrl}/stats?filter=^${name}$`);
       return Number(/: (\d+)/.exec(await answer.text())?.[1]);

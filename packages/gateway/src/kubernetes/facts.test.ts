@@ -1,0 +1,127 @@
+import type { EndpointSlice, Pod } from "@aibrix/kube";
+import { expect, test } from "vitest";
+import { adapterFacts, podFacts, sliceFacts } from "./facts.ts";
+import { type AdapterObject, trimAdapter, trimPod, trimSlice } from "./objects.ts";
+
+const POD: Pod = {
+  metadata: {
+    name: "p",
+    namespace: "ns",
+    uid: "u",
+    resourceVersion: "1",
+    creationTimestamp: "2026-01-01T00:00:10Z",
+    labels: { "model.aibrix.ai/name": "base", other: "x" },
+    annotations: { secret: "s3cret" },
+  },
+  spec: { containers: [{ name: "c", env: [{ name: "KEY", value: "s3cret" }] }] },
+  status: { phase: "Running", podIP: "10.0.0.1", podIPs: [{ ip: "10.0.0.1" }], conditions: [{ type: "Ready", status: "True" }] },
+};
+const WANT = {
+  namespace: "ns",
+  uid: "u",
+  baseModel: "base",
+  ips: ["10.0.0.1"],
+  port: 8000,
+  ready: true,
+  createdSec: Date.parse("2026-01-01T00:00:10Z") / 1000,
+};
+const labelled = (labels: Record<string, string>): Pod => ({ ...POD, metadata: { ...POD.metadata, labels } });
+const port = (value: string): Pod => labelled({ "model.aibrix.ai/name": "base", "model.aibrix.ai/port": value });
+const status = (more: Pod["status"]): Pod => ({ ...POD, status: { ...POD.status, ...more } });
+
+test.each([
+  { name: "is ready", pod: POD, want: WANT },
+  { name: "has a port label", pod: port("9000"), want: { ...WANT, port: 9000 } },
+  { name: "has a port label that is no port", pod: port("70000"), want: WANT },
+  { name: "has a port label that is no number", pod: port("http"), want: WANT },
+  { name: "has an empty name label", pod: labelled({ "model.aibrix.ai/name": "" }), want: { ...WANT, baseModel: undefined } },
+  {
+    name: "is being deleted",
+    pod: { ...POD, metadata: { ...POD.metadata, deletionTimestamp: "2026-01-01T00:00:20Z" } },
+    want: { ...WANT, ready: false },
+  },
+  { name: "is not Ready", pod: status({ conditions: [{ type: "Ready", status: "False" }] }), want: { ...WANT, ready: false } },
+  { name: "says nothing of Ready", pod: status({ conditions: [] }), want: { ...WANT, ready: false } },
+  { name: "has no address", pod: status({ podIP: "", podIPs: [] }), want: { ...WANT, ips: [], ready: false } },
+  {
+    name: "has two families",
+    pod: status({ podIP: "fd00::1", podIPs: [{ ip: "fd00::1" }, { ip: "10.0.0.1" }] }),
+    want: { ...WANT, ips: ["fd00::1", "10.0.0.1"] },
+  },
+  { name: "has failed", pod: status({ phase: "Failed" }), want: undefined },
+  { name: "has succeeded", pod: status({ phase: "Succeeded" }), want: undefined },
+])("a pod that $name, as it is kept", ({ pod, want }) => {
+  expect(podFacts(trimPod(pod))).toEqual(want);
+  expect(JSON.stringify(trimPod(pod))).not.toContain("s3cret");
+});
+
+const TARGET = { kind: "Pod", namespace: "ns", name: "p", uid: "u" };
+const ENDPOINT = { addresses: ["10.0.0.1"], conditions: { ready: true, serving: true, terminating: false }, targetRef: TARGET };
+const ENTRY = { pod: "ns/p", podUid: "u", ip: "10.0.0.1", port: 8001 };
+
+function slice(endpoint: object, more: Partial<EndpointSlice> = {}): EndpointSlice {
+  const metadata = { name: "lora-1", namespace: "ns", labels: { "kubernetes.io/service-name": "lora", "more/labels": "x" } };
+  const endpoints = [{ ...ENDPOINT, ...endpoint }] as EndpointSlice["endpoints"];
+  return { metadata, addressType: "IPv4", endpoints, ports: [{ name: "http", port: 8001, protocol: "TCP" }], ...more };
+}
+
+test.each([
+  { name: "names a ready pod", given: slice({}), want: [ENTRY] },
+  { name: "says nothing of conditions", given: slice({ conditions: undefined }), want: [ENTRY] },
+  { name: "names no namespace", given: slice({ targetRef: { kind: "Pod", name: "p", uid: "u" } }), want: [ENTRY] },
+  { name: "is not ready", given: slice({ conditions: { ready: false } }), want: [] },
+  { name: "terminates", given: slice({ conditions: { ready: true, terminating: true } }), want: [] },
+  { name: "names no pod", given: slice({ targetRef: undefined }), want: [] },
+  { name: "names something else", given: slice({ targetRef: { ...TARGET, kind: "Node" } }), want: [] },
+  { name: "names a pod of another namespace", given: slice({ targetRef: { ...TARGET, namespace: "other" } }), want: [] },
+  { name: "has no address", given: slice({ addresses: [] }), want: [] },
+  { name: "has no port", given: slice({}, { ports: [] }), want: [] },
+  { name: "has null for ports", given: slice({}, { ports: null }), want: [] },
+  { name: "has null for endpoints", given: slice({}, { endpoints: null }), want: [] },
+])("a slice whose endpoint $name, as it is kept", ({ given, want }) => {
+  expect(sliceFacts(trimSlice(given))).toEqual({ adapter: "ns/lora", entries: want });
+});
+
+test.each([
+  { name: "of names", given: slice({}, { addressType: "FQDN" }) },
+  { name: "without a Service", given: slice({}, { metadata: { name: "x", namespace: "ns" } }) },
+])("a slice $name is none", ({ given }) => {
+  expect(sliceFacts(trimSlice(given))).toBeUndefined();
+});
+
+function adapter(ready: { status: string; reason: string } | undefined, phase?: string): AdapterObject {
+  const conditions = [
+    { type: "Initialized", status: "Unknown", reason: "ModelAdapterPending", message: "", lastTransitionTime: "" },
+    ...(ready === undefined ? [] : [{ type: "Ready", message: "s3://s3cret", lastTransitionTime: "", ...ready }]),
+  ];
+  return {
+    metadata: { name: "lora", namespace: "ns", creationTimestamp: "2026-01-01T00:00:10Z" },
+    spec: {
+      podSelector: { matchLabels: { a: "b" } },
+      artifactURL: "s3://s3cret",
+      baseModel: "base",
+      additionalConfig: { "api-key": "s3cret" },
+    },
+    status: { conditions, ...(phase === undefined ? {} : { phase }) },
+  } as AdapterObject;
+}
+
+test.each([
+  { name: "is new", given: adapter(undefined), want: "it is Pending" },
+  {
+    name: "has failed",
+    given: adapter({ status: "False", reason: "ArtifactNotFound" }, "Failed"),
+    want: "it is Failed: the artifact does not exist where the artifactURL points (ArtifactNotFound)",
+  },
+  { name: "has a reason that nobody knows", given: adapter({ status: "False", reason: "Odd" }, "Bound"), want: "it is Bound (Odd)" },
+  { name: "has a reason that is no word", given: adapter({ status: "False", reason: "a <b>" }, "Bound"), want: "it is Bound" },
+  {
+    name: "is Ready",
+    given: adapter({ status: "True", reason: "ModelAdapterAvailable" }, "Running"),
+    want: "no pod that serves it is ready",
+  },
+])("an adapter that $name says why it is not served, without the controller's own words", ({ given, want }) => {
+  const kept = trimAdapter(given);
+  expect(adapterFacts(kept)).toEqual({ namespace: "ns", name: "lora", baseModel: "base", createdSec: WANT.createdSec, why: want });
+  expect(JSON.stringify(kept)).not.toContain("s3cret");
+});

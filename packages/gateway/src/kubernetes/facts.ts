@@ -1,0 +1,109 @@
+import { isIPv6 } from "node:net";
+import { DEFAULT_ENGINE_PORT, LABEL_MODEL_NAME, LABEL_MODEL_PORT } from "@aibrix/api";
+import type { EndpointSlice, Pod } from "@aibrix/kube";
+import { whyNotServing } from "../openai/reasons.ts";
+import { type AdapterObject, LABEL_SERVICE_NAME } from "./objects.ts";
+
+/** What matters of an engine's pod. */
+export interface PodFacts {
+  readonly namespace: string;
+  readonly uid: string;
+  /** The base model that it says it serves; `undefined` where the label is empty. */
+  readonly baseModel: string | undefined;
+  /** Its addresses, the first one first. */
+  readonly ips: readonly string[];
+  /** Of its engine, for the base model. */
+  readonly port: number;
+  /** It is Ready, and does not end. */
+  readonly ready: boolean;
+  readonly createdSec: number;
+}
+
+/** One entry of a slice: a pod, and where it answers. */
+export interface SliceEntry {
+  /** `namespace/name`, always of the slice's namespace. */
+  readonly pod: string;
+  readonly podUid: string;
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** What matters of an EndpointSlice. */
+export interface SliceFacts {
+  /** `namespace/name`, which is the Service's too. */
+  readonly adapter: string;
+  readonly entries: readonly SliceEntry[];
+}
+
+/** What matters of a ModelAdapter. */
+export interface AdapterFacts {
+  readonly namespace: string;
+  readonly name: string;
+  readonly baseModel: string | undefined;
+  readonly createdSec: number;
+  /** Why it cannot be used while no pod serves it, in fixed words. */
+  readonly why: string;
+}
+
+/** Reads a pod; `undefined` for one that has ended for good, which may lie about for days. Pure. */
+export function podFacts({ metadata, status }: Pod): PodFacts | undefined {
+  const { phase, podIP, podIPs = [], conditions = [] } = status ?? {};
+  if (phase === "Succeeded" || phase === "Failed") return undefined;
+  const ips = [...new Set([...podIPs.map((p) => p.ip), ...(podIP === undefined || podIP === "" ? [] : [podIP])])];
+  return {
+    namespace: metadata.namespace ?? "",
+    uid: metadata.uid ?? "",
+    baseModel: metadata.labels?.[LABEL_MODEL_NAME] || undefined,
+    ips,
+    port: portOf(metadata.labels?.[LABEL_MODEL_PORT]),
+    ready: ips.length > 0 && metadata.deletionTimestamp === undefined && conditions.some((c) => c.type === "Ready" && c.status === "True"),
+    createdSec: secondsOf(metadata.creationTimestamp),
+  };
+}
+
+/**
+ * Reads a slice; `undefined` where it is no Service's. Pure. An endpoint that names no pod of the slice's own namespace is left out: every
+ * slice of an adapter names its pods.
+ */
+export function sliceFacts({ metadata, addressType, endpoints, ports }: EndpointSlice): SliceFacts | undefined {
+  const namespace = metadata.namespace ?? "";
+  const service = metadata.labels?.[LABEL_SERVICE_NAME];
+  if (service === undefined || addressType === "FQDN") return undefined;
+  const port = ports?.find((p) => p.port !== undefined)?.port;
+  const entries = (endpoints ?? []).flatMap(({ addresses: [ip], conditions, targetRef }): SliceEntry[] => {
+    if (ip === undefined || port === undefined || conditions?.ready === false || conditions?.terminating === true) return [];
+    if (targetRef?.kind !== "Pod" || targetRef.name === undefined || (targetRef.namespace ?? namespace) !== namespace) return [];
+    return [{ pod: `${namespace}/${targetRef.name}`, podUid: targetRef.uid ?? "", ip, port }];
+  });
+  return { adapter: `${namespace}/${service}`, entries };
+}
+
+/** Reads a ModelAdapter. Pure. */
+export function adapterFacts({ metadata, spec, status }: AdapterObject): AdapterFacts {
+  const ready = status?.conditions?.find((c) => c.type === "Ready");
+  return {
+    namespace: metadata.namespace ?? "",
+    name: metadata.name,
+    baseModel: spec.baseModel || undefined,
+    createdSec: secondsOf(metadata.creationTimestamp),
+    why:
+      ready?.status === "True"
+        ? "no pod that serves it is ready"
+        : whyNotServing(status?.phase ?? "Pending", /^\w{1,64}$/.test(ready?.reason ?? "") ? ready?.reason : undefined),
+  };
+}
+
+/** `ip:port` as Envoy writes it. */
+export function addressOf(ip: string, port: number): string {
+  return isIPv6(ip) ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+/** The port of a label; the default where it is absent or no port. */
+function portOf(label: string | undefined): number {
+  const port = /^\d{1,5}$/.test(label ?? "") ? Number(label) : 0;
+  return port >= 1 && port <= 65_535 ? port : DEFAULT_ENGINE_PORT;
+}
+
+function secondsOf(time: string | undefined): number {
+  return Math.floor(Date.parse(time ?? "") / 1000) || 0;
+}

@@ -1,0 +1,161 @@
+import { isDeepStrictEqual } from "node:util";
+import type { DeclarationSink, EngineModel, RoutingSink } from "../routing/types.ts";
+import { type AdapterFacts, addressOf, type PodFacts, type SliceEntry, type SliceFacts } from "./facts.ts";
+import { MultiMap } from "./multi-map.ts";
+
+/** What is told of a pod that cannot take requests. */
+const POD_NOT_READY = "its engine's pod is not ready";
+
+/**
+ * Turns pods, EndpointSlices and ModelAdapters into routes. Pure but for its memory: the routes depend on the objects alone, not on the
+ * order in which they came. A change costs what it touches: a pod that becomes ready or stops being it one update, however many adapters
+ * are on it; a slice or an adapter the entries of that adapter.
+ *
+ * A base model is on the pods that are labelled with it. An adapter is on the pods that its slices name, as long as each is a pod that is
+ * watched, of that uid, and has that address: a slice may be stale or forged.
+ */
+export class ClusterTranslator {
+  readonly #sink: RoutingSink & DeclarationSink;
+  readonly #pods = new Map<string, PodFacts>();
+  readonly #slices = new Map<string, SliceFacts>();
+  readonly #adapters = new Map<string, AdapterFacts>();
+  /** Keys of an adapter's slices. */
+  readonly #slicesOf = new MultiMap();
+  /** Keys of the slices that name a pod. */
+  readonly #slicesNaming = new MultiMap();
+  /** What the sink was told of an adapter, by pod. */
+  readonly #placed = new Map<string, Map<string, EngineModel>>();
+
+  constructor(sink: RoutingSink & DeclarationSink) {
+    this.#sink = sink;
+  }
+
+  /**
+   * @param key - `namespace/name`
+   * @param next - `undefined` where the pod is gone
+   */
+  pod(key: string, next: PodFacts | undefined): void {
+    const old = this.#pods.get(key);
+    if (isDeepStrictEqual(old, next)) return;
+    if (next === undefined) this.#pods.delete(key);
+    else this.#pods.set(key, next);
+    const base = old && baseModel(old);
+    const nextBase = next && baseModel(next);
+    if (base !== undefined && base.id !== nextBase?.id) this.#sink.update(key, { type: "withdrawn", id: base.id });
+    if (next !== undefined) {
+      this.#sink.update(key, { type: "engine", address: engineAddress(next), notReady: next.ready ? undefined : POD_NOT_READY });
+    }
+    if (!isDeepStrictEqual(identity(old), identity(next))) for (const adapter of this.#adaptersNaming(key)) this.#place(adapter);
+    // After the adapters: one of them may have had the name that is now the base model's.
+    if (nextBase !== undefined && !isDeepStrictEqual(base, nextBase)) this.#sink.update(key, { type: "model", model: nextBase });
+    if (next === undefined) this.#sink.remove(key);
+  }
+
+  /**
+   * @param key - `namespace/name`
+   * @param next - `undefined` where the slice is gone
+   */
+  slice(key: string, next: SliceFacts | undefined): void {
+    const old = this.#slices.get(key);
+    if (isDeepStrictEqual(old, next)) return;
+    if (old !== undefined) {
+      this.#slicesOf.delete(old.adapter, key);
+      for (const { pod } of old.entries) this.#slicesNaming.delete(pod, key);
+    }
+    if (next === undefined) {
+      this.#slices.delete(key);
+    } else {
+      this.#slices.set(key, next);
+      this.#slicesOf.add(next.adapter, key);
+      for (const { pod } of next.entries) this.#slicesNaming.add(pod, key);
+    }
+    for (const adapter of new Set([old?.adapter, next?.adapter])) if (adapter !== undefined) this.#place(adapter);
+  }
+
+  /**
+   * @param key - `namespace/name`
+   * @param next - `undefined` where the ModelAdapter is gone
+   */
+  adapter(key: string, next: AdapterFacts | undefined): void {
+    const old = this.#adapters.get(key);
+    if (isDeepStrictEqual(old, next)) return;
+    if (next === undefined) {
+      this.#adapters.delete(key);
+      this.#sink.retract(key);
+    } else {
+      this.#adapters.set(key, next);
+      this.#sink.declare(key, { ...adapterModel(next, undefined), notServing: next.why });
+    }
+    this.#place(key);
+  }
+
+  #adaptersNaming(pod: string): Set<string> {
+    return new Set([...this.#slicesNaming.get(pod)].flatMap((slice) => this.#slices.get(slice)?.adapter ?? []));
+  }
+
+  /** Tells the sink where an adapter is, where that differs from what it was told. */
+  #place(key: string): void {
+    const placed = this.#placed.get(key) ?? new Map<string, EngineModel>();
+    const wanted = this.#wanted(key);
+    for (const [pod, { id }] of placed) if (!wanted.has(pod)) this.#sink.update(pod, { type: "withdrawn", id });
+    for (const [pod, model] of wanted) {
+      if (!isDeepStrictEqual(placed.get(pod), model)) this.#sink.update(pod, { type: "model", model });
+    }
+    if (wanted.size === 0) this.#placed.delete(key);
+    else this.#placed.set(key, wanted);
+  }
+
+  /** The pods that an adapter is on, each once: of several addresses the one that comes first on the pod. */
+  #wanted(key: string): Map<string, EngineModel> {
+    const wanted = new Map<string, EngineModel>();
+    const adapter = this.#adapters.get(key);
+    if (adapter === undefined) return wanted;
+    const best = new Map<string, SliceEntry>();
+    for (const slice of this.#slicesOf.get(key)) {
+      for (const entry of this.#slices.get(slice)?.entries ?? []) {
+        const pod = this.#pods.get(entry.pod);
+        // What the engine has under its base model's name is the base model.
+        if (pod === undefined || !isOn(entry, pod) || pod.baseModel === adapter.name) continue;
+        const other = best.get(entry.pod);
+        if (other === undefined || comesBefore(entry, other, pod)) best.set(entry.pod, entry);
+      }
+    }
+    // Mostly one object for all pods: there may be many pods for each of many adapters.
+    const models = new Map<string | undefined, EngineModel>();
+    for (const [podKey, { ip, port }] of best) {
+      const pod = this.#pods.get(podKey);
+      const model = models.get(pod?.baseModel) ?? adapterModel(adapter, pod?.baseModel);
+      models.set(pod?.baseModel, model);
+      const address = addressOf(ip, port);
+      wanted.set(podKey, pod !== undefined && address === engineAddress(pod) ? model : { ...model, address });
+    }
+    return wanted;
+  }
+}
+
+/** What of a pod decides how the adapters on it are entered. */
+function identity(pod: PodFacts | undefined): unknown {
+  return pod && [pod.uid, pod.ips, pod.port, pod.baseModel];
+}
+
+/** Where a pod's engine answers for its base model, and mostly for all. */
+function engineAddress({ ips: [ip], port }: PodFacts): string | undefined {
+  return ip === undefined ? undefined : addressOf(ip, port);
+}
+
+function isOn(entry: SliceEntry, pod: PodFacts): boolean {
+  return entry.podUid === pod.uid && pod.ips.includes(entry.ip);
+}
+
+function comesBefore(a: SliceEntry, b: SliceEntry, { ips }: PodFacts): boolean {
+  return ips.indexOf(a.ip) - ips.indexOf(b.ip) < 0 || (a.ip === b.ip && a.port < b.port);
+}
+
+function baseModel({ baseModel: id, namespace, createdSec }: PodFacts): EngineModel | undefined {
+  return id === undefined ? undefined : { id, kind: "base", root: id, namespace, createdSec };
+}
+
+function adapterModel({ name, namespace, baseModel, createdSec }: AdapterFacts, podsBaseModel: string | undefined): EngineModel {
+  const parent = baseModel ?? podsBaseModel;
+  return { id: name, kind: "adapter", root: name, ...(parent === undefined ? {} : { parent }), namespace, createdSec };
+}
