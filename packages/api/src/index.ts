@@ -10,11 +10,24 @@ export {
 export { CONDITION_TYPES, REASONS, type Reason } from "./conditions.ts";
 export { modelAdapterCrd } from "./crd.ts";
 export {
+  adapterPort,
+  type DeclaredContainer,
+  type DeclaredPort,
+  declaredPort,
+  engineContainer,
+  enginePort,
+  portOf,
+} from "./engine-port.ts";
+export {
+  ADAPTER_SLICES,
   API_VERSION,
   CONFIG_API_KEY,
+  CONTROLLER_MANAGER,
   DEFAULT_ENGINE,
   DEFAULT_ENGINE_PORT,
   DEFAULT_RUNTIME_PORT,
+  ENGINES_SERVICE,
+  ENGINES_SLICES,
   ENVOY_RETRIES,
   FINALIZER,
   GROUP,
@@ -25,8 +38,13 @@ export {
   LABEL_ENGINE,
   LABEL_MODEL_NAME,
   LABEL_MODEL_PORT,
+  LABEL_SERVICE_NAME,
+  LABEL_SLICE_MANAGED_BY,
+  MODEL_ADAPTER_RESOURCE,
   PLURAL,
+  RUNTIME_CONTAINER,
   SECRET_KEYS,
+  SYSTEM_NAMESPACE,
   VERSION,
 } from "./labels.ts";
 export {

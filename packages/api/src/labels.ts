@@ -4,18 +4,37 @@ export const VERSION = "v1alpha1";
 export const KIND = "ModelAdapter";
 export const PLURAL = "modeladapters";
 export const API_VERSION = `${GROUP}/${VERSION}` as const;
+/** Where the Kubernetes API has it. */
+export const MODEL_ADAPTER_RESOURCE = { group: GROUP, version: VERSION, plural: PLURAL, kind: KIND, namespaced: true } as const;
 
 /** Kept on a ModelAdapter until its weights are unloaded everywhere. */
 export const FINALIZER = "adapter.model.aibrix.ai/finalizer";
 
 /** Name of the base model that a pod serves; on a ModelAdapter it repeats the adapter's name. */
 export const LABEL_MODEL_NAME = "model.aibrix.ai/name";
-/** Port of the engine on the pod; {@link DEFAULT_ENGINE_PORT} where it is absent. */
+/** Port of the engine: on its pod, or on a ModelAdapter for pods that do not say it; `enginePort` holds the rule. */
 export const LABEL_MODEL_PORT = "model.aibrix.ai/port";
 /** `"false"` on a pod excludes it from every adapter; absent means enabled. */
 export const LABEL_ADAPTER_ENABLED = "adapter.model.aibrix.ai/enabled";
 /** Kind of the engine in the pod; {@link DEFAULT_ENGINE} where it is absent. */
 export const LABEL_ENGINE = "model.aibrix.ai/engine";
+
+/** Who writes the Services and EndpointSlices of adapters and of {@link ENGINES_SERVICE}: value of their `managed-by` labels. */
+export const CONTROLLER_MANAGER = "aibrix-controller-manager";
+/** On an EndpointSlice: the Service that it belongs to, which has the ModelAdapter's name. */
+export const LABEL_SERVICE_NAME = "kubernetes.io/service-name";
+/** On an EndpointSlice: who writes it. */
+export const LABEL_SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+/** Namespace of the programs, and of {@link ENGINES_SERVICE}, where nothing else is said. */
+export const SYSTEM_NAMESPACE = "aibrix-system";
+/** The Service whose slices hold every address of an engine that Envoy may connect to; it is no adapter's. */
+export const ENGINES_SERVICE = "aibrix-engines";
+/** Selects the EndpointSlices of adapters. */
+export const ADAPTER_SLICES = `${LABEL_SLICE_MANAGED_BY}=${CONTROLLER_MANAGER},${LABEL_SERVICE_NAME}!=${ENGINES_SERVICE}` as const;
+/** Selects the EndpointSlices of {@link ENGINES_SERVICE}. */
+export const ENGINES_SLICES = `${LABEL_SLICE_MANAGED_BY}=${CONTROLLER_MANAGER},${LABEL_SERVICE_NAME}=${ENGINES_SERVICE}` as const;
+/** Name of the sidecar's container. */
+export const RUNTIME_CONTAINER = "aibrix-runtime";
 
 export const DEFAULT_ENGINE_PORT = 8000;
 export const DEFAULT_RUNTIME_PORT = 8080;

@@ -1,4 +1,4 @@
-import { LABEL_MODEL_NAME } from "@aibrix/api";
+import { ADAPTER_SLICES, CONTROLLER_MANAGER, ENGINES_SLICES, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   type EndpointSlice,
@@ -14,7 +14,7 @@ import {
   type Store,
   withoutManagedFields,
 } from "@aibrix/kube";
-import { ENGINES_SERVICE, LABEL_MANAGED_BY, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, MANAGER } from "./endpoints/names.ts";
+import { LABEL_MANAGED_BY } from "./endpoints/names.ts";
 import { MODEL_ADAPTERS, type ModelAdapterObject } from "./model-adapter/types.ts";
 import { trimPod } from "./pods/trim.ts";
 
@@ -52,11 +52,11 @@ export class Caches {
       transform: trimPod,
       indexes: { [BY_NAMESPACE]: byNamespace },
     });
-    this.#services = new Reflector({ ...common, resource: SERVICES, labelSelector: `${LABEL_MANAGED_BY}=${MANAGER}` });
+    this.#services = new Reflector({ ...common, resource: SERVICES, labelSelector: `${LABEL_MANAGED_BY}=${CONTROLLER_MANAGER}` });
     this.#slices = new Reflector({
       ...common,
       resource: ENDPOINT_SLICES,
-      labelSelector: `${LABEL_SLICE_MANAGED_BY}=${MANAGER},${LABEL_SERVICE_NAME}!=${ENGINES_SERVICE}`,
+      labelSelector: ADAPTER_SLICES,
       transform: withoutManagedFields,
       indexes: { [BY_SERVICE]: (s) => [serviceKeyOf(s)] },
     });
@@ -64,7 +64,7 @@ export class Caches {
       ...common,
       namespace: systemNamespace,
       resource: ENDPOINT_SLICES,
-      labelSelector: `${LABEL_SLICE_MANAGED_BY}=${MANAGER},${LABEL_SERVICE_NAME}=${ENGINES_SERVICE}`,
+      labelSelector: ENGINES_SLICES,
     });
   }
 

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { SYSTEM_NAMESPACE } from "@aibrix/api";
 import { ConfigError, type Flag, helpText, readBindAddress, readFlags } from "@aibrix/service";
 
 export const FLAGS = {
@@ -68,7 +69,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     throw new ConfigError(`--workers=${flags.workers}: write a number from 1 to 1000`);
   return {
     leaderElect: flags["leader-elect"],
-    systemNamespace: flags["leader-elect-namespace"] || env.POD_NAMESPACE || "aibrix-system",
+    systemNamespace: flags["leader-elect-namespace"] || env.POD_NAMESPACE || SYSTEM_NAMESPACE,
     identity: `${env.POD_NAME || hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
     health: readBindAddress("health-probe-bind-address", flags["health-probe-bind-address"]),
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),

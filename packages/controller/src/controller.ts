@@ -1,10 +1,10 @@
+import { CONTROLLER_MANAGER } from "@aibrix/api";
 import type { Controller, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
 import { EventRecorder, runAsLeader } from "@aibrix/kube";
 import { Placements } from "./cache/placements.ts";
 import { Caches } from "./caches.ts";
 import type { Config } from "./config.ts";
 import { enginesController } from "./endpoints/engines-controller.ts";
-import { MANAGER } from "./endpoints/names.ts";
 import { type Connect, connectDirectly } from "./engines/agent.ts";
 import { PodCalls } from "./engines/calls.ts";
 import { AgentPool } from "./engines/pool.ts";
@@ -68,7 +68,7 @@ export class ControllerManager {
     const watching = this.#caches.run(stop.signal);
     try {
       if (!leaderElect) return await this.#lead(signal);
-      const lease = { namespace: systemNamespace, name: MANAGER, identity, ...timing?.lease };
+      const lease = { namespace: systemNamespace, name: CONTROLLER_MANAGER, identity, ...timing?.lease };
       await runAsLeader({ client, ...lease, log, onChange: (leads) => metrics.leading(leads) }, (leading) => this.#lead(leading), signal);
     } finally {
       stop.abort();
@@ -87,7 +87,7 @@ export class ControllerManager {
       throw error;
     }
     const placements = new Placements();
-    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${MANAGER}`, instance: identity, log });
+    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log });
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
       for (const name of names ?? namesOn(pod, agents, placements)) adapters?.queue.add(`${pod.namespace}/${name}`);

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
+import { CONTROLLER_MANAGER } from "@aibrix/api";
 import { KubeClient, loadKubeConfig } from "@aibrix/kube";
 import { ConfigError, createRegistry, Registry, runMain, sideServer } from "@aibrix/service";
 import { readConfig, USAGE } from "./config.ts";
 import { ControllerManager } from "./controller.ts";
-import { MANAGER } from "./endpoints/names.ts";
 import { ControllerMetrics } from "./metrics.ts";
 
-await runMain(MANAGER, async (signal, log) => {
+await runMain(CONTROLLER_MANAGER, async (signal, log) => {
   const config = readConfig(process.argv.slice(2), process.env);
   if (config === undefined) {
     process.stdout.write(USAGE);
@@ -16,8 +16,8 @@ await runMain(MANAGER, async (signal, log) => {
   const metrics = new ControllerMetrics(registry);
   const client = new KubeClient({
     config: kubeConfig(config.kubeconfig),
-    userAgent: MANAGER,
-    fieldManager: MANAGER,
+    userAgent: CONTROLLER_MANAGER,
+    fieldManager: CONTROLLER_MANAGER,
     onCall: (call) => metrics.apiCall(call),
   });
   const manager = new ControllerManager(config, { client, metrics, log });

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { ENGINES_SERVICE } from "@aibrix/api";
 import {
   type Change,
   Controller,
@@ -16,8 +17,7 @@ import {
 import { OwnWrites } from "../cache/own-writes.ts";
 import type { Caches } from "../caches.ts";
 import { factsOf } from "../pods/trim.ts";
-import { enginesService, planEngines } from "./engines.ts";
-import { ENGINES_SERVICE } from "./names.ts";
+import { enginesService, hasOtherPorts, planEngines } from "./engines.ts";
 
 export interface EnginesOptions {
   readonly client: KubeClient;
@@ -45,7 +45,7 @@ export function enginesController({ client, caches, namespace, log, onReconcile 
     }
     const cached = new Map([...caches.engineSlices.values()].map((s) => [keyOf(s), s]));
     const existing = [...new Set([...cached.keys(), ...own.keys()])].flatMap((k) => own.latest(k, cached.get(k)) ?? []);
-    const changes = planEngines(namespace, [...caches.pods.values()].map(factsOf), existing);
+    const changes = planEngines(namespace, [...caches.pods.values()].map(factsOf), caches.slices.values(), existing);
     for (const slice of changes.apply)
       own.wrote(keyOf(slice), withoutManagedFields(await client.apply(ENDPOINT_SLICES, slice, {}, signal)));
     for (const slice of changes.delete) {
@@ -58,6 +58,13 @@ export function enginesController({ client, caches, namespace, log, onReconcile 
   const controller = new Controller({ name: "engines", workers: 1, reconcile, reflectors: caches.reflectors, log, onReconcile });
   caches.pods.onChange((change) => {
     if (matters(change)) controller.queue.addAfter(ENGINES_SERVICE, GATHER_MS);
+  });
+  const podOf = (key: string) => {
+    const pod = caches.pods.get(key);
+    return pod && factsOf(pod);
+  };
+  caches.slices.onChange(({ old, object }) => {
+    if ([old, object].some((s) => s !== undefined && hasOtherPorts(s, podOf))) controller.queue.addAfter(ENGINES_SERVICE, GATHER_MS);
   });
   caches.engineSlices.onChange((change) => {
     if (change.type === "deleted") own.forget(change.key);

@@ -1,5 +1,6 @@
+import { CONTROLLER_MANAGER } from "@aibrix/api";
 import type { OwnerReference, Service } from "@aibrix/kube";
-import { LABEL_MANAGED_BY, MANAGER, PORT_NAME } from "./names.ts";
+import { LABEL_MANAGED_BY, PORT_NAME } from "./names.ts";
 
 /**
  * A headless Service without a selector: its slices are ours. Headless, because thousands of ClusterIPs would exhaust a cluster's range.
@@ -18,7 +19,7 @@ export function headlessService(
     metadata: {
       name,
       namespace,
-      labels: { ...labels, [LABEL_MANAGED_BY]: MANAGER },
+      labels: { ...labels, [LABEL_MANAGED_BY]: CONTROLLER_MANAGER },
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
     spec: { clusterIP: "None", ports: [{ name: PORT_NAME, port, protocol: "TCP", targetPort: port }] },

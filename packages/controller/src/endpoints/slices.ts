@@ -1,6 +1,7 @@
+import { CONTROLLER_MANAGER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY } from "@aibrix/api";
 import type { Endpoint, EndpointSlice, OwnerReference } from "@aibrix/kube";
 import type { PodFacts } from "../pods/facts.ts";
-import { LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, MANAGER, PORT_NAME } from "./names.ts";
+import { PORT_NAME } from "./names.ts";
 
 /** As many as Kubernetes' own controller puts into a slice. */
 export const MAX_ENDPOINTS = 100;
@@ -135,7 +136,7 @@ function slice(
     metadata: {
       name: name ?? sliceName(service, family, port, index),
       namespace,
-      labels: { [LABEL_SERVICE_NAME]: service, [LABEL_SLICE_MANAGED_BY]: MANAGER },
+      labels: { [LABEL_SERVICE_NAME]: service, [LABEL_SLICE_MANAGED_BY]: CONTROLLER_MANAGER },
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
     addressType: family,

@@ -1,8 +1,7 @@
-import { FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
+import { adapterPort, FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
 import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { planSlices, type SliceChanges } from "../endpoints/slices.ts";
-import { adapterPort } from "../pods/facts.ts";
 import { place } from "./placement.ts";
 import { asked, mayHold, podState, routable } from "./pod-state.ts";
 import {

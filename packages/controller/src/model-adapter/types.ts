@@ -1,4 +1,4 @@
-import type { ModelAdapterSpec, ModelAdapterStatus, Reason } from "@aibrix/api";
+import { MODEL_ADAPTER_RESOURCE, type ModelAdapterSpec, type ModelAdapterStatus, type Reason } from "@aibrix/api";
 import type { EndpointSlice, KubeObject, Resource, Service } from "@aibrix/kube";
 import type { SliceChanges } from "../endpoints/slices.ts";
 import type { PodView } from "../engines/agent.ts";
@@ -12,13 +12,7 @@ export interface ModelAdapterObject extends KubeObject {
   readonly status?: ModelAdapterStatus;
 }
 
-export const MODEL_ADAPTERS: Resource<ModelAdapterObject> = {
-  group: "model.aibrix.ai",
-  version: "v1alpha1",
-  plural: "modeladapters",
-  kind: "ModelAdapter",
-  namespaced: true,
-};
+export const MODEL_ADAPTERS: Resource<ModelAdapterObject> = MODEL_ADAPTER_RESOURCE;
 
 /** A pod that matches the selector, or that had the adapter. */
 export interface ObservedPod {

@@ -1,9 +1,5 @@
+import { RUNTIME_CONTAINER } from "@aibrix/api";
 import type { Container, Pod } from "@aibrix/kube";
-
-/** Name of the sidecar's container. */
-export const RUNTIME_CONTAINER = "aibrix-runtime";
-
-const ENGINE_PORT_NAMES = ["http", "serve"];
 
 /** All containers that run as long as the pod does: the ordinary ones, and init containers that are restarted for ever. */
 function lasting(pod: Pod): readonly Container[] {
@@ -13,19 +9,6 @@ function lasting(pod: Pod): readonly Container[] {
 /** The sidecar's container; `undefined` where the pod has none. */
 export function runtimeContainer(pod: Pod): Container | undefined {
   return lasting(pod).find((c) => c.name === RUNTIME_CONTAINER);
-}
-
-/**
- * The engine's container: of those that are not the sidecar the first that runs vLLM by its image or command, or else the first.
- * `undefined` where the pod has nothing but the sidecar.
- */
-export function engineContainer(pod: Pod): Container | undefined {
-  const others = pod.spec.containers.filter((c) => c.name !== RUNTIME_CONTAINER);
-  return others.find(runsVllm) ?? others[0];
-}
-
-function runsVllm(container: Container): boolean {
-  return [container.name, container.image ?? "", ...words(container)].some((text) => /\bvllm\b/.test(text));
 }
 
 /** Command and arguments as words; a shell line (`sh -c "vllm serve …"`) is split at blanks. */
@@ -46,17 +29,4 @@ export function flagValue(container: Container, flag: string): string | undefine
 function split(word: string): readonly [string, string | undefined] {
   const at = word.indexOf("=");
   return at < 0 ? [word, undefined] : [word.slice(0, at), word.slice(at + 1)];
-}
-
-/** A whole number from 1 to 65535, or `undefined`. */
-export function portOf(text: string | undefined): number | undefined {
-  const port = /^\d{1,5}$/.test(text ?? "") ? Number(text) : 0;
-  return port >= 1 && port <= 65_535 ? port : undefined;
-}
-
-/** The port that a container says by itself: its only one, or the one named http or serve. */
-export function declaredPort(container: Container | undefined): number | undefined {
-  const ports = (container?.ports ?? []).filter((p) => (p.protocol ?? "TCP") === "TCP");
-  if (ports.length === 1) return ports[0]?.containerPort;
-  return ports.find((p) => ENGINE_PORT_NAMES.some((name) => p.name === name || p.name?.startsWith(`${name}-`)))?.containerPort;
 }

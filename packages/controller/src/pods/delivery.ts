@@ -1,6 +1,14 @@
-import { type ArtifactSource, ArtifactUrlError, type DeliveryRequest, parseArtifactUrl, type Reason } from "@aibrix/api";
+import {
+  type ArtifactSource,
+  ArtifactUrlError,
+  type DeliveryRequest,
+  engineContainer,
+  parseArtifactUrl,
+  type Reason,
+  RUNTIME_CONTAINER,
+} from "@aibrix/api";
 import type { Pod } from "@aibrix/kube";
-import { engineContainer, RUNTIME_CONTAINER, runtimeContainer } from "./containers.ts";
+import { runtimeContainer } from "./containers.ts";
 import { DEFAULT_ARTIFACTS_DIR, seesSame, sharedFolder } from "./volumes.ts";
 
 /** How an adapter's files get to the engine of a pod. */
@@ -79,7 +87,7 @@ function unreadable(url: string, source: ArtifactSource, remedy: string): string
 }
 
 function shareVolume(pod: Pod): string {
-  const engine = engineContainer(pod)?.name ?? "the engine's container";
+  const engine = engineContainer(pod.spec.containers)?.name ?? "the engine's container";
   return `add an emptyDir volume to the pod and mount it at ${DEFAULT_ARTIFACTS_DIR} in both containers, ${engine} and ${RUNTIME_CONTAINER} (they share none now)`;
 }
 

@@ -1,6 +1,6 @@
 import type { Container, Pod } from "@aibrix/kube";
 import { describe, expect, test } from "vitest";
-import { adapterPort, enginePort, podFacts } from "./facts.ts";
+import { enginePort, podFacts } from "./facts.ts";
 
 interface Given {
   readonly engine?: Partial<Container>;
@@ -27,61 +27,14 @@ function pod({ engine, runtime, init, more, labels = {}, status }: Given): Pod {
 }
 
 const LABEL = "model.aibrix.ai/port";
+const PORTS = { ports: [{ containerPort: 9000 }] };
 
-describe("the engine's port", () => {
-  test.each<{ name: string; given: Given; adapter?: Record<string, string>; want: number }>([
-    { name: "is 8000 where nobody says anything", given: {}, want: 8000 },
-    { name: "is the container's only one", given: { engine: { ports: [{ containerPort: 9000 }] } }, want: 9000 },
-    {
-      name: "is the one named http of several",
-      given: {
-        engine: {
-          ports: [
-            { name: "metrics", containerPort: 1 },
-            { name: "http", containerPort: 9001 },
-          ],
-        },
-      },
-      want: 9001,
-    },
-    {
-      name: "is the one named serve-… of several",
-      given: {
-        engine: {
-          ports: [
-            { name: "a", containerPort: 1 },
-            { name: "serve-v1", containerPort: 9002 },
-          ],
-        },
-      },
-      want: 9002,
-    },
-    { name: "is 8000 where several say nothing", given: { engine: { ports: [{ containerPort: 1 }, { containerPort: 2 }] } }, want: 8000 },
-    { name: "passes over UDP", given: { engine: { ports: [{ containerPort: 1, protocol: "UDP" }, { containerPort: 9003 }] } }, want: 9003 },
-    {
-      name: "is the adapter's label before the container's",
-      given: { engine: { ports: [{ containerPort: 9000 }] } },
-      adapter: { [LABEL]: "9004" },
-      want: 9004,
-    },
-    { name: "is the pod's label before all", given: { labels: { [LABEL]: "9005" } }, adapter: { [LABEL]: "9004" }, want: 9005 },
-    { name: "is not a label that is no port", given: { labels: { [LABEL]: "http" } }, adapter: { [LABEL]: "70000" }, want: 8000 },
-    {
-      name: "is that of the container that runs vLLM, not of a helper before it",
-      given: { more: { name: "proxy", ports: [{ containerPort: 15001 }] }, engine: { ports: [{ containerPort: 9006 }] } },
-      want: 9006,
-    },
-  ])("$name", ({ given, adapter, want }) => {
-    expect(enginePort(podFacts(pod(given)), adapter)).toBe(want);
-  });
-
-  test.each([
-    { labels: { [LABEL]: "8001" }, want: 8001 },
-    { labels: {}, want: 8000 },
-    { labels: { [LABEL]: "0" }, want: 8000 },
-  ])("a Service's port for $labels is $want", ({ labels, want }) => {
-    expect(adapterPort(labels)).toBe(want);
-  });
+test.each<{ name: string; given: Given; adapter?: Record<string, string>; want: number }>([
+  { name: "its container's, beside a sidecar", given: { engine: PORTS, runtime: { ports: [{ containerPort: 8080 }] } }, want: 9000 },
+  { name: "the adapter's label", given: { engine: PORTS }, adapter: { [LABEL]: "9004" }, want: 9004 },
+  { name: "its pod's label", given: { engine: PORTS, labels: { [LABEL]: "9005" } }, adapter: { [LABEL]: "9004" }, want: 9005 },
+])("the engine's port is $name", ({ given, adapter, want }) => {
+  expect(enginePort(podFacts(pod(given)), adapter)).toBe(want);
 });
 
 describe("the sidecar's port", () => {

@@ -1,15 +1,17 @@
 import { isIPv4, isIPv6 } from "node:net";
 import {
   DEFAULT_ENGINE,
-  DEFAULT_ENGINE_PORT,
   DEFAULT_RUNTIME_PORT,
+  declaredPort,
+  engineContainer,
+  enginePort as enginePortOf,
   LABEL_ADAPTER_ENABLED,
   LABEL_ENGINE,
   LABEL_MODEL_NAME,
-  LABEL_MODEL_PORT,
+  portOf,
 } from "@aibrix/api";
 import { keyOf, type Pod } from "@aibrix/kube";
-import { declaredPort, engineContainer, flagValue, portOf, runtimeContainer } from "./containers.ts";
+import { flagValue, runtimeContainer } from "./containers.ts";
 
 /** What the engine's arguments say of its room for adapters; `undefined` where they say nothing, and vLLM's default holds. */
 export interface LoraLimits {
@@ -42,8 +44,7 @@ export interface PodFacts {
   readonly engine: string;
   /** Name of the base model that it says it serves. */
   readonly baseModel: string | undefined;
-  /** The engine's port where the pod itself says it: by label, then by its container. */
-  readonly labelPort: number | undefined;
+  /** The port that the engine's container declares. */
   readonly containerPort: number | undefined;
   /** Port of the sidecar; `undefined` for a pod without one. */
   readonly runtimePort: number | undefined;
@@ -54,7 +55,7 @@ export interface PodFacts {
 export function podFacts(pod: Pod): PodFacts {
   const { metadata, status } = pod;
   const labels = metadata.labels ?? {};
-  const engine = engineContainer(pod);
+  const engine = engineContainer(pod.spec.containers);
   const runtime = runtimeContainer(pod);
   const ips = [...(status?.podIPs ?? []).map((p) => p.ip), ...(status?.podIP === undefined ? [] : [status.podIP])];
   const ready = status?.conditions?.find((c) => c.type === "Ready");
@@ -77,7 +78,6 @@ export function podFacts(pod: Pod): PodFacts {
     enabled: labels[LABEL_ADAPTER_ENABLED] !== "false",
     engine: labels[LABEL_ENGINE] ?? DEFAULT_ENGINE,
     baseModel: labels[LABEL_MODEL_NAME],
-    labelPort: portOf(labels[LABEL_MODEL_PORT]),
     containerPort: declaredPort(engine),
     runtimePort:
       runtime === undefined ? undefined : (portOf(flagValue(runtime, "--port")) ?? declaredPort(runtime) ?? DEFAULT_RUNTIME_PORT),
@@ -86,20 +86,15 @@ export function podFacts(pod: Pod): PodFacts {
 }
 
 /**
- * The engine's port: the pod's label, the adapter's label, the engine's container, 8000.
+ * Where the engine of a pod answers.
  *
- * @param adapterLabels - labels of the ModelAdapter in question; empty where there is none
+ * @param adapterLabels - labels of the ModelAdapter in question; absent for the base model
  */
-export function enginePort(pod: PodFacts, adapterLabels: Readonly<Record<string, string>> = {}): number {
-  return pod.labelPort ?? portOf(adapterLabels[LABEL_MODEL_PORT]) ?? pod.containerPort ?? DEFAULT_ENGINE_PORT;
+export function enginePort({ labels, containerPort }: PodFacts, adapterLabels?: Readonly<Record<string, string>>): number {
+  return enginePortOf(labels, containerPort, adapterLabels);
 }
 
 function positive(text: string | undefined): number | undefined {
   const value = Number(text);
   return Number.isInteger(value) && value > 0 ? value : undefined;
-}
-
-/** The port of an adapter's Service: its own label, or 8000. */
-export function adapterPort(labels: Readonly<Record<string, string>> = {}): number {
-  return portOf(labels[LABEL_MODEL_PORT]) ?? DEFAULT_ENGINE_PORT;
 }

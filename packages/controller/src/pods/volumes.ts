@@ -1,5 +1,6 @@
+import { engineContainer } from "@aibrix/api";
 import type { Container, Pod, VolumeMount } from "@aibrix/kube";
-import { engineContainer, flagValue, runtimeContainer } from "./containers.ts";
+import { flagValue, runtimeContainer } from "./containers.ts";
 
 /** Where the sidecar keeps artifacts unless told otherwise. */
 export const DEFAULT_ARTIFACTS_DIR = "/tmp/aibrix/adapters";
@@ -18,7 +19,7 @@ const SETTINGS = ["configMap", "secret", "projected", "downwardAPI"];
  * lies on a shared volume, or else the first shared volume that the sidecar can write to. `undefined` where there is none.
  */
 export function sharedFolder(pod: Pod): SharedFolder | undefined {
-  const [engine, runtime] = [engineContainer(pod), runtimeContainer(pod)];
+  const [engine, runtime] = [engineContainer(pod.spec.containers), runtimeContainer(pod)];
   if (engine === undefined || runtime === undefined) return undefined;
   const usual = clean(flagValue(runtime, "--artifacts-dir") ?? DEFAULT_ARTIFACTS_DIR);
   const writable = (runtime.volumeMounts ?? []).filter((m) => m.readOnly !== true && holdsFiles(pod, m));
@@ -42,7 +43,7 @@ export function sharedFolder(pod: Pod): SharedFolder | undefined {
 
 /** Whether the sidecar sees under `path` what the engine sees there. */
 export function seesSame(pod: Pod, path: string): boolean {
-  const [engine, runtime] = [engineContainer(pod), runtimeContainer(pod)];
+  const [engine, runtime] = [engineContainer(pod.spec.containers), runtimeContainer(pod)];
   if (engine === undefined || runtime === undefined) return false;
   const mount = mountOf(engine.volumeMounts ?? [], clean(path));
   return mount !== undefined && seenBy(runtime, mount, clean(path)) === clean(path);

@@ -1,6 +1,6 @@
 import type { EndpointSlice, Pod } from "@aibrix/kube";
 import { expect, test } from "vitest";
-import { adapterFacts, podFacts, sliceFacts } from "./facts.ts";
+import { adapterFacts, enginesSliceFacts, podFacts, sliceFacts } from "./facts.ts";
 import { type AdapterObject, trimAdapter, trimPod, trimSlice } from "./objects.ts";
 
 const POD: Pod = {
@@ -26,6 +26,8 @@ const WANT = {
   createdSec: Date.parse("2026-01-01T00:00:10Z") / 1000,
 };
 const labelled = (labels: Record<string, string>): Pod => ({ ...POD, metadata: { ...POD.metadata, labels } });
+const engine = (...containers: Pod["spec"]["containers"]): Pod => ({ ...POD, spec: { containers } });
+const SIDECAR = { name: "aibrix-runtime", ports: [{ containerPort: 8080 }] };
 const port = (value: string): Pod => labelled({ "model.aibrix.ai/name": "base", "model.aibrix.ai/port": value });
 const status = (more: Pod["status"]): Pod => ({ ...POD, status: { ...POD.status, ...more } });
 
@@ -34,6 +36,13 @@ test.each([
   { name: "has a port label", pod: port("9000"), want: { ...WANT, port: 9000 } },
   { name: "has a port label that is no port", pod: port("70000"), want: WANT },
   { name: "has a port label that is no number", pod: port("http"), want: WANT },
+  { name: "declares a port", pod: engine({ name: "c", ports: [{ containerPort: 9000 }] }), want: { ...WANT, port: 9000 } },
+  {
+    name: "declares the sidecar's port and the engine's",
+    pod: engine(SIDECAR, { name: "p" }, { name: "c", args: ["vllm", "--api-key=s3cret"], ports: [{ containerPort: 9000 }] }),
+    want: { ...WANT, port: 9000 },
+  },
+  { name: "has a sidecar alone", pod: engine(SIDECAR), want: WANT },
   { name: "has an empty name label", pod: labelled({ "model.aibrix.ai/name": "" }), want: { ...WANT, baseModel: undefined } },
   {
     name: "is being deleted",
@@ -82,6 +91,14 @@ test.each([
   expect(sliceFacts(trimSlice(given))).toEqual({ adapter: "ns/lora", entries: want });
 });
 
+test("a slice of aibrix-engines has pods of every namespace", () => {
+  const given = (endpoint: object, more: Partial<EndpointSlice> = {}) => enginesSliceFacts(trimSlice(slice(endpoint, more)));
+  expect(given({})).toEqual([ENTRY]);
+  expect(given({ targetRef: { ...TARGET, namespace: "other" } })).toEqual([{ ...ENTRY, pod: "other/p" }]);
+  expect(given({ conditions: { ready: false } })).toEqual([]);
+  expect(given({}, { addressType: "FQDN" })).toEqual([]);
+});
+
 test.each([
   { name: "of names", given: slice({}, { addressType: "FQDN" }) },
   { name: "without a Service", given: slice({}, { metadata: { name: "x", namespace: "ns" } }) },
@@ -118,7 +135,7 @@ test.each([
   {
     name: "is Ready",
     given: adapter({ status: "True", reason: "ModelAdapterAvailable" }, "Running"),
-    want: "no pod that serves it is ready",
+    want: "no pod that serves it is ready and listed in the Service aibrix-engines",
   },
 ])("an adapter that $name says why it is not served, without the controller's own words", ({ given, want }) => {
   const kept = trimAdapter(given);

@@ -1,8 +1,8 @@
 import { isIPv6 } from "node:net";
-import { DEFAULT_ENGINE_PORT, LABEL_MODEL_NAME, LABEL_MODEL_PORT } from "@aibrix/api";
+import { declaredPort, ENGINES_SERVICE, engineContainer, enginePort, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
 import type { EndpointSlice, Pod } from "@aibrix/kube";
 import { whyNotServing } from "../openai/reasons.ts";
-import { type AdapterObject, LABEL_SERVICE_NAME } from "./objects.ts";
+import type { AdapterObject } from "./objects.ts";
 
 /** What matters of an engine's pod. */
 export interface PodFacts {
@@ -21,7 +21,7 @@ export interface PodFacts {
 
 /** One entry of a slice: a pod, and where it answers. */
 export interface SliceEntry {
-  /** `namespace/name`, always of the slice's namespace. */
+  /** `namespace/name` */
   readonly pod: string;
   readonly podUid: string;
   readonly ip: string;
@@ -32,6 +32,7 @@ export interface SliceEntry {
 export interface SliceFacts {
   /** `namespace/name`, which is the Service's too. */
   readonly adapter: string;
+  /** Of pods of the slice's own namespace. */
   readonly entries: readonly SliceEntry[];
 }
 
@@ -46,7 +47,7 @@ export interface AdapterFacts {
 }
 
 /** Reads a pod; `undefined` for one that has ended for good, which may lie about for days. Pure. */
-export function podFacts({ metadata, status }: Pod): PodFacts | undefined {
+export function podFacts({ metadata, spec, status }: Pod): PodFacts | undefined {
   const { phase, podIP, podIPs = [], conditions = [] } = status ?? {};
   if (phase === "Succeeded" || phase === "Failed") return undefined;
   const ips = [...new Set([...podIPs.map((p) => p.ip), ...(podIP === undefined || podIP === "" ? [] : [podIP])])];
@@ -55,7 +56,7 @@ export function podFacts({ metadata, status }: Pod): PodFacts | undefined {
     uid: metadata.uid ?? "",
     baseModel: metadata.labels?.[LABEL_MODEL_NAME] || undefined,
     ips,
-    port: portOf(metadata.labels?.[LABEL_MODEL_PORT]),
+    port: enginePort(metadata.labels ?? {}, declaredPort(engineContainer(spec.containers))),
     ready: ips.length > 0 && metadata.deletionTimestamp === undefined && conditions.some((c) => c.type === "Ready" && c.status === "True"),
     createdSec: secondsOf(metadata.creationTimestamp),
   };
@@ -65,17 +66,27 @@ export function podFacts({ metadata, status }: Pod): PodFacts | undefined {
  * Reads a slice; `undefined` where it is no Service's. Pure. An endpoint that names no pod of the slice's own namespace is left out: every
  * slice of an adapter names its pods.
  */
-export function sliceFacts({ metadata, addressType, endpoints, ports }: EndpointSlice): SliceFacts | undefined {
-  const namespace = metadata.namespace ?? "";
-  const service = metadata.labels?.[LABEL_SERVICE_NAME];
-  if (service === undefined || addressType === "FQDN") return undefined;
+export function sliceFacts(slice: EndpointSlice): SliceFacts | undefined {
+  const namespace = slice.metadata.namespace ?? "";
+  const service = slice.metadata.labels?.[LABEL_SERVICE_NAME];
+  if (service === undefined || slice.addressType === "FQDN") return undefined;
+  const entries = entriesOf(slice).filter(({ pod }) => pod.startsWith(`${namespace}/`));
+  return { adapter: `${namespace}/${service}`, entries };
+}
+
+/** Reads a slice of the Service `aibrix-engines`: where Envoy can connect to, whatever the pods' namespaces. Pure. */
+export function enginesSliceFacts(slice: EndpointSlice): readonly SliceEntry[] {
+  return slice.addressType === "FQDN" ? [] : entriesOf(slice);
+}
+
+function entriesOf({ metadata, endpoints, ports }: EndpointSlice): SliceEntry[] {
   const port = ports?.find((p) => p.port !== undefined)?.port;
-  const entries = (endpoints ?? []).flatMap(({ addresses: [ip], conditions, targetRef }): SliceEntry[] => {
+  return (endpoints ?? []).flatMap(({ addresses: [ip], conditions, targetRef }): SliceEntry[] => {
     if (ip === undefined || port === undefined || conditions?.ready === false || conditions?.terminating === true) return [];
-    if (targetRef?.kind !== "Pod" || targetRef.name === undefined || (targetRef.namespace ?? namespace) !== namespace) return [];
+    if (targetRef?.kind !== "Pod" || targetRef.name === undefined) return [];
+    const namespace = targetRef.namespace ?? metadata.namespace ?? "";
     return [{ pod: `${namespace}/${targetRef.name}`, podUid: targetRef.uid ?? "", ip, port }];
   });
-  return { adapter: `${namespace}/${service}`, entries };
 }
 
 /** Reads a ModelAdapter. Pure. */
@@ -88,7 +99,7 @@ export function adapterFacts({ metadata, spec, status }: AdapterObject): Adapter
     createdSec: secondsOf(metadata.creationTimestamp),
     why:
       ready?.status === "True"
-        ? "no pod that serves it is ready"
+        ? `no pod that serves it is ready and listed in the Service ${ENGINES_SERVICE}`
         : whyNotServing(status?.phase ?? "Pending", /^\w{1,64}$/.test(ready?.reason ?? "") ? ready?.reason : undefined),
   };
 }
@@ -96,12 +107,6 @@ export function adapterFacts({ metadata, spec, status }: AdapterObject): Adapter
 /** `ip:port` as Envoy writes it. */
 export function addressOf(ip: string, port: number): string {
   return isIPv6(ip) ? `[${ip}]:${port}` : `${ip}:${port}`;
-}
-
-/** The port of a label; the default where it is absent or no port. */
-function portOf(label: string | undefined): number {
-  const port = /^\d{1,5}$/.test(label ?? "") ? Number(label) : 0;
-  return port >= 1 && port <= 65_535 ? port : DEFAULT_ENGINE_PORT;
 }
 
 function secondsOf(time: string | undefined): number {

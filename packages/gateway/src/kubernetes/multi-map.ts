@@ -6,6 +6,10 @@ export class MultiMap {
     return this.#values.get(key) ?? [];
   }
 
+  has(key: string): boolean {
+    return this.#values.has(key);
+  }
+
   add(key: string, value: string): void {
     const values = this.#values.get(key);
     if (values === undefined) this.#values.set(key, new Set([value]));

@@ -1,27 +1,27 @@
-import { GROUP, KIND, LABEL_MODEL_NAME, LABEL_MODEL_PORT, type ModelAdapter, PLURAL, VERSION } from "@aibrix/api";
+import {
+  engineContainer,
+  LABEL_MODEL_NAME,
+  LABEL_MODEL_PORT,
+  LABEL_SERVICE_NAME,
+  MODEL_ADAPTER_RESOURCE,
+  type ModelAdapter,
+} from "@aibrix/api";
 import type { EndpointSlice, KubeObject, Pod, Resource } from "@aibrix/kube";
 
 /** A ModelAdapter as the API server sends it. */
 export type AdapterObject = KubeObject & Pick<ModelAdapter, "spec" | "status">;
 
-export const MODEL_ADAPTERS: Resource<AdapterObject> = { group: GROUP, version: VERSION, plural: PLURAL, kind: KIND, namespaced: true };
-
-export const LABEL_SERVICE_NAME = "kubernetes.io/service-name";
-const LABEL_SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
-/** Who writes the slices of adapters. */
-const CONTROLLER = "aibrix-controller-manager";
-/** The Service of all engines, for Envoy: it is no adapter's. */
-const ENGINES_SERVICE = "aibrix-engines";
+export const MODEL_ADAPTERS: Resource<AdapterObject> = MODEL_ADAPTER_RESOURCE;
 
 export const POD_SELECTOR = LABEL_MODEL_NAME;
-export const SLICE_SELECTOR = `${LABEL_SLICE_MANAGED_BY}=${CONTROLLER},${LABEL_SERVICE_NAME}!=${ENGINES_SERVICE}`;
 
-/** What is kept of a pod: nothing of its spec, where secrets may stand. */
+/** What is kept of a pod: of its spec only the ports of the engine's container, because secrets may stand in the rest. */
 export function trimPod(pod: Pod): Pod {
   const { phase, podIP, podIPs, conditions } = pod.status ?? {};
+  const engine = engineContainer(pod.spec.containers);
   return {
     metadata: trimMetadata(pod, [LABEL_MODEL_NAME, LABEL_MODEL_PORT]),
-    spec: { containers: [] },
+    spec: { containers: engine === undefined ? [] : [{ name: engine.name, ports: engine.ports ?? [] }] },
     status: {
       ...(phase === undefined ? {} : { phase }),
       ...(podIP === undefined ? {} : { podIP }),

@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { ADAPTER_SLICES, ENGINES_SERVICE, ENGINES_SLICES, SYSTEM_NAMESPACE } from "@aibrix/api";
 import { type Change, ENDPOINT_SLICES, KubeClient, type KubeObject, loadKubeConfig, PODS, Reflector } from "@aibrix/kube";
 import { ConfigError, type Logger } from "@aibrix/service";
 import type { RoutingSource } from "../routing/source.ts";
 import type { DeclarationSink, RoutingSink } from "../routing/types.ts";
-import { adapterFacts, podFacts, sliceFacts } from "./facts.ts";
-import { MODEL_ADAPTERS, POD_SELECTOR, SLICE_SELECTOR, trimAdapter, trimPod, trimSlice } from "./objects.ts";
+import { adapterFacts, enginesSliceFacts, podFacts, sliceFacts } from "./facts.ts";
+import { MODEL_ADAPTERS, POD_SELECTOR, trimAdapter, trimPod, trimSlice } from "./objects.ts";
 import { ClusterTranslator } from "./translator.ts";
 
 /** Which cluster, and what of it. */
@@ -34,14 +35,23 @@ export function kubernetesSource(
   const client = new KubeClient({ config: kubeConfig(options.kubeconfig), userAgent: PROGRAM, fieldManager: PROGRAM });
   const common = { client, namespace: options.namespace, log };
   const pods = new Reflector({ ...common, resource: PODS, labelSelector: POD_SELECTOR, transform: trimPod });
-  const slices = new Reflector({ ...common, resource: ENDPOINT_SLICES, labelSelector: SLICE_SELECTOR, transform: trimSlice });
+  const slices = new Reflector({ ...common, resource: ENDPOINT_SLICES, labelSelector: ADAPTER_SLICES, transform: trimSlice });
+  const engines = new Reflector({
+    ...common,
+    // Where the controller writes them, which is the namespace of both programs.
+    namespace: process.env.POD_NAMESPACE || SYSTEM_NAMESPACE,
+    resource: ENDPOINT_SLICES,
+    labelSelector: ENGINES_SLICES,
+    transform: trimSlice,
+  });
   const adapters = new Reflector({ ...common, resource: MODEL_ADAPTERS, transform: trimAdapter });
   const routes = new ClusterTranslator(sink);
   pods.store.onChange(follow(podFacts, (key, facts) => routes.pod(key, facts)));
   slices.store.onChange(follow(sliceFacts, (key, facts) => routes.slice(key, facts)));
+  engines.store.onChange(follow(enginesSliceFacts, (key, entries) => routes.enginesSlice(key, entries)));
   adapters.store.onChange(follow(adapterFacts, (key, facts) => routes.adapter(key, facts)));
 
-  const all = { pods, EndpointSlices: slices, ModelAdapters: adapters };
+  const all = { pods, EndpointSlices: slices, ModelAdapters: adapters, [`EndpointSlices of ${ENGINES_SERVICE}`]: engines };
   const missing = (): string[] => Object.entries(all).flatMap(([name, { hasSynced }]) => (hasSynced ? [] : [name]));
   return {
     notReady: () => {

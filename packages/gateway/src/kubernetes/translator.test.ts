@@ -4,9 +4,12 @@ import type { DeclarationSink, EngineChange, RoutingSink } from "../routing/type
 import type { AdapterFacts, PodFacts, SliceEntry, SliceFacts } from "./facts.ts";
 import { ClusterTranslator } from "./translator.ts";
 
+/** Routes of a cluster where Envoy can connect to all that the tests name. */
 function world() {
   const table = new RoutingTable();
-  return { table, routes: new ClusterTranslator(table) };
+  const routes = new ClusterTranslator(table);
+  routes.enginesSlice("sys/all", EVERYWHERE);
+  return { table, routes };
 }
 
 const pod = (n: number, more: Partial<PodFacts> = {}): PodFacts => ({
@@ -26,6 +29,11 @@ const entry = (n: number, more: Partial<SliceEntry> = {}): SliceEntry => ({
   port: 8000,
   ...more,
 });
+const NAMES = ["ns/p1", "ns/p2", "ns/p3", "a/p", "b/p"];
+const IPS = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::3"];
+const EVERYWHERE = NAMES.flatMap((pod) =>
+  IPS.flatMap((ip) => [8000, 9000, 9001].map((port): SliceEntry => ({ pod, podUid: "", ip, port }))),
+);
 const slice = (...entries: SliceEntry[]): SliceFacts => ({ adapter: "ns/lora", entries });
 const LORA: AdapterFacts = { namespace: "ns", name: "lora", baseModel: undefined, createdSec: 50, why: "it is Bound" };
 
@@ -192,6 +200,7 @@ test("a change costs what it touches: a pod's readiness one update with 1,000 ad
     retract: () => undefined,
   };
   const routes = new ClusterTranslator(sink);
+  routes.enginesSlice("sys/all", [entry(1), entry(2)]);
   for (const n of [1, 2]) routes.pod(`ns/p${n}`, pod(n));
   for (let i = 0; i < 1_000; i++) {
     routes.adapter(`ns/l${i}`, { ...LORA, name: `l${i}` });
@@ -206,4 +215,51 @@ test("a change costs what it touches: a pod's readiness one update with 1,000 ad
   expect(costs(() => routes.pod("ns/p1", pod(1, { ready: false })))).toEqual([]);
   expect(costs(() => routes.slice("ns/l7-0", { adapter: "ns/l7", entries: [entry(1), entry(2)] }))).toEqual(["model"]);
   expect(costs(() => routes.adapter("ns/l7", { ...LORA, name: "l7", why: "it is Failed" }))).toEqual([]);
+  expect(costs(() => routes.enginesSlice("sys/all", [entry(2)]))).toEqual([]); // The pod is not ready anyhow.
+  expect(costs(() => routes.enginesSlice("sys/all", [entry(1)]))).toEqual(["engine"]);
+  expect(costs(() => routes.enginesSlice("sys/all", [entry(1), entry(1, { port: 9001 })]))).toEqual([]);
+});
+
+const NOT_LISTED = notReady("the Service aibrix-engines does not list its engine's address yet");
+const NO_LIST = notReady(
+  "the Service aibrix-engines has no EndpointSlices: the controller, which writes them, is not running or cannot write",
+);
+
+test("only what aibrix-engines has is routed to, and the reason says so", () => {
+  const table = new RoutingTable();
+  const routes = new ClusterTranslator(table);
+  const found = () => [table.find("base"), table.find("lora")];
+  routes.pod("ns/p1", pod(1));
+  routes.adapter("ns/lora", LORA);
+  routes.slice("ns/lora-0", slice(entry(1)));
+  expect(found()).toEqual([NO_LIST, NO_LIST]);
+  routes.enginesSlice("sys/e1", []);
+  expect(found()).toEqual([NOT_LISTED, notReady("it is Bound")]);
+  routes.enginesSlice("sys/e1", [entry(2)]);
+  expect(found()).toEqual([NOT_LISTED, notReady("it is Bound")]);
+  routes.enginesSlice("sys/e2", [entry(1)]);
+  expect(found()).toEqual([routable("10.0.0.1:8000"), routable("10.0.0.1:8000")]);
+  // In two slices for a moment, as it moves from one to the other.
+  routes.enginesSlice("sys/e1", [entry(1)]);
+  routes.enginesSlice("sys/e2", undefined);
+  expect(found()).toEqual([routable("10.0.0.1:8000"), routable("10.0.0.1:8000")]);
+  // Another pod at that address is not this one.
+  routes.enginesSlice("sys/e1", [entry(1, { pod: "ns/p2" })]);
+  expect(found()).toEqual([NOT_LISTED, notReady("it is Bound")]);
+  routes.enginesSlice("sys/e1", undefined);
+  expect(found()).toEqual([NO_LIST, NO_LIST]);
+});
+
+test("an adapter at another port than its pod's waits for that port", () => {
+  const table = new RoutingTable();
+  const routes = new ClusterTranslator(table);
+  routes.enginesSlice("sys/e1", [entry(1)]);
+  routes.pod("ns/p1", pod(1));
+  routes.adapter("ns/lora", LORA);
+  routes.slice("ns/lora-0", slice(entry(1, { port: 9001 })));
+  expect([table.find("base"), table.find("lora")]).toEqual([routable("10.0.0.1:8000"), notReady("it is Bound")]);
+  routes.enginesSlice("sys/e2", [entry(1, { port: 9001 })]);
+  expect([table.find("base"), table.find("lora")]).toEqual([routable("10.0.0.1:8000"), routable("10.0.0.1:9001")]);
+  routes.enginesSlice("sys/e2", undefined);
+  expect([table.find("base"), table.find("lora")]).toEqual([routable("10.0.0.1:8000"), notReady("it is Bound")]);
 });

@@ -1,10 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
+import { ENGINES_SERVICE } from "@aibrix/api";
 import type { DeclarationSink, EngineModel, RoutingSink } from "../routing/types.ts";
 import { type AdapterFacts, addressOf, type PodFacts, type SliceEntry, type SliceFacts } from "./facts.ts";
 import { MultiMap } from "./multi-map.ts";
 
 /** What is told of a pod that cannot take requests. */
 const POD_NOT_READY = "its engine's pod is not ready";
+/** What is told of a pod that Envoy cannot connect to. */
+const NOT_LISTED = `the Service ${ENGINES_SERVICE} does not list its engine's address yet`;
+/** What is told of everything while Envoy can connect to nothing. */
+const NO_LIST = `the Service ${ENGINES_SERVICE} has no EndpointSlices: the controller, which writes them, is not running or cannot write`;
 
 /**
  * Turns pods, EndpointSlices and ModelAdapters into routes. Pure but for its memory: the routes depend on the objects alone, not on the
@@ -12,7 +17,8 @@ const POD_NOT_READY = "its engine's pod is not ready";
  * are on it; a slice or an adapter the entries of that adapter.
  *
  * A base model is on the pods that are labelled with it. An adapter is on the pods that its slices name, as long as each is a pod that is
- * watched, of that uid, and has that address: a slice may be stale or forged.
+ * watched, of that uid, and has that address: a slice may be stale or forged. Nothing is routed to an address that the slices of
+ * `aibrix-engines` do not have: Envoy connects to those alone, and takes any of them in the place of another one.
  */
 export class ClusterTranslator {
   readonly #sink: RoutingSink & DeclarationSink;
@@ -23,6 +29,10 @@ export class ClusterTranslator {
   readonly #slicesOf = new MultiMap();
   /** Keys of the slices that name a pod. */
   readonly #slicesNaming = new MultiMap();
+  /** By key of a slice of `aibrix-engines`. */
+  readonly #enginesSlices = new Map<string, readonly SliceEntry[]>();
+  /** Keys of the slices of `aibrix-engines` that have a place. */
+  readonly #listed = new MultiMap();
   /** What the sink was told of an adapter, by pod. */
   readonly #placed = new Map<string, Map<string, EngineModel>>();
 
@@ -42,9 +52,7 @@ export class ClusterTranslator {
     const base = old && baseModel(old);
     const nextBase = next && baseModel(next);
     if (base !== undefined && base.id !== nextBase?.id) this.#sink.update(key, { type: "withdrawn", id: base.id });
-    if (next !== undefined) {
-      this.#sink.update(key, { type: "engine", address: engineAddress(next), notReady: next.ready ? undefined : POD_NOT_READY });
-    }
+    if (next !== undefined) this.#tellEngine(key, next);
     if (!isDeepStrictEqual(identity(old), identity(next))) for (const adapter of this.#adaptersNaming(key)) this.#place(adapter);
     // After the adapters: one of them may have had the name that is now the base model's.
     if (nextBase !== undefined && !isDeepStrictEqual(base, nextBase)) this.#sink.update(key, { type: "model", model: nextBase });
@@ -84,9 +92,63 @@ export class ClusterTranslator {
       this.#sink.retract(key);
     } else {
       this.#adapters.set(key, next);
-      this.#sink.declare(key, { ...adapterModel(next, undefined), notServing: next.why });
+      this.#declare(key, next);
     }
     this.#place(key);
+  }
+
+  /**
+   * @param key - `namespace/name` of a slice of `aibrix-engines`
+   * @param next - `undefined` where the slice is gone
+   */
+  enginesSlice(key: string, next: readonly SliceEntry[] | undefined): void {
+    const old = this.#enginesSlices.get(key);
+    if (isDeepStrictEqual(old, next)) return;
+    const places = new Map([...(old ?? []), ...(next ?? [])].map((entry) => [placeOf(entry), entry]));
+    const before = new Set([...places.keys()].filter((place) => this.#listed.has(place)));
+    const hadSome = this.#enginesSlices.size > 0;
+    for (const entry of old ?? []) this.#listed.delete(placeOf(entry), key);
+    for (const entry of next ?? []) this.#listed.add(placeOf(entry), key);
+    if (next === undefined) this.#enginesSlices.delete(key);
+    else this.#enginesSlices.set(key, next);
+    const changed = [...places].flatMap(([place, entry]) => (this.#listed.has(place) === before.has(place) ? [] : [entry]));
+    if (hadSome !== this.#enginesSlices.size > 0) this.#tellAll();
+    else for (const entry of changed) this.#tellEntry(entry);
+    const adapters = changed.flatMap((entry) => (this.#isOwn(entry) ? [] : [...this.#adaptersNaming(entry.pod)]));
+    for (const adapter of new Set(adapters)) this.#place(adapter);
+  }
+
+  /** After the first slice of `aibrix-engines` came, or the last one went: every reason is another one. */
+  #tellAll(): void {
+    for (const [key, pod] of this.#pods) this.#tellEngine(key, pod);
+    for (const [key, adapter] of this.#adapters) this.#declare(key, adapter);
+  }
+
+  #tellEntry(entry: SliceEntry): void {
+    const pod = this.#pods.get(entry.pod);
+    if (pod?.ready && this.#isOwn(entry)) this.#tellEngine(entry.pod, pod);
+  }
+
+  #tellEngine(key: string, pod: PodFacts): void {
+    const address = engineAddress(pod);
+    this.#sink.update(key, { type: "engine", address, notReady: this.#whyNot(key, pod.ready, address) });
+  }
+
+  #whyNot(pod: string, ready: boolean, address: string | undefined): string | undefined {
+    if (this.#enginesSlices.size === 0) return NO_LIST;
+    if (!ready) return POD_NOT_READY;
+    return this.#listed.has(`${pod} ${address}`) ? undefined : NOT_LISTED;
+  }
+
+  #declare(key: string, adapter: AdapterFacts): void {
+    const notServing = this.#enginesSlices.size === 0 ? NO_LIST : adapter.why;
+    this.#sink.declare(key, { ...adapterModel(adapter, undefined), notServing });
+  }
+
+  /** Whether this is the pod's own address, which counts for all that is on the pod. */
+  #isOwn({ pod, ip, port }: SliceEntry): boolean {
+    const facts = this.#pods.get(pod);
+    return facts !== undefined && engineAddress(facts) === addressOf(ip, port);
   }
 
   #adaptersNaming(pod: string): Set<string> {
@@ -116,6 +178,7 @@ export class ClusterTranslator {
         const pod = this.#pods.get(entry.pod);
         // What the engine has under its base model's name is the base model.
         if (pod === undefined || !isOn(entry, pod) || pod.baseModel === adapter.name) continue;
+        if (!this.#isOwn(entry) && !this.#listed.has(placeOf(entry))) continue;
         const other = best.get(entry.pod);
         if (other === undefined || comesBefore(entry, other, pod)) best.set(entry.pod, entry);
       }
@@ -131,6 +194,11 @@ export class ClusterTranslator {
     }
     return wanted;
   }
+}
+
+/** A pod at an address. */
+function placeOf({ pod, ip, port }: SliceEntry): string {
+  return `${pod} ${addressOf(ip, port)}`;
 }
 
 /** What of a pod decides how the adapters on it are entered. */
