@@ -78,6 +78,8 @@ beforeAll(async () => {
   await cluster.namespace("team");
   podA = await cluster.pod("default", "a", "10.0.0.5", BASE);
   podB = await cluster.pod("team", "b", "10.0.0.6", { "model.aibrix.ai/name": "labelled", "model.aibrix.ai/port": "9000" });
+  await cluster.engines(8000, [podA, podB]);
+  await cluster.engines(9000, [podB]);
   for (const name of ["lora", "moved"]) await cluster.adapter("default", name, READY);
   await cluster.slice("default", "lora", [podA]);
   await cluster.slice("default", "moved", [podA]);
@@ -163,7 +165,7 @@ test("a slice's foreign addresses have no effect", async () => {
 test("without a ready pod it is a 503 until one is ready again", async () => {
   await cluster.setReady(podA, false);
   expect((await answered("base", 503)).json.error.message).toContain("its engine's pod is not ready");
-  expect((await answered("lora", 503)).json.error.message).toContain("no pod that serves it is ready");
+  expect((await answered("lora", 503)).json.error.message).toContain("no pod that serves it is ready and listed");
   await cluster.setReady(podA, true);
   await answered("base", 200);
   await answered("lora", 200);
@@ -184,6 +186,27 @@ test("a name in two namespaces: the older holds it, the other is reached by the 
   expect(json.data.filter((m: { id: string }) => m.id === "shared")).toHaveLength(1);
 });
 
+test("what aibrix-engines does not list is named to nobody", async () => {
+  const wrong = gateway.named.size;
+  await cluster.engines(9000, []);
+  expect((await answered("labelled", 503)).json.error.message).toContain("aibrix-engines does not list its engine's address yet");
+  await cluster.engines(9000, [podB]);
+  await answered("labelled", 200);
+  await cluster.engines(8000, [podB]);
+  expect((await answered("base", 503)).json.error.message).toContain("aibrix-engines does not list its engine's address yet");
+  expect((await answered("lora", 503)).json.error.message).toContain("no pod that serves it is ready and listed");
+  await cluster.deleteEngines(8000);
+  await cluster.deleteEngines(9000);
+  for (const name of ["base", "lora", "labelled"]) {
+    await until("the reason is told", async () => (await path.complete(name)).text.includes("aibrix-engines has no EndpointSlices"));
+  }
+  expect((await gateway.readiness()).status).toBe(200);
+  expect(gateway.named.size).toBe(wrong);
+  await cluster.engines(8000, [podA, podB]);
+  await cluster.engines(9000, [podB]);
+  for (const name of ["base", "lora", "labelled"]) await answered(name, 200);
+});
+
 test("an adapter that is removed is a 404, whatever its slice still says", async () => {
   await answered("lora", 200);
   await cluster.deleteAdapter("default", "lora");
@@ -193,6 +216,8 @@ test("an adapter that is removed is a 404, whatever its slice still says", async
 test("a pod that ends gets no more requests, also while a slice still names it", async () => {
   const pod = await cluster.pod("default", "ending", "10.0.0.6", BASE);
   await cluster.slice("default", "moved", [pod]);
+  await answered("moved", 503);
+  await cluster.engines(8000, [podA, podB, pod]);
   await until("it serves", async () => (await path.complete("moved")).json.engine === "b");
   await cluster.deletePod(pod, 60);
   await answered("moved", 503);
@@ -220,7 +245,10 @@ test("without the API server it routes on and stays ready; a new gateway is not 
   const late = new InProcess(cluster.kubeconfig, grpcPort, metricsPort, new Map());
   onTestFinished(() => late.stop());
   const refused = await until("the new gateway answers", () => late.readiness());
-  expect(refused).toMatchObject({ status: 503, text: expect.stringContaining("pods, EndpointSlices, ModelAdapters") });
+  expect(refused).toMatchObject({
+    status: 503,
+    text: expect.stringContaining("pods, EndpointSlices, ModelAdapters, EndpointSlices of aibrix-engines"),
+  });
   for (let i = 0; i < 20; i++) expect((await path.complete(i % 2 === 0 ? "base" : "moved")).json.engine).toBe("a");
   expect((await gateway.readiness()).status).toBe(200);
   expect([await gateway.health(), await late.health()]).toEqual([SERVING, NOT_SERVING]);

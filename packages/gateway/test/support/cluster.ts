@@ -121,27 +121,40 @@ export class TestCluster implements AsyncDisposable {
 
   /** Writes an adapter's slice as the controller does; `ips` puts other addresses in the place of the pods' own. */
   async slice(namespace: string, adapter: string, pods: readonly TestPod[], ips?: readonly string[]): Promise<void> {
-    const slice: EndpointSlice = {
-      apiVersion: "discovery.k8s.io/v1",
-      kind: "EndpointSlice",
-      metadata: {
-        name: `${adapter}-ipv4-8000-0`,
-        namespace,
-        labels: { "kubernetes.io/service-name": adapter, [MANAGED_BY]: "aibrix-controller-manager" },
-      },
-      addressType: "IPv4",
-      endpoints: pods.map((pod, i) => ({
-        addresses: [ips?.[i] ?? pod.ip],
-        conditions: { ready: true, serving: true, terminating: false },
-        targetRef: { kind: "Pod", namespace: pod.namespace, name: pod.name, uid: pod.uid },
-      })),
-      ports: [{ name: "http", port: 8000, protocol: "TCP" }],
-    };
-    await this.#admin.apply(ENDPOINT_SLICES, slice, {}, inTime());
+    await this.#admin.apply(ENDPOINT_SLICES, sliceObject(namespace, adapter, 8000, pods, ips), {}, inTime());
+  }
+
+  /** Writes the slice of `aibrix-engines` for a port: what Envoy can connect to. */
+  async engines(port: number, pods: readonly TestPod[]): Promise<void> {
+    await this.#admin.apply(ENDPOINT_SLICES, sliceObject("aibrix-system", "aibrix-engines", port, pods), {}, inTime());
+  }
+
+  async deleteEngines(port: number): Promise<void> {
+    const name = `aibrix-engines-ipv4-${port}-0`;
+    await this.#admin.delete(ENDPOINT_SLICES, { namespace: "aibrix-system", name }, {}, inTime());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#admin.close();
     await this.plane.stop();
   }
+}
+
+function sliceObject(namespace: string, service: string, port: number, pods: readonly TestPod[], ips?: readonly string[]): EndpointSlice {
+  return {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: {
+      name: `${service}-ipv4-${port}-0`,
+      namespace,
+      labels: { "kubernetes.io/service-name": service, [MANAGED_BY]: "aibrix-controller-manager" },
+    },
+    addressType: "IPv4",
+    endpoints: pods.map((pod, i) => ({
+      addresses: [ips?.[i] ?? pod.ip],
+      conditions: { ready: true, serving: true, terminating: false },
+      targetRef: { kind: "Pod", namespace: pod.namespace, name: pod.name, uid: pod.uid },
+    })),
+    ports: [{ name: "http", port, protocol: "TCP" }],
+  };
 }
