@@ -83,6 +83,26 @@ test("N pods where replicas says so, the emptiest first, and a placement stays",
   expect(pods.flatMap((p) => p.runtime.serving).filter((x) => x === "r0")).toHaveLength(1);
 });
 
+test("aibrix-engines has a pod at its own port, and at every port at which an adapter's slice has it", async () => {
+  const a = await pod("a");
+  const b = await pod("b", { labels: { "model.aibrix.ai/port": "7000" } });
+  await world.controller();
+  const places = async (key: string) => {
+    const all = (await adapters.slices(key)).flatMap((s) => (s.endpoints ?? []).flatMap((e) => `${e.addresses[0]}:${s.ports?.[0]?.port}`));
+    return all.filter((x) => [a, b].some((p) => x.startsWith(`${p.ip}:`))).sort();
+  };
+  const listed = (...wanted: string[]) =>
+    until("they are listed", async () => JSON.stringify(await places("aibrix-system/aibrix-engines")) === JSON.stringify(wanted.sort()));
+  await listed(`${a.ip}:8000`, `${b.ip}:7000`);
+  await world.applyObject(lora("x", {}, { labels: { "model.aibrix.ai/port": "9001" } }));
+  await adapters.ready(`${ns}/x`);
+  await until("both have it", async () => (await places(`${ns}/x`)).length === 2);
+  expect(await places(`${ns}/x`)).toEqual([`${a.ip}:9001`, `${b.ip}:7000`].sort());
+  await listed(`${a.ip}:8000`, `${a.ip}:9001`, `${b.ip}:7000`);
+  await adapters.remove(`${ns}/x`);
+  await listed(`${a.ip}:8000`, `${b.ip}:7000`);
+});
+
 test("matchExpressions and the enabled label choose pods", async () => {
   await pod("a", { labels: { tier: "gold" } });
   await pod("b", { labels: { tier: "gold", "adapter.model.aibrix.ai/enabled": "false" } });
