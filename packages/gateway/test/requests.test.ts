@@ -149,14 +149,15 @@ test("audio of 24 MiB passes, its model read from the form", async () => {
 });
 
 test.each([
-  { name: "17 MiB, announced", body: () => Buffer.alloc(17 * MIB, 32) },
-  { name: "17 MiB, not announced", body: () => chunks(17 * MIB, MIB) },
-  { name: "40 MiB, above what Envoy buffers", body: () => chunks(40 * MIB, MIB) },
-])("a body of $name is a 413 in OpenAI's shape", async ({ body }) => {
+  { name: "17 MiB, announced", body: () => Buffer.alloc(17 * MIB, 32), says: /this path takes at most .*16 MiB/ },
+  { name: "17 MiB, not announced", body: () => chunks(17 * MIB, MIB), says: /this path takes at most .*16 MiB/ },
+  { name: "40 MiB, above what Envoy buffers", body: () => chunks(40 * MIB, MIB), says: /at most 33554432 bytes/ },
+])("a body of $name is a 413 in OpenAI's shape that names the limit", async ({ body, says }) => {
   const before = a.count + other.count;
   const answer = await tooLarge(body());
   expect(answer.status).toBe(413);
   expect(answer.json.error.code).toBe("request_too_large");
+  expect(answer.json.error.message).toMatch(says);
   expect(a.count + other.count).toBe(before);
 });
 

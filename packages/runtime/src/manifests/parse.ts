@@ -153,5 +153,5 @@ function problem(file: string, name: string | undefined, message: string): Manif
 
 /** What a parse error says up to where it repeats the file's text, which may be part of a Secret. */
 function withoutSource(message: string): string {
-  return (message.split(/\s?:\s|["'`]| sequence |, so /)[0] ?? "").replace(/\s+/g, " ");
+  return (message.split(/\s?:\s|["'`]|(?<= escape sequence) |, so /)[0] ?? "").replace(/\s+/g, " ");
 }
