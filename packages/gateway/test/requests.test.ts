@@ -204,7 +204,9 @@ async function* chunks(total: number, size: number): AsyncGenerator<Buffer> {
 }
 
 /** Envoy answers before it has read the whole body and closes, so the client's own write may fail first: ask again then. */
-async function tooLarge(body: Buffer | AsyncIterable<Buffer>): Promise<{ status: number; json: { error: { code: string } } }> {
+async function tooLarge(
+  body: Buffer | AsyncIterable<Buffer>,
+): Promise<{ status: number; json: { error: { code: string; message: string } } }> {
   const socket = connectTcp(Number(new URL(path.url).port), "127.0.0.1");
   socket.on("error", () => undefined);
   let received = "";
@@ -224,5 +226,5 @@ async function tooLarge(body: Buffer | AsyncIterable<Buffer>): Promise<{ status:
   await until("an answer came", () => /\}\}\s*(0\r\n\r\n)?$/.test(received));
   socket.destroy();
   const json = received.slice(received.indexOf("{"), received.lastIndexOf("}") + 1);
-  return { status: Number(received.split(" ")[1]), json: JSON.parse(json) as { error: { code: string } } };
+  return { status: Number(received.split(" ")[1]), json: JSON.parse(json) as { error: { code: string; message: string } } };
 }

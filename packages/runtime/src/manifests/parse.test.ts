@@ -64,6 +64,14 @@ test.each([
   expect(names(parse(text))).toEqual([]);
 });
 
+test("a kind with a slip is told, another project's kind is none of our business", () => {
+  const slip = parse(adapter("a").replace("kind: ModelAdapter", "kind: ModelAdaptor"));
+  expect(slip.problems).toEqual([
+    { file: "/d/a.yaml", name: "a", reason: "InvalidManifest", message: expect.stringMatching(/write kind: ModelAdapter/) },
+  ]);
+  expect(parse("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}").problems).toEqual([]);
+});
+
 test("a broken Secret is not repeated in the problem", () => {
   const values = [
     '"sk-secret" "x"',

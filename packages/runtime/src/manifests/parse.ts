@@ -1,4 +1,4 @@
-import { KIND, type ManifestProblem, type ModelAdapter, validateModelAdapter } from "@aibrix/api";
+import { GROUP, KIND, type ManifestProblem, type ModelAdapter, validateModelAdapter } from "@aibrix/api";
 import { type Document, LineCounter, parseAllDocuments } from "yaml";
 
 export const DEFAULT_NAMESPACE = "default";
@@ -61,7 +61,7 @@ export function parseManifests(before: FileContent | undefined, file: string, re
     const { name, namespace } = identity(value);
     const at = `line ${line}: `;
     if (value.kind === undefined) problems.push(problem(file, name, `${at}an object without kind: write kind: ${KIND}`));
-    else if (value.kind === KIND) {
+    else if (value.kind === KIND || isOurs(value)) {
       const id = `${namespace}/${name ?? ""}`;
       const ordinal = ordinals.get(id) ?? 0;
       ordinals.set(id, ordinal + 1);
@@ -122,6 +122,11 @@ function items(found: Found): readonly Found[] {
   const { kind, items: list } = found.value;
   if (typeof kind !== "string" || !kind.endsWith("List") || !Array.isArray(list)) return [found];
   return list.filter((v) => v !== null && typeof v === "object").map((value: Found["value"]) => ({ value, line: found.line }));
+}
+
+/** An object of our group: a kind with a slip, for this group has one only. */
+function isOurs({ apiVersion }: Found["value"]): boolean {
+  return typeof apiVersion === "string" && apiVersion.startsWith(`${GROUP}/`);
 }
 
 function identity(value: Found["value"]): { readonly name: string | undefined; readonly namespace: string } {
