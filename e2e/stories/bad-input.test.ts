@@ -92,6 +92,11 @@ describe.skipIf(ENGINE === "vllm")("bad input", () => {
       says: /podSelecter.*(remove it or mend its spelling)/,
     },
     { name: "a dot in the name", text: manifest("a.b", "/a"), says: /metadata\.name/ },
+    {
+      name: "a selector of no engine",
+      text: manifest("lost", "/a", { podSelector: { matchLabels: { "model.aibrix.ai/name": "other" } } }),
+      says: /^podSelector \{model\.aibrix\.ai\/name: other\} .*\(model\.aibrix\.ai\/name: qwen-coder-1-5b-instruct\): write the name of a base model/,
+    },
   ])("a manifest with $name", async ({ name, text, says }) => {
     const file = `${name.replaceAll(" ", "-").toLowerCase()}.yaml`;
     dropManifest(stack.adapters, file, text);
@@ -106,6 +111,9 @@ describe.skipIf(ENGINE === "vllm")("bad input", () => {
     expect(output).toMatch(/^rank16 +engine-1 +Failed +EngineRefused: .*--max-lora-rank/m);
     expect(output).toMatch(/^PROBLEMS$/m);
     expect(output).toMatch(/broken-yaml\.yaml: line/);
+    expect(output).toMatch(
+      /a-selector-of-no-engine\.yaml \(lost\): podSelector .*: other\} does not match .*: write the name of a base model/,
+    );
   });
 
   test("an unknown model is a 404 that names it", async () => {

@@ -85,6 +85,43 @@ describe.skipIf(ENGINE === "vllm")("engines of the user", () => {
   });
 });
 
+describe.skipIf(ENGINE === "vllm")("engines of the user with two base models", () => {
+  test("each gets the adapters that select it; one that selects neither is told, and nothing else", async () => {
+    const base = mkdtempSync(join(tmpdir(), "aibrix-base-"));
+    const engines = await Promise.all([ownEngine(), ownEngine()]);
+    try {
+      await writeBaseModel(base);
+      engines.forEach((engine, i) => void engine.start(base, UPDATING, ["--served-model-name", `model-${i}`]));
+      await Promise.all(engines.map((e) => e.healthy()));
+      const selecting = (name: string, model: string) =>
+        manifest(name, "hf://acme/sql-lora", { baseModel: model, podSelector: { matchLabels: { "model.aibrix.ai/name": model } } });
+      await using stack = await startStack({
+        manifests: {
+          // One file, one name, another engine each.
+          "both.yaml": [selecting("sql", "model-0"), selecting("sql", "model-1")].join("---\n"),
+          "first.yaml": selecting("first", "model-0"),
+          "lost.yaml": selecting("lost", "model-7"),
+        },
+        engineUrls: engines.map((e) => e.url),
+      });
+      for (const engine of [0, 1]) await adapterState(stack, "sql", (a) => a.state === "Serving", engine);
+      await adapterState(stack, "first", (a) => a.state === "Serving", 0);
+      const says = (file: string, i: number) =>
+        `${file} (lost): podSelector {model.aibrix.ai/name: model-7} does not match the labels of this engine (model.aibrix.ai/name: model-${i}): write the name of a base model that an engine serves, or start an engine that serves it`;
+      expect(stack.output.split("\n").filter((line) => line.startsWith("warning: "))).toEqual(
+        [0, 1].map((i) => `warning: ${says("lost.yaml", i)}`),
+      );
+      const { output } = await cli(["status", "--dir", stack.dir]);
+      expect(output.split("PROBLEMS\n")[1]?.trimEnd().split("\n")).toEqual(
+        [0, 1].map((i) => `  ${says(join(stack.adapters, "lost.yaml"), i)}`),
+      );
+    } finally {
+      await Promise.all(engines.map((e) => e.stop()));
+      rmSync(base, { recursive: true, force: true });
+    }
+  });
+});
+
 describe.skipIf(ENGINE === "vllm")("engines of ours", () => {
   test("one that is slow to start is waited for; until then there is no stack.json, and status says so", async () => {
     const folder = newFolder();

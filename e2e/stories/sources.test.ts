@@ -32,6 +32,12 @@ describe.skipIf(ENGINE === "vllm")("sources of adapters", () => {
 
   test("s3:// with the credentials of the runtime's environment", () => served("from-s3", "acme/sql-lora"));
 
+  test("a second start in the same state folder finds its bucket again", async () => {
+    await stack.stop();
+    stack = await startStack({ folder: stack.folder, args: ["--s3"] });
+    await served("from-s3", "acme/sql-lora");
+  });
+
   test("samples/s3: s3:// with the credentials of a Secret beside it", async () => {
     const { endpoint, accessKeyId, secretAccessKey } = stack.file.s3 ?? { endpoint: "", accessKeyId: "", secretAccessKey: "" };
     const sample = readFileSync(join(ROOT, "samples/s3/adapter.yaml"), "utf8");

@@ -7,7 +7,12 @@ export const ROOT: string = join(import.meta.dirname, "../..");
 export const MAIN: string = join(ROOT, "packages/devcluster/dist/main.js");
 
 /** Engine that the stories run on. */
-export const ENGINE: "mock" | "vllm" = process.env.AIBRIX_E2E_ENGINE === "vllm" ? "vllm" : "mock";
+export const ENGINE: "mock" | "vllm" = engine(process.env.AIBRIX_E2E_ENGINE ?? "mock");
+
+function engine(name: string): "mock" | "vllm" {
+  if (name === "mock" || name === "vllm") return name;
+  throw new Error(`AIBRIX_E2E_ENGINE=${name}: write mock or vllm`);
+}
 
 export interface CommandResult {
   readonly code: number | null;

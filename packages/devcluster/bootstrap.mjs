@@ -34,7 +34,7 @@ const COMMANDS = {
     needs: "build",
     steps: testSteps,
   },
-  e2e: { does: "the stories on a whole stack (--engine mock|vllm, --cluster NAME)", needs: "build", steps: e2eSteps },
+  e2e: { does: "the stories on a whole stack (--engine mock|vllm)", needs: "build", steps: e2eSteps },
   lint: {
     does: "format and lint rules",
     needs: "install",
@@ -47,14 +47,18 @@ const COMMANDS = {
       step("types", "tsc", ["-p", "tsconfig.test.json"]),
       step("boundaries", "depcruise", ["--config", ".dependency-cruiser.mjs", "packages"]),
       step("unused code", "knip", ["--no-config-hints"]),
-      step("generated files", "node", [...GENERATE, "--check"]),
+      ...GENERATORS.map((g) => step("generated files", "node", [...g, "--check"])),
     ],
   },
-  generate: { does: "write what is generated from the API's schema", needs: "install", steps: () => [step("generate", "node", GENERATE)] },
+  generate: {
+    does: "write what is generated from the API's schema and Envoy's protocol",
+    needs: "install",
+    steps: () => GENERATORS.map((g) => step("generate", "node", g)),
+  },
 };
 
-/** The generator runs from the sources, so it never writes what an old build says. */
-const GENERATE = ["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"];
+/** They run from the sources, so they never write what an old build says. */
+const GENERATORS = [["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"], ["packages/gateway/scripts/generate.ts"]];
 
 function step(name, program, args, { env = {}, parts = [] } = {}) {
   return { name, program, args, env, parts };
@@ -69,7 +73,9 @@ function testSteps(args) {
 }
 
 function e2eSteps(args) {
-  const { flags, rest } = takeFlags(args, ["engine", "cluster"]);
+  const { flags, rest } = takeFlags(args, ["engine"]);
+  if (flags.engine !== undefined && !["mock", "vllm"].includes(flags.engine))
+    throw new UserError(`--engine ${flags.engine}: write mock or vllm`);
   const env = Object.fromEntries(Object.entries(flags).map(([name, value]) => [`AIBRIX_E2E_${name.toUpperCase()}`, value]));
   const engine = flags.engine ?? process.env.AIBRIX_E2E_ENGINE;
   return [vitest(["e2e"], rest, { env, parts: ["envoy", "versitygw", ...(engine === "vllm" ? ["vllm"] : [])] })];

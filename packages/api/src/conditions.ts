@@ -6,6 +6,7 @@ export const REASONS = {
   // What the declaration says cannot work, or cannot work here.
   InvalidManifest: "the manifest is not a valid ModelAdapter",
   DuplicateName: "another manifest of the same name came first",
+  NotSelected: "the podSelector matches no label of this engine",
   InvalidArtifactURL: "the artifactURL is of no kind that can be loaded",
   SecretNotFound: "a Secret or a key in it that the adapter names does not exist",
   // What the storage said.

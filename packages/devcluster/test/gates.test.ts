@@ -69,6 +69,14 @@ test("the generated-files check names a file that differs", () => {
   expect(status).toBe(1);
 });
 
+test("the generated-files check names protocol code that differs", () => {
+  const dir = tree("protocol", { "generated/messages.js": "edited by hand\n", "generated/messages.d.ts": "" });
+  const script = join(root, "packages/gateway/scripts/generate.ts");
+  const { status, stderr } = spawnSync(process.execPath, [script, "--check", `--root=${dir}`], { encoding: "utf8" });
+  expect(stderr).toContain("generated/messages.js differs");
+  expect(status).toBe(1);
+});
+
 test.each([
   { rule: "noDefaultExport", text: "export default 1;\n" },
   {

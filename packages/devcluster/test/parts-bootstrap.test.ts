@@ -76,7 +76,7 @@ async function fakeTools(): Promise<void> {
     `mkdir -p "$(dirname ${path})"; printf '#!/bin/sh\\n${body}\\n' > ${path}; chmod +x ${path}`;
   const tools = [
     write("node_modules/.bin/turbo", "echo Cached:    1 cached, 2 total"),
-    write("node_modules/.bin/vitest", 'echo vitest "$@" engine=$AIBRIX_E2E_ENGINE cluster=$AIBRIX_E2E_CLUSTER; exit 9'),
+    write("node_modules/.bin/vitest", 'echo vitest "$@" engine=$AIBRIX_E2E_ENGINE; exit 9'),
   ];
   await writeFile(join(bin, "pnpm-does"), `${tools.join("\n")}\n`);
   await program(join(bin, "npm"), write("$3/node_modules/.bin/pnpm", `PATH=/usr/bin:/bin . ${join(bin, "pnpm-does")}`));
@@ -87,6 +87,13 @@ test("the help names every script of package.json", async () => {
   const { code, stdout } = await bootstrap(["--help"]);
   expect(code).toBe(0);
   for (const name of Object.keys(scripts)) expect(stdout).toContain(`npm run ${name} `);
+});
+
+test("an engine that does not exist is refused before anything is fetched", async () => {
+  const { code, stderr } = await bootstrap(["e2e", "--engine", "vlm"]);
+  expect(code).toBe(1);
+  expect(stderr).toBe("error: --engine vlm: write mock or vllm\n");
+  await expect(readdir(cache)).rejects.toThrow("ENOENT");
 });
 
 test("an unknown command is told, with the help", async () => {
@@ -131,11 +138,11 @@ describe("a command", () => {
         "",
       ].join("\n"),
     );
-    expect(first.stdout).toBe("vitest run --project unit --project component some.test.ts engine= cluster=\n");
+    expect(first.stdout).toBe("vitest run --project unit --project component some.test.ts engine=\n");
     expect(first.code).toBe(9);
     const second = await bootstrap(["test", "--project", "unit"]);
     expect(second.stderr).toMatch(/^building the packages: done in [\d.]+ s\n$/);
-    expect(second.stdout).toBe("vitest run --project unit engine= cluster=\n");
+    expect(second.stdout).toBe("vitest run --project unit engine=\n");
   });
 
   test("installs again when a package.json changed", async () => {
@@ -146,9 +153,9 @@ describe("a command", () => {
   });
 
   test("e2e turns its flags into variables", async () => {
-    const args = ["e2e", "--engine", "vllm", "some.test.ts", "--cluster=kind", "-t", "name"];
+    const args = ["e2e", "--engine", "vllm", "some.test.ts", "-t", "name"];
     const { stdout } = await bootstrap(args, { AIBRIX_VLLM_BIN: process.execPath });
-    expect(stdout).toBe("vitest run --project e2e some.test.ts -t name engine=vllm cluster=kind\n");
+    expect(stdout).toBe("vitest run --project e2e some.test.ts -t name engine=vllm\n");
     expect((await bootstrap(["e2e", "--engine"])).stderr).toContain("error: --engine needs a value");
   });
 

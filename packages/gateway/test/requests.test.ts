@@ -149,14 +149,15 @@ test("audio of 24 MiB passes, its model read from the form", async () => {
 });
 
 test.each([
-  { name: "17 MiB, announced", body: () => Buffer.alloc(17 * MIB, 32) },
-  { name: "17 MiB, not announced", body: () => chunks(17 * MIB, MIB) },
-  { name: "40 MiB, above what Envoy buffers", body: () => chunks(40 * MIB, MIB) },
-])("a body of $name is a 413 in OpenAI's shape", async ({ body }) => {
+  { name: "17 MiB, announced", body: () => Buffer.alloc(17 * MIB, 32), says: /this path takes at most .*16 MiB/ },
+  { name: "17 MiB, not announced", body: () => chunks(17 * MIB, MIB), says: /this path takes at most .*16 MiB/ },
+  { name: "40 MiB, above what Envoy buffers", body: () => chunks(40 * MIB, MIB), says: /at most 33554432 bytes/ },
+])("a body of $name is a 413 in OpenAI's shape that names the limit", async ({ body, says }) => {
   const before = a.count + other.count;
   const answer = await tooLarge(body());
   expect(answer.status).toBe(413);
   expect(answer.json.error.code).toBe("request_too_large");
+  expect(answer.json.error.message).toMatch(says);
   expect(a.count + other.count).toBe(before);
 });
 
@@ -203,7 +204,9 @@ async function* chunks(total: number, size: number): AsyncGenerator<Buffer> {
 }
 
 /** Envoy answers before it has read the whole body and closes, so the client's own write may fail first: ask again then. */
-async function tooLarge(body: Buffer | AsyncIterable<Buffer>): Promise<{ status: number; json: { error: { code: string } } }> {
+async function tooLarge(
+  body: Buffer | AsyncIterable<Buffer>,
+): Promise<{ status: number; json: { error: { code: string; message: string } } }> {
   const socket = connectTcp(Number(new URL(path.url).port), "127.0.0.1");
   socket.on("error", () => undefined);
   let received = "";
@@ -223,5 +226,5 @@ async function tooLarge(body: Buffer | AsyncIterable<Buffer>): Promise<{ status:
   await until("an answer came", () => /\}\}\s*(0\r\n\r\n)?$/.test(received));
   socket.destroy();
   const json = received.slice(received.indexOf("{"), received.lastIndexOf("}") + 1);
-  return { status: Number(received.split(" ")[1]), json: JSON.parse(json) as { error: { code: string } } };
+  return { status: Number(received.split(" ")[1]), json: JSON.parse(json) as { error: { code: string; message: string } } };
 }

@@ -22,6 +22,7 @@ export class Metrics {
   readonly #maxLora: string;
   readonly #info = new Map<string, number>();
   readonly #finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 };
+  #lastStamp = 0;
   #promptTokens = 0;
   #generatedTokens = 0;
   #observed: Observed | undefined;
@@ -49,7 +50,13 @@ export class Metrics {
     const label = names.join(",");
     this.#info.delete(label);
     if (this.#info.size >= MAX_INFO_SERIES) for (const oldest of this.#info.keys()) if (this.#info.delete(oldest)) break;
-    this.#info.set(label, Date.now() / 1000);
+    this.#info.set(label, this.#stamp());
+  }
+
+  /** The time in seconds, never the same twice: the series with the highest value is the current one. */
+  #stamp(): number {
+    this.#lastStamp = Math.max(Date.now() / 1000, this.#lastStamp + 1e-6);
+    return this.#lastStamp;
   }
 
   finished(reason: FinishReason, promptTokens: number, generatedTokens: number): void {
@@ -122,7 +129,7 @@ export class Metrics {
     this.#gauge("vllm:lora_requests_info", "Running stats on lora requests.", labels, (gauge) => {
       // vLLM sets the current combination at every step, so while requests run it is always the newest.
       const current = [...this.#info.keys()].at(-1);
-      if (current !== undefined && (this.#observed?.scheduler.running ?? 0) > 0) this.#info.set(current, Date.now() / 1000);
+      if (current !== undefined && (this.#observed?.scheduler.running ?? 0) > 0) this.#info.set(current, this.#stamp());
       gauge.reset();
       for (const [names, seconds] of this.#info)
         gauge.set({ max_lora: this.#maxLora, running_lora_adapters: names, waiting_lora_adapters: names }, seconds);

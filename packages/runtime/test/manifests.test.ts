@@ -163,16 +163,20 @@ test("a Secret of the folder gives credentials and key; while it is missing, tha
   expect(shown).not.toMatch(/hf_|sk-any/);
 });
 
-test("what is for another base model is listed nowhere, and logged once", async () => {
+test("what is for another base model is told with cause and remedy, and logged once; it is no adapter here", async () => {
   await drop("a.yaml", manifest("other", shared.path("one"), { base: "another-model" }));
   await drop("b.yaml", manifest("a", shared.path("one")));
   await runtime.serves("a");
-  expect(await runtime.snapshot()).toMatchObject({ adapters: [{ lora_name: "a" }], manifest_problems: [] });
+  await problem({ file: join(world.manifests, "a.yaml"), name: "other", reason: "NotSelected", message: expect.stringContaining(BASE) });
+  expect((await runtime.snapshot()).adapters).toMatchObject([{ lora_name: "a" }]);
   const lines = runtime.program
     .output()
     .split("\n")
-    .filter((line) => line.includes("podSelector does not match"));
-  expect(lines).toHaveLength(1);
+    .filter((line) => line.includes("does not match the labels of this engine"));
+  expect(lines).toEqual([expect.stringContaining('"level":30')]);
+  await drop("a.yaml", manifest("other", shared.path("one")));
+  await runtime.serves("other");
+  await noProblem();
 });
 
 test("--pod-label decides instead of the engine's names, and can switch all off", async () => {

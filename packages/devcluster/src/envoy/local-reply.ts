@@ -1,3 +1,4 @@
+import { BUFFER_LIMIT_BYTES } from "./limits.ts";
 import { extension, type JsonObject } from "./types.ts";
 
 /** Start of the details that the gateway gives with its own answers; they are in the right shape already. */
@@ -33,8 +34,12 @@ export const LOCAL_REPLIES: JsonObject = {
       body_format_override: errorBody("The gateway cannot route requests now. Try again shortly.", "server_error", "gateway_unavailable"),
     },
     {
-      filter: { status_code_filter: { comparison: { op: "EQ", value: { default_value: 413, runtime_key: "aibrix.unused" } } } },
-      body_format_override: errorBody("The request body is too large.", "invalid_request_error", "request_too_large"),
+      filter: cel(`response.code == 413 && !response.code_details.startsWith("${GATEWAY_DETAILS}")`),
+      body_format_override: errorBody(
+        `The request body is too large: at most ${BUFFER_LIMIT_BYTES} bytes can be read.`,
+        "invalid_request_error",
+        "request_too_large",
+      ),
     },
     {
       filter: cel(`response.code == 503 && !response.code_details.startsWith("${GATEWAY_DETAILS}")`),

@@ -23,6 +23,8 @@ export async function startDetached(options: StartOptions, argv: readonly string
   const child = spawn(process.execPath, [MAIN, SUPERVISE_COMMAND, ...argv], { detached: true, stdio: ["ignore", fd, fd, "ipc"] });
   closeSync(fd);
   const outcome = Promise.withResolvers<number>();
+  // Whoever reads only the beginning (`| head`) still wants the stack.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   let failed = false;
   child.on("message", (message: SupervisorMessage) => {
     if (message.kind === "line") process.stdout.write(`${message.text}\n`);

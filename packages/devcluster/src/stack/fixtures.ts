@@ -16,7 +16,9 @@ const HUB_ADAPTERS: Readonly<Record<string, number>> = {
 
 /** What the local S3 server's bucket holds, by prefix. */
 export const S3_BUCKET = "models";
-const S3_ADAPTERS: Readonly<Record<string, number>> = { "adapters/sql-lora": 2 };
+/** The folder in the bucket that the local S3 server has an adapter in. */
+export const S3_PREFIX = "adapters/sql-lora";
+const S3_ADAPTERS: Readonly<Record<string, number>> = { [S3_PREFIX]: 2 };
 
 /** Fills the local Hub's folder. Repositories that the user has put there stay as they are. Returns the base model's folder. */
 export async function fillHub(root: string): Promise<string> {

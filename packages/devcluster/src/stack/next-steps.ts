@@ -10,6 +10,8 @@ export interface NextStepsInput {
   readonly apiKeyFile: string | undefined;
   readonly adaptersDir: string;
   readonly hub: string;
+  /** URL of the local S3 server's example, where that server runs. */
+  readonly s3Example: string | undefined;
   readonly commands: CommandTexts;
   readonly detached: boolean;
 }
@@ -23,6 +25,9 @@ export function nextSteps(input: NextStepsInput): readonly string[] {
     "",
     `Serve another adapter: put its ModelAdapter manifest into ${input.adaptersDir}; remove the file to take it away.`,
     `huggingface:// artifacts come from ${input.hub}`,
+    ...(input.s3Example === undefined
+      ? []
+      : [`s3:// artifacts come from the local S3 server, such as artifactURL: ${input.s3Example} (credentials: stack.json)`]),
     "",
     `What is served:   ${commands.status}`,
     `End everything:   ${commands.stop}${input.detached ? "" : "  (or Ctrl-C here)"}`,

@@ -91,11 +91,14 @@ function slot(index: number, external: ExternalEngine | undefined, next: () => n
   return { name: `engine-${index + 1}`, url: external?.url ?? `http://127.0.0.1:${port}`, port, runtimePort: next() };
 }
 
-/** New credentials at every start: they are good for this server alone, and die with it. */
+/**
+ * A new secret at every start: it is good for this server alone, and dies with it. The key's name stays, for the server writes it down as
+ * the owner of a bucket, which the next start finds.
+ */
 function s3Account(port: number): StackS3 {
   return {
     endpoint: `http://127.0.0.1:${port}`,
-    accessKeyId: `AK${randomBytes(8).toString("hex").toUpperCase()}`,
+    accessKeyId: "AIBRIXLOCALSTACK",
     secretAccessKey: randomBytes(24).toString("base64url"),
     bucket: S3_BUCKET,
     region: "us-east-1",

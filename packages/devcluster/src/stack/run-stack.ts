@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import { bringUp } from "./bring-up.ts";
 import { commandTexts, shortPath } from "./commands.ts";
 import { PortTakenError } from "./errors.ts";
+import { S3_PREFIX } from "./fixtures.ts";
 import { changeLine, clock, partLine } from "./lines.ts";
 import { Logs } from "./logs.ts";
 import { nextSteps } from "./next-steps.ts";
@@ -137,7 +138,7 @@ class Stack {
     });
   }
 
-  #sayReady({ gateway, input }: Laid): void {
+  #sayReady({ gateway, input, s3 }: Laid): void {
     const { views } = this.#runtimes;
     const found = warnings(views);
     const known = [...views.values()].filter((v) => v !== undefined);
@@ -148,6 +149,7 @@ class Stack {
       apiKeyFile: this.#options.apiKeyFile,
       adaptersDir: shortPath(this.#options.adapters, process.cwd()),
       hub: input.hubUrl,
+      s3Example: s3 === undefined ? undefined : `s3://${s3.bucket}/${S3_PREFIX}`,
       commands: commandTexts(this.#dir.root, DEFAULT_DIR),
       detached: this.#options.detach,
     });

@@ -1,6 +1,6 @@
 import type { AdapterStatus, EngineStatus, Snapshot, WatchEvent } from "@aibrix/api";
 import { expect, test } from "vitest";
-import { applyEvent, changes, isSettled, type RuntimeView } from "./runtime-view.ts";
+import { applyEvent, changes, isSettled, type RuntimeView, withShownProblems } from "./runtime-view.ts";
 import { warnings } from "./warnings.ts";
 
 const engine: EngineStatus = { url: "http://e", kind: "vllm", ready: true, base_models: ["base"] };
@@ -69,6 +69,70 @@ test("a manifest's problem is told once", () => {
     { type: "MANIFESTS", object: [problem] },
   ];
   expect(told(events, snapshot())).toEqual(["a.yaml Problem mend it"]);
+});
+
+test("two adapters of one file with the same problem are two lines", () => {
+  const problem = { file: "/m/a.yaml", reason: "Invalid", message: "mend it" };
+  const object = [
+    { ...problem, name: "x" },
+    { ...problem, name: "y" },
+  ];
+  expect(told([{ type: "MANIFESTS", object }], snapshot())).toEqual(["a.yaml (x) Problem mend it", "a.yaml (y) Problem mend it"]);
+});
+
+/** What the runtime of an engine says of a manifest that selects another base model. */
+function notSelected(name: string, base: string, wants = "other") {
+  const message = `podSelector {name: ${wants}} does not match the labels of this engine (name: ${base}): mend it`;
+  return { file: "/m/a.yaml", name, reason: "NotSelected", message };
+}
+const of = (base: string, ...problems: Snapshot["manifest_problems"]) =>
+  snapshot({ engine: { ...engine, base_models: [base] }, manifest_problems: problems });
+const undecided = snapshot({ engine: { ...engine, ready: false, base_models: [] }, adapters: [adapter("x")] });
+
+test.each<{ name: string; views: readonly RuntimeView[]; awaited: number; ignored: number }>([
+  { name: "one engine, not selected", views: [of("a", notSelected("x", "a"))], awaited: 1, ignored: 1 },
+  { name: "selected by one of two", views: [of("a", notSelected("x", "a")), of("b")], awaited: 0, ignored: 0 },
+  { name: "by none of two of one model", views: [of("a", notSelected("x", "a")), of("a", notSelected("x", "a"))], awaited: 2, ignored: 2 },
+  { name: "by none of two of two models", views: [of("a", notSelected("x", "a")), of("b", notSelected("x", "b"))], awaited: 2, ignored: 2 },
+  { name: "a second engine away, its model unknown", views: [of("a", notSelected("x", "a")), undecided], awaited: 0, ignored: 1 },
+  { name: "a second runtime silent", views: [of("a", notSelected("x", "a")), undefined], awaited: 0, ignored: 1 },
+  {
+    name: "selected by an engine that is away, its model known",
+    views: [of("a", notSelected("x", "a")), { ...of("b"), engine: { ...engine, ready: false, base_models: ["b"] } }],
+    awaited: 0,
+    ignored: 0,
+  },
+  { name: "other adapters each", views: [of("a", notSelected("x", "a")), of("b", notSelected("y", "b"))], awaited: 0, ignored: 0 },
+  {
+    name: "two of one name in a file, each for another engine",
+    views: [of("a", notSelected("x", "a", "b")), of("b", notSelected("x", "b", "a"))],
+    awaited: 0,
+    ignored: 0,
+  },
+  {
+    name: "another problem, at one engine",
+    views: [of("a", { file: "/m/a.yaml", name: "x", reason: "NameConflict", message: "m" }), of("b")],
+    awaited: 1,
+    ignored: 1,
+  },
+])("problems of which a user hears: $name", ({ views, awaited, ignored }) => {
+  const all = new Map(views.map((view, i) => [`engine-${i + 1}`, view]));
+  const count = (mode: "awaited" | "ignored") =>
+    [...withShownProblems(all, mode).values()].flatMap((v) => v?.manifest_problems ?? []).length;
+  expect({ awaited: count("awaited"), ignored: count("ignored") }).toEqual({ awaited, ignored });
+});
+
+test("warnings tell of a selector only where it matches no engine", () => {
+  const taken = notSelected("x", "a");
+  const lost = (base: string) => notSelected("lost", base, "none");
+  const views = new Map<string, RuntimeView>([
+    ["engine-1", of("a", taken, lost("a"))],
+    ["engine-2", of("b", lost("b"))],
+  ]);
+  expect(warnings(views)).toEqual([
+    "a.yaml (lost): podSelector {name: none} does not match the labels of this engine (name: a): mend it",
+    "a.yaml (lost): podSelector {name: none} does not match the labels of this engine (name: b): mend it",
+  ]);
 });
 
 test("nothing counts before a snapshot", () => {

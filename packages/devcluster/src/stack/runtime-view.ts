@@ -1,4 +1,4 @@
-import type { AdapterStatus, EngineStatus, Snapshot, WatchEvent } from "@aibrix/api";
+import type { AdapterStatus, EngineStatus, ManifestProblem, Reason, Snapshot, WatchEvent } from "@aibrix/api";
 
 /** What a runtime has said so far; `undefined` before its first word. */
 export type RuntimeView = Snapshot | undefined;
@@ -25,7 +25,7 @@ export function applyEvent(view: RuntimeView, event: WatchEvent): RuntimeView {
 
 /** One thing that changed, for a line of output. */
 export interface Change {
-  /** Name of an adapter, of a manifest's file, or `engine`. */
+  /** Name of an adapter, a manifest by its file and name, or `engine`. */
   readonly subject: string;
   readonly state: string;
   readonly detail: string;
@@ -34,9 +34,42 @@ export interface Change {
 /** State of a manifest that cannot be taken. */
 export const PROBLEM = "Problem";
 
-/** The last part of a path. */
-export function fileName(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
+/** A manifest by its file, and its name where that is known. */
+export function manifestOf({ file, name }: ManifestProblem): string {
+  return `${file}${name === undefined ? "" : ` (${name})`}`;
+}
+
+/** The same by the last part of the file's path. */
+export function shortManifest(p: ManifestProblem): string {
+  return manifestOf({ ...p, file: p.file.slice(p.file.lastIndexOf("/") + 1) });
+}
+
+const NOT_SELECTED: Reason = "NotSelected";
+
+/**
+ * The views with those problems alone that a user should hear of: that an engine is not selected is one only where no engine is. Pure.
+ * @param undecided - an engine that has not named its base models may yet be selected: whether it is waited for, or only what
+ *   the others say counts
+ */
+export function withShownProblems(
+  views: ReadonlyMap<string, RuntimeView>,
+  undecided: "awaited" | "ignored",
+): ReadonlyMap<string, RuntimeView> {
+  const said = [...views.values()]
+    .filter((view) => undecided === "awaited" || (view?.engine.base_models.length ?? 0) > 0)
+    .map((view) => new Set(view?.manifest_problems.filter((p) => p.reason === NOT_SELECTED).map(selection)));
+  const isShown = (p: ManifestProblem) => p.reason !== NOT_SELECTED || said.every((those) => those.has(selection(p)));
+  return new Map(
+    [...views].map(([engine, view]) => [engine, view && { ...view, manifest_problems: view.manifest_problems.filter(isShown) }]),
+  );
+}
+
+/**
+ * Which manifest is meant, and which version of it: the message begins with the selector and goes on with the engine. A file may hold two of
+ * one name for two engines, and one engine's runtime reads a change before another's.
+ */
+function selection(p: ManifestProblem): string {
+  return `${manifestOf(p)}\n${p.message.split(" does not match ")[0]}`;
 }
 
 /** What a user would want to read of the step from one view to the next. Progress of a download is none of it. Pure. */
@@ -44,14 +77,14 @@ export function changes(before: RuntimeView, after: RuntimeView): readonly Chang
   if (after === undefined) return [];
   const known = new Map((before?.adapters ?? []).map((a) => [a.lora_name, a]));
   const now = new Set(after.adapters.map((a) => a.lora_name));
-  const seen = new Set((before?.manifest_problems ?? []).map((p) => `${p.file}\n${p.message}`));
+  const seen = new Set((before?.manifest_problems ?? []).map((p) => `${manifestOf(p)}\n${p.message}`));
   return [
     ...(before === undefined || engineLine(before.engine) !== engineLine(after.engine) ? [engineChange(after.engine)] : []),
     ...after.adapters.filter((a) => adapterLine(known.get(a.lora_name)) !== adapterLine(a)).map(adapterChange),
     ...[...known.keys()].filter((name) => !now.has(name)).map((subject) => ({ subject, state: "Removed", detail: "" })),
     ...after.manifest_problems
-      .filter((p) => !seen.has(`${p.file}\n${p.message}`))
-      .map((p) => ({ subject: fileName(p.file), state: PROBLEM, detail: p.message })),
+      .filter((p) => !seen.has(`${manifestOf(p)}\n${p.message}`))
+      .map((p) => ({ subject: shortManifest(p), state: PROBLEM, detail: p.message })),
   ];
 }
 

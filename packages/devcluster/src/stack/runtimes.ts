@@ -1,10 +1,12 @@
 import type { WatchEvent } from "@aibrix/api";
-import { applyEvent, type Change, changes, fileName, PROBLEM, type RuntimeView } from "./runtime-view.ts";
+import { applyEvent, type Change, changes, PROBLEM, type RuntimeView, shortManifest, withShownProblems } from "./runtime-view.ts";
 import { followRuntime } from "./runtime-watch.ts";
 
 /** What all runtimes of the stack say, kept current by their watches. */
 export class Runtimes {
   readonly #views = new Map<string, RuntimeView>();
+  /** What `onChange` was told of them. */
+  readonly #told = new Map<string, RuntimeView>();
   readonly #onChange: (engine: string, change: Change) => void;
   #wake = Promise.withResolvers<void>();
 
@@ -45,15 +47,22 @@ export class Runtimes {
     const after = applyEvent(before, event);
     if (after === before) return;
     this.#views.set(engine, after);
-    for (const change of changes(before, after)) if (!this.#toldByAnother(engine, change)) this.#onChange(engine, change);
+    // What one engine says can make a problem of what another one has said before.
+    for (const [name, shown] of withShownProblems(this.#views, "awaited")) this.#tell(name, shown);
     this.#wake.resolve();
     this.#wake = Promise.withResolvers<void>();
+  }
+
+  #tell(engine: string, shown: RuntimeView): void {
+    const before = this.#told.get(engine);
+    this.#told.set(engine, shown);
+    for (const change of changes(before, shown)) if (!this.#toldByAnother(engine, change)) this.#onChange(engine, change);
   }
 
   /** All runtimes read the same folder: a manifest's problem is told once. */
   #toldByAnother(engine: string, { subject, state, detail }: Change): boolean {
     if (state !== PROBLEM) return false;
-    const others = [...this.#views].filter(([name]) => name !== engine).flatMap(([, view]) => view?.manifest_problems ?? []);
-    return others.some((p) => fileName(p.file) === subject && p.message === detail);
+    const others = [...this.#told].filter(([name]) => name !== engine).flatMap(([, view]) => view?.manifest_problems ?? []);
+    return others.some((p) => shortManifest(p) === subject && p.message === detail);
   }
 }

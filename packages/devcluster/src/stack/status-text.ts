@@ -1,5 +1,5 @@
 import type { CommandTexts } from "./commands.ts";
-import { detailOf } from "./runtime-view.ts";
+import { detailOf, manifestOf, withShownProblems } from "./runtime-view.ts";
 import type { EngineReport, PartStatus, StackStatus } from "./status.ts";
 import { span } from "./time.ts";
 
@@ -56,7 +56,8 @@ function adaptersTable(engines: readonly EngineReport[]): readonly string[] {
 }
 
 function problems(engines: readonly EngineReport[]): readonly string[] {
-  const found = engines.flatMap(({ snapshot }) => (snapshot?.manifest_problems ?? []).map((p) => `  ${p.file}: ${p.message}`));
+  const views = withShownProblems(new Map(engines.map(({ name, snapshot }) => [name, snapshot])), "ignored");
+  const found = [...views.values()].flatMap((view) => (view?.manifest_problems ?? []).map((p) => `  ${manifestOf(p)}: ${p.message}`));
   return found.length === 0 ? [] : ["", "PROBLEMS", ...new Set(found)];
 }
 

@@ -55,6 +55,7 @@ test("what to type next: both kinds of model, the key by its file and never by i
     apiKeyFile: "/k ey",
     adaptersDir: "samples/adapter",
     hub: "http://hub",
+    s3Example: "s3://models/adapters/sql-lora",
     commands,
     detached: true,
   }).join("\n");
@@ -62,6 +63,7 @@ test("what to type next: both kinds of model, the key by its file and never by i
   expect(lines).toContain(`-d '{"model":"base","prompt":"San Francisco is a","max_tokens":16,"temperature":0}'`);
   expect(lines).toContain(`"model":"sql"`);
   expect(lines).toContain(`Bearer $(cat '/k ey')`);
+  expect(lines).toContain("artifactURL: s3://models/adapters/sql-lora");
   expect(lines).toContain("npm run stop");
   expect(lines).not.toContain("Ctrl-C");
 });
@@ -80,7 +82,15 @@ test("status shows parts, engines, adapters and problems", () => {
     instance_id: "i",
     engine: { url: "http://e", kind: "vllm", ready: true, base_models: ["base"] },
     adapters: [{ lora_name: "sql", artifact_url: "/a", origin: "manifest", state: "Failed", serving: null, attempts: 1, message: "why" }],
-    manifest_problems: [{ file: "b.yaml", reason: "Invalid", message: "mend it" }],
+    manifest_problems: [
+      { file: "b.yaml", reason: "Invalid", message: "mend it" },
+      {
+        file: "c.yaml",
+        name: "x",
+        reason: "NotSelected",
+        message: "podSelector {a: b} does not match the labels of this engine (): mend it",
+      },
+    ],
   };
   const status: StackStatus = {
     state: "ready",
@@ -115,7 +125,11 @@ ADAPTER  ENGINE    STATE
 sql      engine-1  Failed  why
 
 PROBLEMS
-  b.yaml: mend it`);
+  b.yaml: mend it
+  c.yaml (x): podSelector {a: b} does not match the labels of this engine (): mend it`);
+  const second = { ...snapshot, manifest_problems: [] };
+  const engines = [snapshot, second].map((s, i) => ({ name: `engine-${i + 1}`, url: "http://e", runtime: "http://r", snapshot: s }));
+  expect(statusText({ ...status, engines }, commands, new Date())).not.toContain("podSelector");
 });
 
 test.each([

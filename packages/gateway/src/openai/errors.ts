@@ -1,3 +1,5 @@
+import type { Reason } from "@aibrix/api";
+
 /** An answer that the gateway gives itself. */
 export interface Answer {
   readonly status: number;
@@ -121,14 +123,38 @@ export function modelNotFound(model: string): Answer {
 /** Seconds after which a client should ask again for a model that is not ready. */
 const RETRY_AFTER_SEC = 2;
 
-/** Something has this name, but nothing serves it now. */
+/** The same where somebody has to mend something first. */
+const RETRY_AFTER_MENDING_SEC = 60;
+
+/** Reasons that wait for somebody's doing. */
+const FINAL: readonly Reason[] = [
+  "InvalidManifest",
+  "DuplicateName",
+  "InvalidArtifactURL",
+  "SecretNotFound",
+  "ArtifactNotFound",
+  "ArtifactDenied",
+  "ArtifactInvalid",
+  "EngineUnauthorized",
+  "EngineRuntimeUpdatingDisabled",
+  "EngineRefused",
+  "NameConflict",
+];
+
+/**
+ * Something has this name, but nothing serves it now.
+ *
+ * @param why - ends in the reason in brackets, where one is known
+ */
 export function modelNotReady(model: string, why: string): Answer {
+  const final = FINAL.some((reason) => why.endsWith(`(${reason})`));
+  const hint = final ? "Its operator has to mend that." : "Try again shortly.";
   return error({
     status: 503,
-    message: `The model ${quote(model)} is known, but nothing serves it now: ${why}. Try again shortly.`,
+    message: `The model ${quote(model)} is known, but nothing serves it now: ${why}. ${hint}`,
     type: "server_error",
     param: "model",
     code: "model_not_ready",
-    headers: { "retry-after": String(RETRY_AFTER_SEC) },
+    headers: { "retry-after": String(final ? RETRY_AFTER_MENDING_SEC : RETRY_AFTER_SEC) },
   });
 }

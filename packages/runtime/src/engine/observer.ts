@@ -125,7 +125,7 @@ export class EngineObserver {
         return { models, unauthorized: before.unauthorized, message: messageOf(error) };
       }
     }
-    const message = `the engine wants an API key before it lists its models: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef of an adapter to the key that the engine was started with`;
+    const message = `the engine wants an API key before it lists its models, and refuses those that it was given: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef of an adapter to the key that the engine was started with`;
     return { models: undefined, unauthorized: true, message };
   }
 

@@ -25,7 +25,7 @@ const ROWS: readonly Row[] = [
     error: () =>
       new AdapterError(
         "EngineUnauthorized",
-        `the engine wants an API key: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef to the key that the engine was started with`,
+        `the engine wants an API key, or refused the one that it was given: set additionalConfig.${CONFIG_API_KEY} or apiKeySecretRef to the key that the engine was started with`,
       ),
   },
   {

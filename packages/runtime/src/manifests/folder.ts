@@ -167,27 +167,21 @@ export class ManifestFolder {
     );
     this.#keys = resolved.keys;
     const problems = [...(this.#folderProblem === undefined ? [] : [this.#folderProblem]), ...resolved.problems];
-    this.#logChanges(problems, resolved.notForUs);
+    this.#logChanges(problems);
     feed.setProblems(problems);
     manager.setManifests(resolved.declarations);
   }
 
   /** One line for each problem when it comes, not at every look. */
-  #logChanges(problems: readonly ManifestProblem[], notForUs: Resolved["notForUs"]): void {
-    const { log, podLabels, observer } = this.#deps;
+  #logChanges(problems: readonly ManifestProblem[]): void {
+    const { log } = this.#deps;
     const logged = new Set<string>();
     for (const { file, name, reason, message } of problems) {
-      const line = `${file} ${message}`;
+      const line = `${file} ${name} ${message}`;
       logged.add(line);
-      if (!this.#logged.has(line)) log.warn({ file, adapter: name, reason }, message);
-    }
-    for (const { file, name, key } of notForUs) {
-      logged.add(key);
-      if (!this.#logged.has(key))
-        log.info(
-          { file, adapter: name, podLabels, baseModels: observer.view.baseModels },
-          "the adapter's podSelector does not match this engine: it is not loaded here",
-        );
+      if (this.#logged.has(line)) continue;
+      // Where engines of several base models share a folder, that is as it should be.
+      log[reason === "NotSelected" ? "info" : "warn"]({ file, adapter: name, reason }, message);
     }
     this.#logged = logged;
   }

@@ -51,7 +51,7 @@ test("two of one name in a file are told apart", () => {
 
 test.each([
   { name: "a tab", text: "a:\n\t- b", says: /^line 2, column 1: .*mend the YAML/ },
-  { name: "a bracket without end", text: "a: [1, 2", says: /^line 1, column 9: / },
+  { name: "a bracket without end", text: "a: [1, 2", says: /^line 1, column 9: Flow sequence in block collection must be .*mend the YAML/ },
   { name: "a key twice", text: "a: 1\na: 2", says: /^line 2, column 1: .*unique/ },
   { name: "a list", text: "- a", says: /^line 1: not a manifest/ },
   { name: "an alias without anchor", text: "kind: *x", says: /^line 1/ },
@@ -62,6 +62,14 @@ test.each([
   expect(names(content)).toEqual(["old"]);
   expect(content.problems).toEqual([{ file: "/d/a.yaml", reason: "InvalidManifest", message: expect.stringMatching(says) }]);
   expect(names(parse(text))).toEqual([]);
+});
+
+test("a kind with a slip is told, another project's kind is none of our business", () => {
+  const slip = parse(adapter("a").replace("kind: ModelAdapter", "kind: ModelAdaptor"));
+  expect(slip.problems).toEqual([
+    { file: "/d/a.yaml", name: "a", reason: "InvalidManifest", message: expect.stringMatching(/write kind: ModelAdapter/) },
+  ]);
+  expect(parse("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}").problems).toEqual([]);
 });
 
 test("a broken Secret is not repeated in the problem", () => {

@@ -1,4 +1,4 @@
-import { KIND, type ManifestProblem, type ModelAdapter, validateModelAdapter } from "@aibrix/api";
+import { GROUP, KIND, type ManifestProblem, type ModelAdapter, validateModelAdapter } from "@aibrix/api";
 import { type Document, LineCounter, parseAllDocuments } from "yaml";
 
 export const DEFAULT_NAMESPACE = "default";
@@ -61,7 +61,7 @@ export function parseManifests(before: FileContent | undefined, file: string, re
     const { name, namespace } = identity(value);
     const at = `line ${line}: `;
     if (value.kind === undefined) problems.push(problem(file, name, `${at}an object without kind: write kind: ${KIND}`));
-    else if (value.kind === KIND) {
+    else if (value.kind === KIND || isOurs(value)) {
       const id = `${namespace}/${name ?? ""}`;
       const ordinal = ordinals.get(id) ?? 0;
       ordinals.set(id, ordinal + 1);
@@ -124,6 +124,11 @@ function items(found: Found): readonly Found[] {
   return list.filter((v) => v !== null && typeof v === "object").map((value: Found["value"]) => ({ value, line: found.line }));
 }
 
+/** An object of our group: a kind with a slip, for this group has one only. */
+function isOurs({ apiVersion }: Found["value"]): boolean {
+  return typeof apiVersion === "string" && apiVersion.startsWith(`${GROUP}/`);
+}
+
 function identity(value: Found["value"]): { readonly name: string | undefined; readonly namespace: string } {
   const { name, namespace } = (value.metadata ?? {}) as { name?: unknown; namespace?: unknown };
   return {
@@ -153,5 +158,5 @@ function problem(file: string, name: string | undefined, message: string): Manif
 
 /** What a parse error says up to where it repeats the file's text, which may be part of a Secret. */
 function withoutSource(message: string): string {
-  return (message.split(/\s?:\s|["'`]| sequence |, so /)[0] ?? "").replace(/\s+/g, " ");
+  return (message.split(/\s?:\s|["'`]|(?<= escape sequence) |, so /)[0] ?? "").replace(/\s+/g, " ");
 }

@@ -98,8 +98,54 @@ test.each<{ name: string; selector: object; around: Partial<Surroundings>; want:
   const resolved = resolveManifests([file("/a", adapter("x", { selector }))], { ...around, ...more });
   const declaration = resolved.declarations.get("x");
   expect(declaration === undefined ? "not for us" : declaration.hold === undefined ? "declared" : "held").toBe(want);
-  expect(resolved.notForUs).toHaveLength(want === "not for us" ? 1 : 0);
-  expect(resolved.problems).toEqual([]);
+  expect(resolved.problems).toEqual(
+    want === "not for us" ? [{ file: "/a", name: "x", reason: "NotSelected", message: expect.stringMatching(/^podSelector \{.*: /) }] : [],
+  );
+});
+
+const OTHER_MODEL = "write the name of a base model that an engine serves, or start an engine that serves it";
+const OTHER_LABELS = "select by labels that the engine has, or give its runtime the missing ones with --pod-label";
+
+test.each<{ name: string; selector: object; around: Partial<Surroundings>; says: string }>([
+  {
+    name: "another base model",
+    selector: { matchLabels: { [NAME]: "other" } },
+    around: {},
+    says: `podSelector {${NAME}: other} does not match the labels of this engine (${NAME}: base): ${OTHER_MODEL}`,
+  },
+  {
+    name: "an engine of two names",
+    selector: { matchExpressions: [{ key: NAME, operator: "In", values: ["x", "y"] }] },
+    around: { baseModels: ["a", "b"] },
+    says: `podSelector {${NAME} In (x, y)} does not match the labels of this engine (${NAME}: a or b): ${OTHER_MODEL}`,
+  },
+  {
+    name: "the name that was given to the engine",
+    selector: { matchLabels: { [NAME]: "base" } },
+    around: { podLabels: { [NAME]: "given" } },
+    says: `podSelector {${NAME}: base} does not match the labels of this engine (${NAME}: given): ${OTHER_MODEL}`,
+  },
+  {
+    name: "another label that is missing",
+    selector: { matchLabels: { [NAME]: "base" }, matchExpressions: [{ key: "tier", operator: "Exists" }] },
+    around: { podLabels: { zone: "a" } },
+    says: `podSelector {${NAME}: base, tier Exists} does not match the labels of this engine (zone: a, ${NAME}: base): ${OTHER_LABELS}`,
+  },
+  {
+    name: "an engine without any label",
+    selector: { matchLabels: { tier: "gpu" } },
+    around: { baseModels: [] },
+    says: `podSelector {tier: gpu} does not match the labels of this engine (none): ${OTHER_LABELS}`,
+  },
+  {
+    name: "an engine that is switched off",
+    selector: { matchLabels: { [NAME]: "base" } },
+    around: { podLabels: { "adapter.model.aibrix.ai/enabled": "false" } },
+    says: `podSelector {${NAME}: base} does not match this engine, which takes no adapters (adapter.model.aibrix.ai/enabled: false): start its runtime without this --pod-label`,
+  },
+])("a selector that does not match is told with cause and remedy: $name", ({ selector, around: more, says }) => {
+  const { problems } = resolveManifests([file("/a", adapter("x", { selector }))], { ...around, ...more });
+  expect(problems.map((p) => p.message)).toEqual([says]);
 });
 
 test("takes what a ModelAdapter says", () => {
@@ -186,7 +232,7 @@ test("one that is not for this engine takes no name from one that is", () => {
   const files = [file("/a.yaml", adapter("x", { selector: { matchLabels: { [NAME]: "other" } } })), file("/b.yaml", adapter("x"))];
   const { declarations, problems } = resolveManifests(files, around);
   expect(declarations.has("x")).toBe(true);
-  expect(problems).toEqual([]);
+  expect(problems).toMatchObject([{ file: "/a.yaml", reason: "NotSelected" }]);
 });
 
 test("a name that a call to the API owns is left to it", () => {

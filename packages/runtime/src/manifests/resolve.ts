@@ -2,6 +2,7 @@ import {
   CONFIG_API_KEY,
   LABEL_ADAPTER_ENABLED,
   LABEL_MODEL_NAME,
+  type LabelSelector,
   type ManifestProblem,
   type ModelAdapter,
   matchesSelector,
@@ -33,8 +34,6 @@ export interface Resolved {
   /** Key of the manifest behind each declaration. */
   readonly keys: ReadonlyMap<string, string>;
   readonly problems: readonly ManifestProblem[];
-  /** Manifests whose selector matches no label of this engine. */
-  readonly notForUs: readonly AdapterEntry[];
 }
 
 /** What the folder declares for this engine. Pure. */
@@ -42,9 +41,8 @@ export function resolveManifests(files: readonly FileContent[], around: Surround
   const problems = files.flatMap((f) => f.problems);
   const secrets = indexSecrets(files, problems);
   const byName = new Map<string, AdapterEntry[]>();
-  const notForUs: AdapterEntry[] = [];
   for (const entry of files.flatMap((f) => f.adapters)) {
-    if (selects(entry.adapter, around) === "no") notForUs.push(entry);
+    if (selects(entry.adapter, around) === "no") problems.push(notSelected(entry, around));
     else byName.set(entry.name, [...(byName.get(entry.name) ?? []), entry]);
   }
   const declarations = new Map<string, Declaration>();
@@ -61,7 +59,7 @@ export function resolveManifests(files: readonly FileContent[], around: Surround
     declarations.set(name, declare(winner, secrets, around));
     keys.set(name, winner.key);
   }
-  return { declarations, keys, problems, notForUs };
+  return { declarations, keys, problems };
 }
 
 /** Whether an adapter's podSelector matches the pod that we stand for: its labels, and each name of its base model as the label that a pod carries. */
@@ -160,4 +158,38 @@ function nameConflict(entry: AdapterEntry): ManifestProblem {
     reason: "NameConflict",
     message: `"${entry.name}" was declared by a call to the runtime's API: unload it there (POST /v1/lora_adapter/unload), or rename the ModelAdapter`,
   };
+}
+
+function notSelected({ file, name, adapter }: AdapterEntry, { podLabels, baseModels }: Surroundings): ManifestProblem {
+  const problem = (message: string) => ({ file, name, reason: "NotSelected", message });
+  const selector = adapter.spec.podSelector;
+  if (podLabels[LABEL_ADAPTER_ENABLED] === "false")
+    return problem(
+      `podSelector ${selectorText(selector)} does not match this engine, which takes no adapters (${LABEL_ADAPTER_ENABLED}: false): start its runtime without this --pod-label`,
+    );
+  const given = podLabels[LABEL_MODEL_NAME];
+  const names = given === undefined ? baseModels : [given];
+  const labels = Object.entries({ ...podLabels, ...(names.length === 0 ? {} : { [LABEL_MODEL_NAME]: names.join(" or ") }) });
+  const has = labels.length === 0 ? "none" : labels.map(([key, value]) => `${key}: ${value}`).join(", ");
+  const isOtherModel = names.length > 0 && !names.some((n) => matchesSelector(ofModelName(selector), { [LABEL_MODEL_NAME]: n }));
+  const remedy = isOtherModel
+    ? "write the name of a base model that an engine serves, or start an engine that serves it"
+    : "select by labels that the engine has, or give its runtime the missing ones with --pod-label";
+  return problem(`podSelector ${selectorText(selector)} does not match the labels of this engine (${has}): ${remedy}`);
+}
+
+/** What a selector asks of the base model's name alone. */
+function ofModelName({ matchLabels = {}, matchExpressions = [] }: LabelSelector): LabelSelector {
+  return {
+    matchLabels: Object.fromEntries(Object.entries(matchLabels).filter(([key]) => key === LABEL_MODEL_NAME)),
+    matchExpressions: matchExpressions.filter((e) => e.key === LABEL_MODEL_NAME),
+  };
+}
+
+function selectorText({ matchLabels = {}, matchExpressions = [] }: LabelSelector): string {
+  const labels = Object.entries(matchLabels).map(([key, value]) => `${key}: ${value}`);
+  const expressions = matchExpressions.map(({ key, operator, values = [] }) =>
+    [key, operator, ...(values.length === 0 ? [] : [`(${values.join(", ")})`])].join(" "),
+  );
+  return `{${[...labels, ...expressions].join(", ")}}`;
 }
