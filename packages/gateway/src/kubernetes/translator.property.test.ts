@@ -199,6 +199,6 @@ test("whatever comes and goes, in whatever order: the routes are those of the ob
         expect(answers(table)).toEqual(answers(fromScratch(world)));
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: 300 },
   );
 });

@@ -1,5 +1,5 @@
 import type { Reason } from "@aibrix/api";
-import type { Delivery } from "../artifact/delivery.ts";
+import type { Delivery } from "../artifact/artifacts.ts";
 import type { Credentials } from "../artifact/source.ts";
 
 /** Something that keeps an adapter from being served, for people. */

@@ -1,6 +1,6 @@
 import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadRequest } from "@aibrix/api";
-import type { Artifacts } from "../artifact/artifacts.ts";
-import { type Delivery, readDelivery } from "../artifact/delivery.ts";
+import type { Artifacts, Delivery } from "../artifact/artifacts.ts";
+import { readDelivery } from "../artifact/delivery.ts";
 import type { ArtifactStore } from "../artifact/store.ts";
 import type { EngineView } from "../engine/observer.ts";
 import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";

@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
-import type { Delivery } from "../artifact/delivery.ts";
+import type { Delivery } from "../artifact/artifacts.ts";
 import { messageOf } from "../errors.ts";
 
 /** What a restart of the runtime must not forget. It never holds a key or a credential. */

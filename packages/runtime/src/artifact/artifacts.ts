@@ -6,7 +6,6 @@ import type { Agent } from "undici";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { checkAdapter } from "./check.ts";
-import type { Delivery } from "./delivery.ts";
 import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./download.ts";
 import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
 import { hashFiles, listFolder } from "./path.ts";
@@ -26,6 +25,13 @@ export interface Content {
   /** What the files of a folder that is read in place looked like when they were checked; content of the store never changes. */
   readonly stamp?: string;
 }
+
+/** How an adapter's files get to the engine, where it is not as the runtime was started. */
+export type Delivery =
+  /** Kept under `runtimeDir` here, which the engine sees as `engineDir`. */
+  | { readonly mode: "volume"; readonly runtimeDir: string; readonly engineDir: string }
+  /** The engine reads them itself. */
+  | { readonly mode: "engine" };
 
 export interface Wanted {
   readonly name: string;

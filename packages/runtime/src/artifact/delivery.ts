@@ -2,15 +2,8 @@ import { join } from "node:path";
 import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
 import { AdapterError, messageOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import { type Artifacts, type Content, RemoteArtifacts, type Wanted } from "./artifacts.ts";
+import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
 import { ArtifactStore } from "./store.ts";
-
-/** How an adapter's files get to the engine, where it is not as the runtime was started. */
-export type Delivery =
-  /** Kept under `runtimeDir` here, which the engine sees as `engineDir`. */
-  | { readonly mode: "volume"; readonly runtimeDir: string; readonly engineDir: string }
-  /** The engine reads them itself. */
-  | { readonly mode: "engine" };
 
 /**
  * Reads the `delivery` of a load call.
