@@ -69,7 +69,7 @@ function devcluster(command, args) {
 }
 
 function testSteps(args) {
-  return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw"] })];
+  return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw", "kubernetes"] })];
 }
 
 function e2eSteps(args) {
@@ -78,7 +78,7 @@ function e2eSteps(args) {
     throw new UserError(`--engine ${flags.engine}: write mock or vllm`);
   const env = Object.fromEntries(Object.entries(flags).map(([name, value]) => [`AIBRIX_E2E_${name.toUpperCase()}`, value]));
   const engine = flags.engine ?? process.env.AIBRIX_E2E_ENGINE;
-  return [vitest(["e2e"], rest, { env, parts: ["envoy", "versitygw", ...(engine === "vllm" ? ["vllm"] : [])] })];
+  return [vitest(["e2e"], rest, { env, parts: ["envoy", "versitygw", "kubernetes", ...(engine === "vllm" ? ["vllm"] : [])] })];
 }
 
 /** Whoever chooses projects chooses what they need too: unit tests alone need no parts. */

@@ -42,6 +42,7 @@ function start(args: readonly string[], env: Record<string, string> = {}): Child
       HOME: root,
       AIBRIX_ENVOY_BIN: process.execPath,
       AIBRIX_VERSITYGW_BIN: process.execPath,
+      KUBEBUILDER_ASSETS: bin,
       ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
@@ -79,6 +80,7 @@ async function fakeTools(): Promise<void> {
     write("node_modules/.bin/vitest", 'echo vitest "$@" engine=$AIBRIX_E2E_ENGINE; exit 9'),
   ];
   await writeFile(join(bin, "pnpm-does"), `${tools.join("\n")}\n`);
+  for (const name of ["etcd", "kube-apiserver", "kubectl"]) await program(join(bin, name), "exit 0");
   await program(join(bin, "npm"), write("$3/node_modules/.bin/pnpm", `PATH=/usr/bin:/bin . ${join(bin, "pnpm-does")}`));
 }
 

@@ -4,7 +4,6 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { parse } from "yaml";
 import type { PartContext } from "../parts/part-context.ts";
 import { withProgress } from "../parts/progress.ts";
 import { run } from "../parts/run.ts";
@@ -31,7 +30,12 @@ export async function fetchEnvtest(indexUrl: string, version: string, dir: strin
   try {
     const index = await fetch(indexUrl, { signal: AbortSignal.any([context.signal, AbortSignal.timeout(INDEX_TIMEOUT_MS)]) });
     if (!index.ok) throw new Error(`${indexUrl} answered ${index.status}`);
-    const archive = chooseArchive(parse(await index.text(), { schema: "failsafe" }), version, process.platform, process.arch);
+    const archive = chooseArchive(
+      (await yaml()).parse(await index.text(), { schema: "failsafe" }),
+      version,
+      process.platform,
+      process.arch,
+    );
     if (archive === undefined) throw new Error(`the list has no archive of ${version} for ${process.platform} ${process.arch}`);
     await withProgress(`fetching etcd, kube-apiserver and kubectl ${archive.version}`, context, async () => {
       await download(archive, file, context.signal);
@@ -83,4 +87,10 @@ async function download({ url, sha512 }: EnvtestArchive, file: string, signal: A
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}
+
+/** The bootstrap imports this file before any library is installed, and calls it after. */
+async function yaml(): Promise<{ parse(text: string, options: { readonly schema: "failsafe" }): unknown }> {
+  const name = "yaml";
+  return await import(name);
 }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
+import { ensureKubernetes } from "../kubernetes/binaries.ts";
 import { span } from "../stack/time.ts";
 import { cacheRoot, ensureCached } from "./cache.ts";
 import { ensureEnvoy } from "./envoy.ts";
@@ -15,7 +16,7 @@ import { ensureVllm } from "./vllm.ts";
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** A real part that tests start. */
-type PartName = "envoy" | "versitygw" | "vllm";
+type PartName = "envoy" | "kubernetes" | "versitygw" | "vllm";
 
 /** What a command needs before it can run. */
 export interface WorkspaceNeeds {
@@ -29,6 +30,7 @@ export interface WorkspaceNeeds {
 
 const PARTS: Readonly<Record<PartName, (context: PartContext) => Promise<unknown>>> = {
   envoy: ensureEnvoy,
+  kubernetes: ensureKubernetes,
   versitygw: ensureVersitygw,
   vllm: ensureVllm,
 };
