@@ -83,7 +83,7 @@ describe("engines with a runtime", () => {
   test("a model that nothing serves now is a 503 that says why, without the runtime's own words", async () => {
     const answer = await path.complete("broken");
     expect(answer.status).toBe(503);
-    expect(answer.headers["retry-after"]).toBe("2");
+    expect(answer.headers["retry-after"]).toBe("60");
     expect(answer.json.error.code).toBe("model_not_ready");
     expect(answer.json.error.message).toContain("the artifact does not exist where the artifactURL points (ArtifactNotFound)");
     expect(answer.text).not.toContain("secret-bucket");
