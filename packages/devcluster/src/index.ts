@@ -1,3 +1,4 @@
+export type { ClusterDeps, ClusterHandle, ClusterKind, ClusterProvider } from "./cluster/provider.ts";
 export { type EnvoyOptions, envoyBootstrap } from "./envoy/bootstrap.ts";
 export { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
 export type { Address, Json, JsonObject } from "./envoy/types.ts";

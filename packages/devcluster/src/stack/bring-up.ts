@@ -1,24 +1,20 @@
-import { PortTakenError, StackError } from "./errors.ts";
+import { allReady } from "./all-ready.ts";
+import { StackError } from "./errors.ts";
 import { writeS3Files } from "./fixtures.ts";
-import { type Part, PartFailed, type PartSpec } from "./part.ts";
+import type { PartSpec } from "./part.ts";
 import { type PartPlan, planEngines, planServing, planSources, runtimeName } from "./plan.ts";
-import { saysPortTaken } from "./ports.ts";
 import type { Laid } from "./prepare.ts";
 import { getJson, untilAnswers } from "./probe.ts";
-import { tail } from "./rotating-log.ts";
 import { isSettled, type RuntimeView } from "./runtime-view.ts";
 import type { Runtimes } from "./runtimes.ts";
 import { logFile, type StateDir } from "./state-dir.ts";
 import type { Supervisor } from "./supervisor.ts";
-import { deadline, sleep, span, until } from "./time.ts";
+import { deadline, until } from "./time.ts";
 
-/** Until a slow part is mentioned again. */
-const STILL_WAITING_MS = 10_000;
 /** An engine that the user runs is waited for this long; then the rest is served without it. */
 const EXTERNAL_ENGINE_MS = 5_000;
 const ADAPTERS_MS = 60_000;
 const GATEWAY_MS = 15_000;
-const TAIL_LINES = 20;
 
 export interface BringUpDeps {
   readonly supervisor: Supervisor;
@@ -65,57 +61,6 @@ async function fillS3({ s3, input }: Laid, signal: AbortSignal): Promise<void> {
   const files = `${input.paths.s3Data}-files`;
   await writeS3Files(files);
   await fillBucket(s3, files, signal);
-}
-
-async function allReady(parts: readonly Part[], deps: BringUpDeps, signal: AbortSignal): Promise<void> {
-  const done = new AbortController();
-  try {
-    await Promise.all(parts.map((part) => ready(part, deps, AbortSignal.any([signal, done.signal]))));
-  } finally {
-    done.abort();
-  }
-}
-
-async function ready(part: Part, { dir, say }: BringUpDeps, signal: AbortSignal): Promise<void> {
-  const { name, readyWithinMs } = part.spec;
-  const log = logFile(dir, name);
-  const startedMs = performance.now();
-  const waiting = new AbortController();
-  const stop = AbortSignal.any([signal, waiting.signal]);
-  const reminder = (async () => {
-    while (await sleep(STILL_WAITING_MS, stop)) {
-      say(`still waiting for ${name} (${span(performance.now() - startedMs)})${quote(tail(log, 1)[0])}`);
-    }
-  })();
-  try {
-    const outcome = await Promise.race([part.ready.then(() => "ready" as const), sleep(readyWithinMs, stop).then(() => "late" as const)]);
-    if (outcome === "ready") return;
-    signal.throwIfAborted();
-    throw failure(name, `did not answer within ${span(readyWithinMs)}`, log);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error instanceof PartFailed ? failure(name, error.message, log) : error;
-  } finally {
-    waiting.abort();
-    await reminder;
-  }
-}
-
-function quote(line: string | undefined): string {
-  return line === undefined ? "" : `; it last said: ${line.slice(0, 160)}`;
-}
-
-function failure(name: string, how: string, log: string): StackError {
-  const lines = tail(log, TAIL_LINES);
-  if (saysPortTaken(lines)) return new PortTakenError(`${name} ${how}: another program took its port`);
-  const said = lines.length === 0 ? "It wrote nothing." : `The end of ${log}:\n${lines.map((l) => `  ${l}`).join("\n")}`;
-  return new StackError(`${name} ${how} before it was ready. ${said}\n${remedy(name)}`);
-}
-
-function remedy(name: string): string {
-  if (name.startsWith("engine"))
-    return "Mend what the engine complains about (--engine-arg and --api-key-file change how it is started), then start again.";
-  return "Mend what it complains about, then start again; `npm run build` builds the programs anew.";
 }
 
 /** The runtimes have read the folder (each says so by its readiness), and every adapter is served or has failed. */

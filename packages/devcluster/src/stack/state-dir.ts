@@ -14,6 +14,10 @@ export interface StateDir {
   readonly data: string;
   /** Configuration files of the parts, written anew at every start. */
   readonly config: string;
+  /** What a Kubernetes cluster keeps: its kubeconfig, and what it must find again to remove itself. */
+  readonly cluster: string;
+  /** Programs for the user's PATH: `kubectl`. */
+  readonly bin: string;
 }
 
 /** @param root - absolute path */
@@ -25,6 +29,8 @@ export function stateDir(root: string): StateDir {
     logs: join(root, "logs"),
     data: join(root, "data"),
     config: join(root, "config"),
+    cluster: join(root, "cluster"),
+    bin: join(root, "bin"),
   };
 }
 
