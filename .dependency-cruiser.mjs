@@ -2,7 +2,7 @@ const packages = "^packages/";
 
 /** A package that may import no other package of this workspace, apart from those listed. */
 function only(name, allowed, comment) {
-  const others = ["api", "kube", "service", "controller", "gateway", "runtime", "mock-engine", "devcluster"].filter(
+  const others = ["api", "kube", "service", "controller", "gateway", "runtime", "mock-engine", "devcluster", "dev-services"].filter(
     (p) => p !== name && !allowed.includes(p),
   );
   return {
@@ -33,6 +33,7 @@ export default {
     },
     only("mock-engine", [], "A stand-in for a foreign program shares no code with ours."),
     only("devcluster", ["api"], "It uses production code only by its public commands, and the contract."),
+    only("dev-services", ["api", "kube", "service", "devcluster"], "It stands beside the system in a cluster, and is no part of it."),
     {
       name: "api-is-light",
       severity: "error",

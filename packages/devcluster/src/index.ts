@@ -1,6 +1,7 @@
 export type { ClusterDeps, ClusterHandle, ClusterKind, ClusterProvider } from "./cluster/provider.ts";
 export { type EnvoyOptions, envoyBootstrap } from "./envoy/bootstrap.ts";
-export { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
+export { ENGINES_CLUSTER, type EndpointsFile, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
+export { endpointsFile } from "./envoy/endpoints-file.ts";
 export type { Address, Json, JsonObject } from "./envoy/types.ts";
 export { type AdapterOptions, writeAdapter } from "./fixtures/adapter.ts";
 export { writeBaseModel } from "./fixtures/base-model.ts";
@@ -24,4 +25,6 @@ export { type PartContext, PartError } from "./parts/part-context.ts";
 export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";
 export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";
 export { type ServeCommand, type VllmServeOptions, vllmServeCommand } from "./parts/vllm-serve.ts";
+export { fillHub, S3_BUCKET, writeS3Files } from "./stack/fixtures.ts";
+export { fillBucket } from "./stack/s3-content.ts";
 export type { StackEngine, StackFile, StackS3 } from "./stack/stack-file.ts";

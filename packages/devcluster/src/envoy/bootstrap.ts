@@ -1,4 +1,4 @@
-import { enginesCluster, extProcCluster } from "./clusters.ts";
+import { type EndpointsFile, enginesCluster, extProcCluster } from "./clusters.ts";
 import { listener } from "./listener.ts";
 import { type Address, type JsonObject, socketAddress } from "./types.ts";
 
@@ -11,8 +11,8 @@ export interface EnvoyOptions {
   readonly adminPort: number | undefined;
   /** The gateway's gRPC address. */
   readonly extProc: Address;
-  /** Every engine that may be reached; hosts are IP addresses. */
-  readonly engines: readonly Address[];
+  /** Every engine that may be reached, with IP addresses as hosts; or a file that holds them, which Envoy follows. */
+  readonly engines: readonly Address[] | EndpointsFile;
   /** A file for one JSON line per request, without bodies. */
   readonly accessLogPath?: string;
 }
