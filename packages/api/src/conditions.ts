@@ -34,5 +34,6 @@ export const REASONS = {
   RuntimeUnavailable: "the sidecar does not answer",
   NameLabelDiffers: "the label model.aibrix.ai/name is not the adapter's name",
   ServiceNotOwned: "a Service of the adapter's name belongs to somebody else",
+  EndpointsNotWritten: "the API server did not take the adapter's Service or EndpointSlices",
 } as const;
 export type Reason = keyof typeof REASONS;

@@ -133,6 +133,9 @@ export type AdapterState = (typeof ADAPTER_STATES)[number];
 const PodStatus = Type.Object(
   {
     name: Type.String({ description: "Name of the pod." }),
+    uid: Type.Optional(
+      Type.String({ description: "Uid of the pod: a later pod of the same name, as a StatefulSet makes them, is another one." }),
+    ),
     state: stringEnum(ADAPTER_STATES, { description: "What happens to the adapter on this pod." }),
     contentDigest: Type.Optional(Type.String({ description: "Digest of the content that the pod serves." })),
     delivery: Type.Optional(
@@ -175,7 +178,11 @@ export const ModelAdapterStatusSchema = Type.Object(
     candidates: Type.Optional(Type.Integer({ description: "How many pods match the selector.", minimum: 0, format: "int32" })),
     desiredReplicas: Type.Optional(Type.Integer({ description: "On how many pods the adapter should be.", minimum: 0, format: "int32" })),
     readyReplicas: Type.Optional(
-      Type.Integer({ description: "How many pods have answered that they serve it.", minimum: 0, format: "int32" }),
+      Type.Integer({
+        description: "How many pods have answered that they serve it, and are in its EndpointSlices.",
+        minimum: 0,
+        format: "int32",
+      }),
     ),
     observedGeneration: Type.Optional(
       Type.Integer({ description: "Generation of the spec that is being served.", minimum: 0, format: "int64" }),

@@ -25,12 +25,11 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await world.stopControllers();
-  await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name").then(async (names) => {
-    for (const name of names?.split("\n").filter((x) => x !== "") ?? []) {
-      await world.kubectl("patch", name, "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
-      await world.kubectl("delete", name, "-n", ns);
-    }
-  });
+  const left = await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name");
+  for (const name of left.split("\n").filter((x) => x !== "")) {
+    await world.kubectl("patch", name, "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+    await world.kubectl("delete", name, "-n", ns, "--ignore-not-found");
+  }
   for (const pod of made) await world.deletePod(pod);
 });
 

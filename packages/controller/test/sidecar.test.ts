@@ -1,6 +1,10 @@
+import { type KubeObject, PODS } from "@aibrix/kube";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
 import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+
+/** A headless Service without selector is given both address families, with which a cluster of one takes no selector. */
+const SINGLE_STACK = { ipFamilyPolicy: "SingleStack", ipFamilies: ["IPv4"] };
 
 let world: World;
 let adapters: Adapters;
@@ -24,7 +28,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name"))?.split("\n").filter((x) => x !== "") ?? [];
+  const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name")).split("\n").filter((x) => x !== "");
   for (const pod of made) pod.runtime.hangs = false;
   if (left.length > 0) await world.controller();
   await adapters.remove(...left.map((x) => `${ns}/${x.slice(x.indexOf("/") + 1)}`));
@@ -198,6 +202,107 @@ test("a Service of that name which is somebody else's is left alone and named", 
   expect(await world.get("Service", `${ns}/x`)).toMatchObject({ spec: { selector: { app: "other" } } });
 });
 
+test("a Service that becomes somebody else's loses our slices, nothing says Running any more, and its removal brings all back", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const patch = (metadata: object) =>
+    world.kubectl(
+      "patch",
+      "service",
+      "x",
+      "-n",
+      ns,
+      "--type=merge",
+      "-p",
+      JSON.stringify({ metadata, spec: { selector: { app: "other" }, ...SINGLE_STACK } }),
+    );
+  const taken = async () => {
+    await adapters.refusal(`${ns}/x`, "ServiceNotOwned");
+    expect(await adapters.slices(`${ns}/x`)).toEqual([]);
+    expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Failed", readyReplicas: 0 });
+    expect(await world.get("Service", `${ns}/x`)).toMatchObject({ spec: { selector: { app: "other" } } });
+  };
+  // Still labelled as ours: the watch tells of it.
+  await patch({ ownerReferences: null });
+  await taken();
+  await world.remove("Service", `${ns}/x`);
+  await adapters.ready(`${ns}/x`);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+  // Without our label it is out of the watch's sight.
+  await patch({ ownerReferences: null, labels: null });
+  await taken();
+  expect(a.runtime.loads).toHaveLength(1);
+});
+
+test("a new pod of an old one's name, as a StatefulSet makes them, has nothing of the old one's state", async () => {
+  const old = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  await world.stopControllers();
+  await world.deletePod(old);
+  // Nobody answers for the new one yet.
+  made = [await world.pod("a", { namespace: ns, runtimeUrl: "http://127.0.0.1:1" })];
+  await world.controller();
+  const [now] = await world.admin.list(PODS, { namespace: ns }, AbortSignal.timeout(10_000));
+  const s = await until("the first word about the new pod", async () => {
+    const told = await adapters.status(`${ns}/x`);
+    return told?.pods?.some((p) => p.uid === now?.metadata.uid) ? told : undefined;
+  });
+  expect(s).toMatchObject({ phase: "Scheduled", readyReplicas: 0, pods: [{ name: "a", state: "Pending" }] });
+  await until("no address is left", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  // A silent pod would hold up the deletion.
+  for (const p of made) await world.deletePod(p);
+  made = [];
+});
+
+test("writes that the API server refuses are told, an old Ready does not stay, and it comes back by itself", async () => {
+  const deny = async (resource: string, verbs: string[]) => {
+    const role = await world.get<{ rules: { resources: string[]; verbs: string[] }[] } & KubeObject>(
+      "ClusterRole",
+      "aibrix-controller-manager",
+    );
+    const rules = role?.rules.map((r) => (r.resources.includes(resource) ? { ...r, verbs: r.verbs.filter((v) => !verbs.includes(v)) } : r));
+    await world.kubectl("patch", "clusterrole", "aibrix-controller-manager", "--type=merge", "-p", JSON.stringify({ rules }));
+    const as = "--as=system:serviceaccount:aibrix-system:aibrix-controller-manager";
+    // It exits with 1 for a no.
+    const denied = () =>
+      world.kubectl("auth", "can-i", verbs[0] ?? "", resource, "-n", ns, as).then(
+        () => false,
+        () => true,
+      );
+    await until(`${verbs[0]} ${resource} is denied`, denied);
+  };
+  const allow = () => world.apply("deploy/rbac/controller.yaml");
+  const a = await pod("a");
+  const controller = await world.controller();
+  try {
+    await deny("services", ["create", "patch"]);
+    await world.applyObject(lora("x"));
+    const why = await adapters.refusal(`${ns}/x`, "EndpointsNotWritten");
+    expect(why).toMatch(/POST \/api\/v1\/namespaces\/.*403 Forbidden.*apply the controller's RBAC \(deploy\/rbac\) again/);
+    expect(await adapters.status(`${ns}/x`)).toMatchObject({ readyReplicas: 0 });
+    expect(await adapters.slices(`${ns}/x`)).toEqual([]);
+    expect(a.runtime.loads).toEqual([]);
+    await allow();
+    await adapters.ready(`${ns}/x`);
+    // Ready already: another pod cannot be published, and that is told.
+    await deny("endpointslices", ["patch", "create"]);
+    await pod("b");
+    expect(await adapters.refusal(`${ns}/x`, "EndpointsNotWritten")).toMatch(/endpointslices.*403 Forbidden/);
+    expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Bound", readyReplicas: 1 });
+    expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+    await allow();
+    await until("both are published", async () => (await adapters.addresses(`${ns}/x`)).length === 2);
+    expect(await adapters.ready(`${ns}/x`)).toMatchObject({ phase: "Running", readyReplicas: 2 });
+  } finally {
+    await allow();
+  }
+  expect(controller.calls.filter((c) => c.verb !== "watch").length).toBeLessThan(120);
+});
+
 test("what was edited or deleted by hand is put back", async () => {
   const a = await pod("a");
   await world.controller();
@@ -210,7 +315,8 @@ test("what was edited or deleted by hand is put back", async () => {
     const service = await world.get("Service", `${ns}/x`);
     return service !== undefined && (await adapters.addresses(`${ns}/x`)).includes(a.ip);
   });
-  await world.kubectl("patch", "service", "x", "-n", ns, "--type=merge", "-p", '{"spec":{"selector":{"app":"mine"}}}');
+  const edited = { spec: { selector: { app: "mine" }, ...SINGLE_STACK } };
+  await world.kubectl("patch", "service", "x", "-n", ns, "--type=merge", "-p", JSON.stringify(edited));
   await until("the selector is gone", async () => {
     const service = await world.get<{ spec: { selector?: unknown } } & never>("Service", `${ns}/x`);
     return service !== undefined && (service as { spec: { selector?: unknown } }).spec.selector === undefined;

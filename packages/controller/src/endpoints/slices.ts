@@ -65,6 +65,16 @@ export function planSlices(owner: SliceOwner, listed: readonly Listed[], existin
   };
 }
 
+/** Uids of the pods that slices list. */
+export function listedIn(slices: readonly EndpointSlice[]): Set<string> {
+  return new Set(slices.flatMap((s) => (s.endpoints ?? []).flatMap((e) => e.targetRef?.uid ?? [])));
+}
+
+/** Whether there is nothing to write. */
+export function isEmpty(changes: SliceChanges): boolean {
+  return changes.apply.length === 0 && changes.delete.length === 0;
+}
+
 function group(listed: readonly Listed[]): Group[] {
   const groups = new Map<string, Group>();
   for (const { pod, port } of listed) {

@@ -46,8 +46,11 @@ export async function act(
     case "deleteService":
       await deps.client.delete(SERVICES, { namespace: o.namespace, name: o.name }, uidOf(o.service), signal);
       return memory.service.deleted(o.key, uidOf(o.service).uid);
-    case "writeSlices":
-      return await writeSlices(action.changes, memory, deps, signal);
+    case "writeSlices": {
+      // Nobody knows whose a Service is that could not be made: then pods leave, and none comes.
+      const made = memory.service.latest(o.key, undefined) !== undefined || o.service.kind !== "missing";
+      return await writeSlices(made ? action.changes : action.shrink, memory, deps, signal);
+    }
     case "load":
       return startLoad(action.pod, o, secrets, deps);
     case "unload":
@@ -84,27 +87,42 @@ async function ensureService(
   { client }: ActDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  if (o.adapter === undefined) return;
-  if (o.service.kind === "missing") {
-    try {
-      return memory.service.wrote(o.key, withoutManagedFields(await client.create(SERVICES, service, {}, signal)));
-    } catch (error) {
-      if (!(error instanceof KubeError && error.alreadyExists)) throw error;
-    }
+  if (o.adapter === undefined || o.service.kind === "foreign") return;
+  if (o.service.kind === "ours") return await mendService(service, o.service.service, o, memory, client, signal);
+  try {
+    return memory.service.wrote(o.key, withoutManagedFields(await client.create(SERVICES, service, {}, signal)));
+  } catch (error) {
+    if (!(error instanceof KubeError && error.alreadyExists)) throw error;
     const there = await client.find(SERVICES, { namespace: o.namespace, name: o.name }, signal);
-    if (there === undefined || !isControlledBy(there, o.adapter)) {
-      const owner = there === undefined ? "it was just removed" : ownerText(there);
-      memory.foreign = { owner, untilMs: Date.now() + FOREIGN_FOR_MS };
-      throw new ForeignServiceError(o.key);
-    }
+    // Gone again: all is decided anew.
+    if (there === undefined) throw error;
+    if (isControlledBy(there, o.adapter)) return await mendService(service, there, o, memory, client, signal);
+    memory.foreign = { owner: ownerText(there), untilMs: Date.now() + FOREIGN_FOR_MS };
+    throw new ForeignServiceError(o.key);
   }
-  memory.service.wrote(o.key, withoutManagedFields(await replaceService(client, service, o, signal)));
 }
 
-/** An edit by hand is undone, other people's labels and annotations stay. A selector that somebody added goes too, which an apply would leave. */
-async function replaceService(client: KubeClient, service: Service, o: Observed, signal: AbortSignal): Promise<Service> {
-  const patch = { metadata: { labels: service.metadata.labels }, spec: { selector: null, ports: service.spec?.ports } };
-  return await client.mergePatch(SERVICES, { namespace: o.namespace, name: o.name }, patch, {}, signal);
+/**
+ * An edit by hand is undone, other people's labels and annotations stay. A selector that somebody added goes too, which an apply would leave.
+ * Guarded by the version that was decided on: somebody else's Service may have come in its place.
+ */
+async function mendService(
+  wanted: Service,
+  current: Service,
+  o: Observed,
+  memory: AdapterMemory,
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<void> {
+  const { resourceVersion } = current.metadata;
+  const patch = { metadata: { resourceVersion, labels: wanted.metadata.labels }, spec: { selector: null, ports: wanted.spec?.ports } };
+  try {
+    const written = await client.mergePatch(SERVICES, { namespace: o.namespace, name: o.name }, patch, {}, signal);
+    memory.service.wrote(o.key, withoutManagedFields(written));
+  } catch (error) {
+    if (error instanceof KubeError && (error.conflict || error.notFound)) memory.service.forget(o.key);
+    throw error;
+  }
 }
 
 /** The Service turned out to be somebody else's: decide anew with that. */

@@ -9,6 +9,7 @@ test.each<{ name: string; before: ModelAdapterStatus | undefined; after: ModelAd
   { name: "a pod that serves", before: pod("Loading"), after: pod("Serving"), want: ["Loaded"] },
   { name: "a pod that serves again", before: pod("Pending"), after: pod("Serving"), served: true, want: ["Repaired"] },
   { name: "a pod that goes on serving", before: pod("Serving"), after: pod("Serving"), want: [] },
+  { name: "a new pod of the same name", before: pod("Serving", { uid: "1" }), after: pod("Serving", { uid: "2" }), want: ["Loaded"] },
   { name: "a failure", before: pod("Loading"), after: pod("Failed", { lastError: "no" }), want: ["LoadFailed"] },
   {
     name: "the same failure again",

@@ -6,12 +6,12 @@ type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
 /**
  * What to tell about the way from one status to the next. Pure.
  *
- * @param servedBefore - whether the adapter was once served on a pod of this name: coming back is a repair
+ * @param servedBefore - whether the adapter was once served on this pod: coming back is a repair
  */
 export function eventsBetween(
   before: ModelAdapterStatus | undefined,
   after: ModelAdapterStatus,
-  servedBefore: (pod: string) => boolean,
+  servedBefore: (pod: PodRow) => boolean,
 ): NewEvent[] {
   const events: NewEvent[] = [];
   const had = new Set(before?.instances ?? []);
@@ -20,17 +20,22 @@ export function eventsBetween(
     const note = after.conditions?.find((c) => c.type === "Scheduled")?.message ?? `allocated to ${added.join(", ")}`;
     events.push({ type: "Normal", reason: "Scheduled", action: "Schedule", note });
   }
-  const old = new Map((before?.pods ?? []).map((p) => [p.name, p]));
+  const old = new Map((before?.pods ?? []).map((p) => [idOf(p), p]));
   for (const pod of after.pods ?? []) {
-    const event = podEvent(old.get(pod.name), pod, servedBefore(pod.name));
+    const event = podEvent(old.get(idOf(pod)), pod, servedBefore(pod));
     if (event !== undefined) events.push(event);
-    old.delete(pod.name);
+    old.delete(idOf(pod));
   }
   for (const gone of old.values()) {
     if (gone.state === "Draining")
       events.push({ type: "Normal", reason: "Unloaded", action: "Unload", note: `unloaded from pod ${gone.name}` });
   }
   return events;
+}
+
+/** A new pod of the same name is another one. */
+function idOf(pod: PodRow): string {
+  return pod.uid ?? pod.name;
 }
 
 function podEvent(before: PodRow | undefined, after: PodRow, served: boolean): NewEvent | undefined {

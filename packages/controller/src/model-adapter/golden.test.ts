@@ -9,7 +9,7 @@ import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { plan } from "./plan.ts";
 import { status } from "./status.ts";
-import type { ModelAdapterObject, Observed, ObservedPod, ObservedService } from "./types.ts";
+import type { ModelAdapterObject, Observed, ObservedPod, ObservedService, Plan } from "./types.ts";
 
 /*
  * A case is two files in testdata: NAME.in.yaml, what is observed, and NAME.out.yaml, what is planned and what the status says.
@@ -42,6 +42,8 @@ interface Case {
   readonly missingSecret?: string;
   readonly service?: ObservedService["kind"];
   readonly slices?: readonly EndpointSlice[];
+  /** Why none of the writes was taken. */
+  readonly unwritten?: string;
 }
 
 function adapterOf(given: Partial<ModelAdapterObject>): ModelAdapterObject {
@@ -147,7 +149,21 @@ function observed(c: Case): Observed {
     usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
     service,
     slices: c.slices ?? [],
+    unwritten: undefined,
     nowMs: NOW,
+  };
+}
+
+/** What is there after the writes: all of them, or none. */
+function afterWrites(o: Observed, p: Plan, unwritten: string | undefined): Observed {
+  if (unwritten !== undefined) return { ...o, unwritten };
+  const write = p.actions.find((a) => a.kind === "writeSlices");
+  const gone = new Set([...(write?.changes.apply ?? []), ...(write?.changes.delete ?? [])].map((s) => s.metadata.name));
+  const made = p.actions.find((a) => a.kind === "ensureService");
+  return {
+    ...o,
+    service: made === undefined ? o.service : { kind: "ours", service: made.service },
+    slices: [...o.slices.filter((s) => !gone.has(s.metadata.name)), ...(write?.changes.apply ?? [])],
   };
 }
 
@@ -171,7 +187,7 @@ function outcome(c: Case): unknown {
     why: c.why,
     actions,
     ...(p.requeueAfterMs === undefined ? {} : { requeueAfterMs: p.requeueAfterMs }),
-    ...(o.adapter === undefined ? {} : { status: status(o, o.adapter, p) }),
+    ...(o.adapter === undefined ? {} : { status: status(afterWrites(o, p, c.unwritten), o.adapter, p) }),
   };
 }
 

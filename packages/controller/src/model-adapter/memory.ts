@@ -7,6 +7,8 @@ export class AdapterMemory {
   readonly adapter: OwnWrites<ModelAdapterObject> = new OwnWrites();
   readonly service: OwnWrites<Service> = new OwnWrites();
   readonly slices: OwnWrites<EndpointSlice> = new OwnWrites();
+  /** Why its Service or slices could not be written, the last time that this was tried. */
+  unwritten: string | undefined;
   /** Uids of pods on which it has served. */
   readonly served = new Set<string>();
   /** A Service of its name that is not ours, as last seen. */

@@ -60,7 +60,19 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
     usesSecrets: usesSecrets(adapter),
     service: observeService(key, adapter, memory, deps, nowMs),
     slices: observeSlices(key, memory, deps),
+    unwritten: memory?.unwritten,
     nowMs,
+  };
+}
+
+/** What was observed, with the Service and the slices as they are after our writes. */
+export function observeAfterWrites(o: Observed, deps: ObserveDeps): Observed {
+  const memory = deps.memories.find(o.key);
+  return {
+    ...o,
+    service: observeService(o.key, o.adapter, memory, deps, o.nowMs),
+    slices: observeSlices(o.key, memory, deps),
+    unwritten: memory?.unwritten,
   };
 }
 

@@ -1,7 +1,7 @@
 import { adapterPort, FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
 import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
-import { planSlices, type SliceChanges } from "../endpoints/slices.ts";
+import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import { place } from "./placement.ts";
 import { asked, mayHold, podState, routable } from "./pod-state.ts";
 import {
@@ -38,7 +38,8 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   const leaving = o.pods.filter((p) => !placed.includes(p) && mayHold(o, p));
   const actions: Action[] = [];
   if (!hasFinalizer(adapter)) actions.push({ kind: "addFinalizer" });
-  if (foreign === undefined) actions.push(...publish(o, adapter, placed));
+  // Slices of somebody else's Service would send its clients to our pods.
+  actions.push(...(foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
   const swapping = placed.filter((p) => wantsSwap(o, p));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
   actions.push(...[...leaving, ...swapping].filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
@@ -65,7 +66,7 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
   const endMs = startMs + DELETION_BOUND_MS;
   const done = holders.length === 0 || o.nowMs >= endMs;
   const actions: Action[] = [];
-  if (o.slices.length > 0) actions.push({ kind: "writeSlices", changes: { apply: [], delete: o.slices } });
+  actions.push(...withdraw(o));
   if (o.service.kind === "ours") actions.push({ kind: "deleteService" });
   actions.push(...holders.filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
   if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer" });
@@ -96,12 +97,22 @@ function publish(o: Observed, adapter: ModelAdapterObject, placed: readonly Obse
   const port = adapterPort(adapter.metadata.labels);
   const service = headlessService(o.name, o.namespace, port, owner, { [LABEL_MODEL_NAME]: o.name });
   const listed = placed.filter((p) => routable(p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port }));
-  const changes = planSlices({ namespace: o.namespace, service: o.name, owner, port }, listed, o.slices);
+  const sliceOwner = { namespace: o.namespace, service: o.name, owner, port };
+  const changes = planSlices(sliceOwner, listed, o.slices);
+  const there = listedIn(o.slices);
+  const staying = listed.filter(({ pod }) => there.has(pod.uid));
+  const shrink = o.slices.length === 0 ? { apply: [], delete: [] } : planSlices(sliceOwner, staying, o.slices);
   const right = o.service.kind === "ours" && serviceIsRight(o.service.service, service);
   return [
     ...(right ? [] : [{ kind: "ensureService", service } as const]),
-    ...(isEmpty(changes) ? [] : [{ kind: "writeSlices", changes } as const]),
+    ...(isEmpty(changes) ? [] : [{ kind: "writeSlices", changes, shrink } as const]),
   ];
+}
+
+/** Every slice goes. */
+function withdraw(o: Observed): Action[] {
+  const changes = { apply: [], delete: o.slices };
+  return isEmpty(changes) ? [] : [{ kind: "writeSlices", changes, shrink: changes }];
 }
 
 /** Whether the pod has to be told what we declare. */
@@ -150,10 +161,6 @@ function foreignService(o: Observed): Obstacle | undefined {
 
 function hasFinalizer(adapter: ModelAdapterObject): boolean {
   return adapter.metadata.finalizers?.includes(FINALIZER) === true;
-}
-
-function isEmpty(changes: SliceChanges): boolean {
-  return changes.apply.length === 0 && changes.delete.length === 0;
 }
 
 /** The soonest of these times that is to come, as a wait; at least 10 ms, so that a clock that is off by one makes no hot loop. */

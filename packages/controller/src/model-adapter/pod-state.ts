@@ -53,8 +53,9 @@ export function asked(o: Observed, p: ObservedPod): boolean {
   return rowOf(o, p)?.asked === true;
 }
 
+/** By uid: a new pod of the same name has nothing of the old one's. */
 function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pods"]>[number] | undefined {
-  return o.adapter?.status?.pods?.find((x) => x.name === p.facts.name);
+  return o.adapter?.status?.pods?.find((x) => x.uid === p.facts.uid);
 }
 
 /** Whether the pod may have the adapter by our doing: what has to be unloaded there. */

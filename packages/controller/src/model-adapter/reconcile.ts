@@ -5,7 +5,7 @@ import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween } from "./events.ts";
 import type { AdapterMemory } from "./memory.ts";
-import { latestAdapter, type ObserveDeps, observe } from "./observe.ts";
+import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
 import { status } from "./status.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
@@ -14,6 +14,9 @@ export interface ReconcileDeps extends ObserveDeps, ActDeps {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
 }
+
+/** What is written to the API server before the status is, in the plan's order. */
+const WRITES: readonly Action["kind"][] = ["addFinalizer", "ensureService", "deleteService", "writeSlices"];
 
 const NO_SECRETS: AdapterSecrets = { kind: "ok", credentials: undefined, apiKey: undefined, version: "" };
 
@@ -40,18 +43,37 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
       deps,
       signal,
     );
-  try {
-    await run(["addFinalizer", "ensureService", "deleteService", "writeSlices"]);
-  } catch (error) {
-    if (error instanceof ForeignServiceError) return { requeueAfterMs: 0 };
-    throw error;
+  let failure: unknown;
+  for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
+    try {
+      await act(action, o, secrets, memory, deps, signal);
+    } catch (error) {
+      if (error instanceof ForeignServiceError) return { requeueAfterMs: 0 };
+      // The next one all the same: pods that no longer serve leave the slices whatever becomes of the Service.
+      failure ??= error;
+    }
   }
+  memory.unwritten = unwritten(failure);
   // Before the calls: what an engine without sidecar is asked to load must be written down first.
-  if (o.adapter !== undefined) await tellStatus(o, o.adapter, p, memory, deps, signal);
+  if (o.adapter !== undefined) {
+    const told = tellStatus(observeAfterWrites(o, deps), o.adapter, p, memory, deps, signal);
+    if (failure === undefined) await told;
+    else await Promise.allSettled([told]);
+  }
+  if (failure !== undefined) throw failure;
   await run(["load", "unload"]);
   await run(["removeFinalizer"]);
   if (o.adapter === undefined && p.leaving.length === 0) forget(o, deps);
   return p.requeueAfterMs === undefined ? undefined : { requeueAfterMs: p.requeueAfterMs };
+}
+
+/** Why finalizer, Service or slices are not as they should be. That somebody else wrote first is no reason: the work is done again at once. */
+function unwritten(failure: unknown): string | undefined {
+  if (failure === undefined || (failure instanceof KubeError && failure.status === 409)) return undefined;
+  const text = failure instanceof Error ? failure.message : String(failure);
+  const forbidden = failure instanceof KubeError && failure.status === 403;
+  const remedy = forbidden ? "apply the controller's RBAC (deploy/rbac) again" : "it is tried again; look into the controller's log";
+  return `the API server did not take what the adapter needs there (${text}): ${remedy}`;
 }
 
 async function actOn(
@@ -85,8 +107,7 @@ async function tellStatus(
   signal: AbortSignal,
 ): Promise<void> {
   const next = status(o, adapter, p);
-  const uids = new Map(o.pods.map((x) => [x.facts.name, x.facts.uid]));
-  for (const row of adapter.status?.pods ?? []) if (row.state === "Serving") memory.served.add(uids.get(row.name) ?? row.name);
+  for (const row of adapter.status?.pods ?? []) if (row.state === "Serving") memory.served.add(row.uid ?? "");
   if (isDeepStrictEqual(adapter.status, next)) return;
   const { namespace, name, uid } = adapter.metadata;
   try {
@@ -98,7 +119,7 @@ async function tellStatus(
     if (error instanceof KubeError && error.notFound) return;
     throw error;
   }
-  for (const event of eventsBetween(adapter.status, next, (pod) => memory.served.has(uids.get(pod) ?? pod))) {
+  for (const event of eventsBetween(adapter.status, next, ({ uid }) => memory.served.has(uid ?? ""))) {
     events.record(MODEL_ADAPTERS, adapter, event);
   }
 }

@@ -1,5 +1,6 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
+import { listedIn } from "../endpoints/slices.ts";
 import { asked, type PodState, podState, routable } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
 
@@ -14,20 +15,23 @@ interface Row {
 }
 
 /**
- * The status that tells what was observed. Pure. Ready is True only while a pod has answered that it serves the adapter;
- * `observedGeneration` is the generation that is being served.
+ * The status that tells what was observed. Pure. Ready is True only while a pod has answered that it serves the adapter, and clients can
+ * reach it there; `observedGeneration` is the generation that is being served.
+ *
+ * @param o - with the Service and the slices as they are after the plan's writes
  */
 export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): ModelAdapterStatus {
   const before = adapter.status;
   const rowsOf = (names: readonly string[]): Row[] =>
     o.pods.filter((p) => names.includes(p.facts.name)).map((pod) => ({ pod, state: podState(o, pod) }));
   const placed = rowsOf(plan.placed);
-  const ready = placed.filter(({ pod, state }) => routable(pod, state));
+  const reachable = o.service.kind === "ours" ? listedIn(o.slices) : new Set();
+  const ready = placed.filter(({ pod, state }) => routable(pod, state) && reachable.has(pod.facts.uid));
   const deleting = adapter.metadata.deletionTimestamp !== undefined;
   const served = ready.length > 0 && ready.every(({ state }) => state.current) ? adapter.metadata.generation : before?.observedGeneration;
   const replicas = adapter.spec.replicas ?? plan.placed.length;
   return {
-    phase: deleting ? (before?.phase ?? "Pending") : phase(placed, ready, plan),
+    phase: deleting ? (before?.phase ?? "Pending") : phase(o, placed, ready, plan),
     conditions: conditions(o, adapter, plan, placed, ready),
     instances: [...plan.placed],
     candidates: o.pods.filter((p) => p.matches).length,
@@ -41,9 +45,10 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
   };
 }
 
-function phase(placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
-  if (ready.length > 0) return "Running";
-  if (placed.length === 0) return plan.obstacle?.final === true ? "Failed" : "Pending";
+function phase(o: Observed, placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
+  if (plan.obstacle?.final === true) return "Failed";
+  if (ready.length > 0 && o.unwritten === undefined) return "Running";
+  if (placed.length === 0) return "Pending";
   if (placed.every(({ state }) => state.state === "Failed")) return "Failed";
   // Bound: a pod has taken it up.
   return placed.some(({ state }) => ["Downloading", "Loading", "Serving", "Updating"].includes(state.state)) ? "Bound" : "Scheduled";
@@ -87,16 +92,20 @@ function scheduled(o: Observed, { placed, obstacle }: Plan): NewCondition {
 
 function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed: readonly Row[], ready: readonly Row[]): NewCondition {
   const no = (reason: Reason, message: string): NewCondition => ({ type: "Ready", status: "False", reason, message });
+  const unwritten = o.unwritten === undefined ? undefined : truncate(o.unwritten, MAX_POD_MESSAGE);
+  const also = unwritten === undefined ? "" : `; ${unwritten}`;
   if (adapter.metadata.deletionTimestamp !== undefined)
     return no(
       "ModelAdapterDeleting",
       plan.leaving.length === 0
-        ? "the adapter is being taken away"
-        : `waits for ${named(plan.leaving.map((name) => `${o.namespace}/${name}`))} to unload it`,
+        ? `the adapter is being taken away${also}`
+        : `waits for ${named(plan.leaving.map((name) => `${o.namespace}/${name}`))} to unload it${also}`,
     );
-  if (ready.length > 0 && plan.obstacle?.reason !== "ServiceNotOwned")
+  if (plan.obstacle !== undefined) return no(plan.obstacle.reason, plan.obstacle.message + also);
+  // Whatever stands in the slices, it is not what should.
+  if (unwritten !== undefined) return no("EndpointsNotWritten", unwritten);
+  if (ready.length > 0)
     return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready` };
-  if (plan.obstacle !== undefined) return no(plan.obstacle.reason, plan.obstacle.message);
   const trouble = placed.filter(({ state }) => state.message !== undefined);
   const first = trouble.find(({ state }) => state.final) ?? trouble[0];
   if (first === undefined) {
@@ -120,6 +129,7 @@ function podRow({ pod, state }: Row, wasAsked: boolean): PodRow {
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
     name: pod.facts.name,
+    uid: pod.facts.uid,
     state: state.state,
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),

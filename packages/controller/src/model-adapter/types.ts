@@ -51,6 +51,8 @@ export interface Observed {
   readonly usesSecrets: boolean;
   readonly service: ObservedService;
   readonly slices: readonly EndpointSlice[];
+  /** Why the Service or the slices could not be written; `undefined` where they were, or nothing had to be. */
+  readonly unwritten: string | undefined;
   readonly nowMs: number;
 }
 
@@ -59,7 +61,8 @@ export type Action =
   | { readonly kind: "removeFinalizer" }
   | { readonly kind: "ensureService"; readonly service: Service }
   | { readonly kind: "deleteService" }
-  | { readonly kind: "writeSlices"; readonly changes: SliceChanges }
+  /** `shrink`: what of the changes takes pods out, and adds none; for a Service that could not be made. */
+  | { readonly kind: "writeSlices"; readonly changes: SliceChanges; readonly shrink: SliceChanges }
   | { readonly kind: "load"; readonly pod: ObservedPod }
   | { readonly kind: "unload"; readonly pod: ObservedPod };
 

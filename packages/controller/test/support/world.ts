@@ -6,6 +6,7 @@ import { type Call, KubeClient, type KubeObject, loadKubeConfig, PODS, type Pod,
 import { createLogger, createRegistry, type Registry } from "@aibrix/service";
 import { parseAllDocuments } from "yaml";
 import { ControllerManager, ControllerMetrics, readConfig, type Timing } from "../../src/index.ts";
+import type { ApiProxy } from "./api-proxy.ts";
 import { FakeEngine } from "./fake-engine.ts";
 import { FakePods } from "./fake-pods.ts";
 import { FakeRuntime } from "./fake-runtime.ts";
@@ -99,7 +100,7 @@ export class World implements AsyncDisposable {
       "deploy/crd/model.aibrix.ai_modeladapters.yaml",
       "deploy/rbac/controller.yaml",
     );
-    await until("the CRD is served", async () => (await world.kubectl("get", "modeladapters", "-A")) !== undefined);
+    await until("the CRD is served", () => world.kubectl("get", "modeladapters", "-A"));
     return world;
   }
 
@@ -137,14 +138,10 @@ export class World implements AsyncDisposable {
     await this.applyObject({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
   }
 
-  /** Runs kubectl as an administrator. */
-  async kubectl(...args: string[]): Promise<string | undefined> {
-    try {
-      const { stdout } = await promisify(execFile)(this.#binaries.kubectl, ["--kubeconfig", this.plane.kubeconfig, ...args]);
-      return stdout;
-    } catch {
-      return undefined;
-    }
+  /** Runs kubectl as an administrator; what it prints. Rejects with its error output where it fails. */
+  async kubectl(...args: string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)(this.#binaries.kubectl, ["--kubeconfig", this.plane.kubeconfig, ...args]);
+    return stdout;
   }
 
   /** Makes a pod that is ready (unless asked otherwise), with a sidecar and an engine that answer. */
@@ -180,16 +177,22 @@ export class World implements AsyncDisposable {
     await this.admin.delete(PODS, splitKey(pod.key), { gracePeriodSeconds: 0 }, AbortSignal.timeout(30_000));
   }
 
-  /** Starts the controller under the service account that it ships with. */
-  async controller(flags: readonly string[] = ["--enable-runtime-sidecar"], timing: Timing = {}): Promise<RunningController> {
+  /** Starts the controller under the service account that it ships with, at the API server or at a proxy before it. */
+  async controller(
+    flags: readonly string[] = ["--enable-runtime-sidecar"],
+    timing: Timing = {},
+    proxy: ApiProxy | undefined = undefined,
+  ): Promise<RunningController> {
     const config = readConfig([...flags, "--leader-elect-namespace=aibrix-system"], {});
     if (config === undefined) throw new Error("no config");
     const file = await this.controllerKubeconfig();
+    const kubeConfig = loadKubeConfig({ file });
+    if (proxy !== undefined) kubeConfig.clusters = kubeConfig.clusters.map((c) => ({ ...c, server: proxy.url }));
     const calls: Call[] = [];
     const registry = createRegistry();
     const metrics = new ControllerMetrics(registry);
     const client = new KubeClient({
-      config: loadKubeConfig({ file }),
+      config: kubeConfig,
       userAgent: "aibrix-controller-manager",
       fieldManager: "aibrix-controller-manager",
       onCall: (call) => {
