@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { StackFile } from "@aibrix/devcluster";
+import type { StandaloneFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { cli, ENGINE, MAIN } from "../support/cli.ts";
 import { ask, complete } from "../support/client.ts";
@@ -20,7 +20,7 @@ describe.skipIf(ENGINE === "vllm")("a part that is killed", () => {
   });
   afterAll(() => stack?.[Symbol.asyncDispose]());
 
-  const pids = () => (JSON.parse(readFileSync(join(stack.dir, "stack.json"), "utf8")) as StackFile).pids;
+  const pids = () => (JSON.parse(readFileSync(join(stack.dir, "stack.json"), "utf8")) as StandaloneFile).pids;
 
   async function killed(part: string): Promise<void> {
     const before = pids()[part] ?? 0;
@@ -46,7 +46,7 @@ describe.skipIf(ENGINE === "vllm")("a part that is killed", () => {
   );
 
   test("a supervisor that is killed leaves nothing that the next stop does not end", async () => {
-    const before = JSON.parse(readFileSync(join(stack.dir, "stack.json"), "utf8")) as StackFile;
+    const before = JSON.parse(readFileSync(join(stack.dir, "stack.json"), "utf8")) as StandaloneFile;
     process.kill(before.pids.supervisor ?? 0, "SIGKILL");
     await vi.waitFor(() => expect(runs(before.pids.supervisor ?? 0)).toBe(false), { timeout: BACK_MS, interval: 20 });
     const status = await cli(["status", "--dir", stack.dir]);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { StackFile } from "@aibrix/devcluster";
+import type { StandaloneFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { cli, ENGINE, MAIN } from "../support/cli.ts";
 import { dropManifest, manifest } from "../support/manifest.ts";
@@ -46,7 +46,7 @@ describe.skipIf(ENGINE === "vllm")("in the foreground", () => {
   });
 
   test("Ctrl-C ends it in order and leaves nothing", async () => {
-    const file = JSON.parse(readFileSync(join(folder, "state/stack.json"), "utf8")) as StackFile;
+    const file = JSON.parse(readFileSync(join(folder, "state/stack.json"), "utf8")) as StandaloneFile;
     const ended = once(command, "exit");
     command.kill("SIGINT");
     command.kill("SIGINT"); // npm and the terminal both pass it on.

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
-import type { StackFile } from "@aibrix/devcluster";
+import type { StandaloneFile } from "@aibrix/devcluster";
 
 /** Whether a process of this number runs; one that waits to be collected by its parent does not. */
 export function runs(pid: number): boolean {
@@ -32,7 +32,7 @@ export function listens(url: string): Promise<boolean> {
 }
 
 /** Every address that a stack listens on as far as it tells. */
-export function addresses({ gateway, engines, hub, s3 }: StackFile): readonly string[] {
+export function addresses({ gateway, engines, hub, s3 }: StandaloneFile): readonly string[] {
   return [gateway, hub, ...engines.flatMap((e) => [e.url, e.runtime]), ...(s3 === undefined ? [] : [s3.endpoint])];
 }
 

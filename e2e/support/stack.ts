@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Snapshot } from "@aibrix/api";
-import type { StackFile } from "@aibrix/devcluster";
+import type { StandaloneFile } from "@aibrix/devcluster";
 import { adapterDigest } from "@aibrix/mock-engine";
 import { expect } from "vitest";
 import { type CommandResult, cli, ENGINE } from "./cli.ts";
@@ -24,11 +24,11 @@ export interface StackOptions {
 /** A running stack, started as a user does. */
 export class Stack {
   readonly folder: string;
-  readonly file: StackFile;
+  readonly file: StandaloneFile;
   /** What `start` printed. */
   readonly output: string;
 
-  constructor(folder: string, file: StackFile, output: string) {
+  constructor(folder: string, file: StandaloneFile, output: string) {
     this.folder = folder;
     this.file = file;
     this.output = output;
@@ -95,7 +95,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   try {
     const { code, output } = await tryStart(options, folder);
     expect(code, output).toBe(0);
-    return new Stack(folder, JSON.parse(readFileSync(join(stateFolder(folder), "stack.json"), "utf8")) as StackFile, output);
+    return new Stack(folder, JSON.parse(readFileSync(join(stateFolder(folder), "stack.json"), "utf8")) as StandaloneFile, output);
   } catch (error) {
     await endAndRemove(folder);
     throw error;

@@ -27,4 +27,4 @@ export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";
 export { type ServeCommand, type VllmServeOptions, vllmServeCommand } from "./parts/vllm-serve.ts";
 export { fillHub, S3_BUCKET, writeS3Files } from "./stack/fixtures.ts";
 export { fillBucket } from "./stack/s3-content.ts";
-export type { StackEngine, StackFile, StackS3 } from "./stack/stack-file.ts";
+export type { KubernetesFile, StackEngine, StackFile, StackS3, StandaloneFile } from "./stack/stack-file.ts";

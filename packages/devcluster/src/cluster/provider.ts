@@ -16,6 +16,8 @@ export interface ClusterHandle {
   readonly registry: string | undefined;
   /** Host (without a port) at which NodePorts are reached from this machine. */
   readonly gatewayHost: string;
+  /** Port of this machine behind which the gateway's NodePort is; `undefined`: the NodePort itself. */
+  readonly gatewayPort?: number;
 }
 
 /** The edges of a {@link ClusterProvider}. */

@@ -7,10 +7,22 @@ export interface CommandTexts {
   readonly status: string;
 }
 
-/** @param dirRoot - the state folder, @param defaultDir - the one that needs no flag; both absolute */
-export function commandTexts(dirRoot: string, defaultDir: string): CommandTexts {
-  const flag = dirRoot === defaultDir ? "" : ` -- --dir ${shellWord(dirRoot)}`;
-  return { start: `npm start${flag}`, stop: `npm run stop${flag}`, status: `npm run status${flag}` };
+/**
+ * @param dirRoot - the state folder, @param defaultDir - the one that needs no flag; both absolute
+ * @param startFlags - what the start was told besides
+ */
+export function commandTexts(dirRoot: string, defaultDir: string, startFlags: readonly string[] = []): CommandTexts {
+  const dirFlags = dirRoot === defaultDir ? [] : ["--dir", shellWord(dirRoot)];
+  const flag = npmFlags(dirFlags);
+  return {
+    start: `npm start${npmFlags([...startFlags.map(shellWord), ...dirFlags])}`,
+    stop: `npm run stop${flag}`,
+    status: `npm run status${flag}`,
+  };
+}
+
+function npmFlags(flags: readonly string[]): string {
+  return flags.length === 0 ? "" : ` -- ${flags.join(" ")}`;
 }
 
 /** A word as a shell reads it. */

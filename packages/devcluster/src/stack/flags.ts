@@ -31,7 +31,8 @@ const DIR: Flag = { type: "string", value: "DIR", default: DEFAULTS.dir, help: "
 export const COMMANDS: Readonly<Record<"start" | "stop" | "status", Command>> = {
   start: {
     usage: "npm start -- [flags]",
-    about: "Starts Envoy, the gateway, engines and their runtimes on this machine, and serves the adapters of a folder.",
+    about:
+      "Starts Envoy, the gateway, engines and their runtimes on this machine, and serves the adapters of a folder.\nWith --kubernetes: starts a Kubernetes cluster with the platform on it, for kubectl.",
     flags: {
       detach: { type: "boolean", help: "Return when all is ready; without it the stack ends with this command (Ctrl-C)." },
       dir: DIR,
@@ -63,6 +64,21 @@ export const COMMANDS: Readonly<Record<"start" | "stop" | "status", Command>> = 
         help: "Hub for huggingface:// artifacts, for example https://huggingface.co. Without it a local one is started.",
       },
       port: { type: "string", value: "PORT", help: "Port of the gateway on 127.0.0.1. Without it a free one is taken." },
+      kubernetes: {
+        type: "boolean",
+        help: "Start the platform on Kubernetes. With it only --detach, --dir, --engine and the flags below.",
+      },
+      cluster: {
+        type: "string",
+        value: "node|kind",
+        help: "Cluster to start: a node of this machine's own (Linux, as root), or kind. Implies --kubernetes. Without it: kind where Docker and kind are, else node.",
+      },
+      kubeconfig: { type: "string", value: "FILE", help: "Use the cluster of this file's current context. Implies --kubernetes." },
+      "image-registry": {
+        type: "string",
+        value: "PREFIX",
+        help: "With --kubeconfig: where the images were pushed (npm run images -- --push PREFIX), for example registry.example.com/aibrix-dev.",
+      },
     },
   },
   stop: { usage: "npm run stop -- [flags]", about: "Ends the stack of a state folder. Data and logs stay.", flags: { dir: DIR } },

@@ -15,6 +15,7 @@ const read = (...argv: string[]) => readStartOptions(["--adapters", dir, ...argv
 
 test("defaults: one mock engine, the state folder in the workspace", () => {
   expect(read()).toEqual({
+    mode: "standalone",
     detach: false,
     dir: "/workspace/.aibrix",
     adapters: dir,
@@ -40,10 +41,9 @@ test("engines of the user replace ours, in the order given; /v1 at the end is no
 });
 
 test("arguments for the engines pass as they are", () => {
-  expect(read("--engine-arg=--max-lora-rank=32", "--engine-arg=--max-loras=4")?.engineArgs).toEqual([
-    "--max-lora-rank=32",
-    "--max-loras=4",
-  ]);
+  expect(read("--engine-arg=--max-lora-rank=32", "--engine-arg=--max-loras=4")).toMatchObject({
+    engineArgs: ["--max-lora-rank=32", "--max-loras=4"],
+  });
 });
 
 test.each([

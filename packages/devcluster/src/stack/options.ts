@@ -1,10 +1,16 @@
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
+import { type ClusterOptions, isForCluster, readClusterOptions } from "./cluster-options.ts";
 import { UsageError } from "./errors.ts";
+import { type Bases, httpUrl, integer, list, oneOf, path, text } from "./flag-values.ts";
 import { COMMANDS, DEFAULTS, readFlags, type Values } from "./flags.ts";
 
 /** What `start` was asked for, checked. All paths are absolute. */
-export interface StartOptions {
+export type StartOptions = StandaloneOptions | ClusterOptions;
+
+/** A stack of programs on this machine. */
+export interface StandaloneOptions {
+  readonly mode: "standalone";
   readonly detach: boolean;
   readonly dir: string;
   readonly adapters: string;
@@ -19,12 +25,6 @@ export interface StartOptions {
   readonly port: number | undefined;
 }
 
-/** Where relative paths start: the user's folder, and the workspace for the defaults. */
-export interface Bases {
-  readonly cwd: string;
-  readonly workspace: string;
-}
-
 const MAX_ENGINES = 16;
 
 /**
@@ -34,6 +34,7 @@ const MAX_ENGINES = 16;
 export function readStartOptions(argv: readonly string[], bases: Bases): StartOptions | undefined {
   const values = readFlags(COMMANDS.start, argv);
   if (values === undefined) return undefined;
+  if (isForCluster(values)) return readClusterOptions(values, readDir(values, bases), bases);
   const engineUrls = list(values, "engine-url").map(engineUrl);
   const engine = oneOf("engine", text(values, "engine") ?? DEFAULTS.engine, ["mock", "vllm"]);
   const engineArgs = list(values, "engine-arg");
@@ -44,6 +45,7 @@ export function readStartOptions(argv: readonly string[], bases: Bases): StartOp
   if (apiKeyFile !== undefined) readApiKey(apiKeyFile);
   const hub = text(values, "hub");
   return {
+    mode: "standalone",
     detach: values.detach === true,
     dir: readDir(values, bases),
     adapters: folder(path(values, "adapters", DEFAULTS.adapters, bases)),
@@ -99,47 +101,9 @@ function engineUrl(value: string): string {
   return httpUrl("engine-url", value).replace(/\/v1$/, "");
 }
 
-function httpUrl(flag: string, value: string): string {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.username !== "") {
-    throw new UsageError(`--${flag} must be an address such as http://127.0.0.1:8000`);
-  }
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
-}
-
 function folder(value: string): string {
   if (!(statSync(value, { throwIfNoEntry: false })?.isDirectory() === true)) {
     throw new UsageError(`--adapters=${value} is no folder: create it (it may be empty), or name the one that holds your manifests`);
   }
   return value;
-}
-
-function integer(flag: string, value: string, least: number, most: number): number {
-  const number = Number(value);
-  if (!/^\d+$/.test(value) || number < least || number > most)
-    throw new UsageError(`--${flag}=${value} must be a whole number from ${least} to ${most}`);
-  return number;
-}
-
-function oneOf<const V extends string>(flag: string, value: string, allowed: readonly V[]): V {
-  const found = allowed.find((v) => v === value);
-  if (found === undefined) throw new UsageError(`--${flag}=${value} must be ${allowed.join(" or ")}`);
-  return found;
-}
-
-function text(values: Values, name: string): string | undefined {
-  const value = values[name];
-  return typeof value === "string" ? value : undefined;
-}
-
-function list(values: Values, name: string): readonly string[] {
-  const value = values[name];
-  return Array.isArray(value) ? (value as readonly string[]) : [];
-}
-
-/** A path as the user means it: from where they are; a default from the workspace. */
-function path(values: Values, name: string, fallback: string, bases: Bases): string {
-  const value = text(values, name);
-  if (value === "") throw new UsageError(`--${name} needs a path`);
-  return value === undefined ? resolve(bases.workspace, fallback) : resolve(bases.cwd, value);
 }

@@ -1,5 +1,5 @@
 import { vllmServeCommand } from "../parts/vllm-serve.ts";
-import type { StackFile } from "./stack-file.ts";
+import type { StandaloneFile } from "./stack-file.ts";
 
 /** A part of the stack as data: what to run, how to see that it works, in which order it ends. */
 export interface PartPlan {
@@ -53,7 +53,7 @@ export interface StackPorts {
 
 /** Everything that the plan depends on. */
 export interface PlanInput {
-  readonly engine: StackFile["engine"];
+  readonly engine: StandaloneFile["engine"];
   readonly engines: readonly EngineSlot[];
   readonly engineArgs: readonly string[];
   readonly apiKey: string | undefined;

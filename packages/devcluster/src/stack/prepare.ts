@@ -9,7 +9,7 @@ import { endpointsConfig } from "./endpoints-config.ts";
 import { type ExternalEngine, resolveEngine } from "./engines.ts";
 import { StackError } from "./errors.ts";
 import { fillHub, S3_BUCKET } from "./fixtures.ts";
-import { readApiKey, type StartOptions } from "./options.ts";
+import { readApiKey, type StandaloneOptions } from "./options.ts";
 import { hubRoot, ownPrograms, stackPaths } from "./paths.ts";
 import type { EngineSlot, PlanInput, Programs } from "./plan.ts";
 import { freePorts, requireFreePort } from "./ports.ts";
@@ -25,7 +25,12 @@ export interface Prepared {
 }
 
 /** Finds the foreign programs (fetching or building them where they are missing, with progress) and writes the files that are served. */
-export async function prepare(options: StartOptions, dir: StateDir, log: (line: string) => void, signal: AbortSignal): Promise<Prepared> {
+export async function prepare(
+  options: StandaloneOptions,
+  dir: StateDir,
+  log: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Prepared> {
   if (options.port !== undefined) await requireFreePort(options.port);
   requireBuilt(ownPrograms());
   const context = { log, signal };
@@ -55,7 +60,7 @@ export interface Laid {
 }
 
 /** Chooses ports and writes the configuration that depends on them. */
-export async function lay(options: StartOptions, prepared: Prepared, dir: StateDir): Promise<Laid> {
+export async function lay(options: StandaloneOptions, prepared: Prepared, dir: StateDir): Promise<Laid> {
   const engineCount = options.engineCount + prepared.external.length;
   const ports = [...(await freePorts(6 + 2 * engineCount))];
   const next = () => ports.pop() ?? 0;

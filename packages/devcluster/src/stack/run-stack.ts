@@ -6,7 +6,7 @@ import { S3_PREFIX } from "./fixtures.ts";
 import { changeLine, clock, partLine } from "./lines.ts";
 import { Logs } from "./logs.ts";
 import { nextSteps } from "./next-steps.ts";
-import type { StartOptions } from "./options.ts";
+import type { StandaloneOptions } from "./options.ts";
 import type { PartEvent, PartSpec } from "./part.ts";
 import { DEFAULT_DIR } from "./paths.ts";
 import { type Laid, lay, type Prepared, prepare } from "./prepare.ts";
@@ -38,7 +38,7 @@ const PORT_ATTEMPTS = 3;
  * Runs a stack until the signal aborts, and takes it down in order. Whatever happens, no process, no port and no `stack.json` is left.
  * @throws what {@link bringUp} throws, and StackError where a stack runs in this folder already
  */
-export async function runStack(options: StartOptions, hooks: StackHooks, signal: AbortSignal): Promise<void> {
+export async function runStack(options: StandaloneOptions, hooks: StackHooks, signal: AbortSignal): Promise<void> {
   const dir = stateDir(options.dir);
   const record = await takeFolder(dir, commandTexts(dir.root, DEFAULT_DIR), hooks.say);
   hooks.onTaken();
@@ -60,7 +60,7 @@ export async function runStack(options: StartOptions, hooks: StackHooks, signal:
 }
 
 class Stack {
-  readonly #options: StartOptions;
+  readonly #options: StandaloneOptions;
   readonly #hooks: StackHooks;
   readonly #dir: StateDir;
   readonly #record: RunRecord;
@@ -72,7 +72,7 @@ class Stack {
   #ready = false;
   #stopping = false;
 
-  constructor(options: StartOptions, hooks: StackHooks, dir: StateDir, record: RunRecord, startedMs: number) {
+  constructor(options: StandaloneOptions, hooks: StackHooks, dir: StateDir, record: RunRecord, startedMs: number) {
     this.#options = options;
     this.#hooks = hooks;
     this.#dir = dir;

@@ -1,3 +1,4 @@
+import type { ClusterKind } from "../cluster/provider.ts";
 import { readJson, type StateDir, writeJsonAtomic } from "./state-dir.ts";
 
 /** One engine and the runtime that feeds it. */
@@ -16,7 +17,10 @@ export interface StackS3 {
 }
 
 /** `stack.json`: what a running stack offers. There only while everything is ready. */
-export interface StackFile {
+export type StackFile = StandaloneFile | KubernetesFile;
+
+/** A stack of programs on this machine. */
+export interface StandaloneFile {
   readonly mode: "standalone";
   /** What clients talk to: the Envoy in front. */
   readonly gateway: string;
@@ -29,6 +33,23 @@ export interface StackFile {
   readonly pids: Readonly<Record<string, number>>;
 }
 
+/** The platform on a Kubernetes cluster. */
+export interface KubernetesFile {
+  readonly mode: "kubernetes";
+  readonly cluster: ClusterKind;
+  /** What clients talk to: Envoy's NodePort. */
+  readonly gateway: string;
+  readonly kubeconfig: string;
+  /** The program. */
+  readonly kubectl: string;
+  /** What answers to `vllm/vllm-openai`. */
+  readonly engine: "mock" | "vllm";
+  /** Where this machine pushes images for the cluster. */
+  readonly registry?: string;
+  /** Process numbers by part. */
+  readonly pids: Readonly<Record<string, number>>;
+}
+
 export function writeStackFile(dir: StateDir, stack: StackFile): void {
   writeJsonAtomic(dir.stackFile, stack);
 }
@@ -36,5 +57,6 @@ export function writeStackFile(dir: StateDir, stack: StackFile): void {
 /** Reads `stack.json`; `undefined` where no stack is ready in this folder. */
 export function readStackFile(dir: StateDir): StackFile | undefined {
   const value = readJson(dir.stackFile) as Partial<StackFile> | undefined;
-  return value?.mode === "standalone" && typeof value.gateway === "string" ? (value as StackFile) : undefined;
+  const known = value?.mode === "standalone" || value?.mode === "kubernetes";
+  return known && typeof value.gateway === "string" ? (value as StackFile) : undefined;
 }

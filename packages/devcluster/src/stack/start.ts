@@ -3,7 +3,7 @@ import { StackError, UsageError } from "./errors.ts";
 import { clock } from "./lines.ts";
 import type { StartOptions } from "./options.ts";
 import { RotatingLog } from "./rotating-log.ts";
-import { runStack } from "./run-stack.ts";
+import { runStack, type StackHooks } from "./run-stack.ts";
 import { Stopped, stopSignal } from "./signals.ts";
 import { createStateDir, logFile, stateDir } from "./state-dir.ts";
 
@@ -57,20 +57,18 @@ async function supervise(
   };
   try {
     createStateDir(dir);
-    await runStack(
-      options,
-      {
-        say,
-        onTaken: () => {
-          log = new RotatingLog(logFile(dir, "supervisor"));
-        },
-        onReady: () => tell({ kind: "ready" }),
-        onKill: (killer) => {
-          kill = killer;
-        },
+    const hooks: StackHooks = {
+      say,
+      onTaken: () => {
+        log = new RotatingLog(logFile(dir, "supervisor"));
       },
-      stop.signal,
-    );
+      onReady: () => tell({ kind: "ready" }),
+      onKill: (killer) => {
+        kill = killer;
+      },
+    };
+    if (options.mode === "kubernetes") await (await import("../cluster/run-cluster.ts")).runCluster(options, hooks, stop.signal);
+    else await runStack(options, hooks, stop.signal);
     say(`${clock(new Date())}  stopped`);
     return 0;
   } catch (error) {

@@ -1,3 +1,4 @@
+import type { ClusterReport } from "../cluster/status.ts";
 import type { CommandTexts } from "./commands.ts";
 import { detailOf, manifestOf, withShownProblems } from "./runtime-view.ts";
 import type { EngineReport, PartStatus, StackStatus } from "./status.ts";
@@ -11,6 +12,7 @@ export function statusText(status: StackStatus, commands: CommandTexts, now: Dat
     ...enginesTable(status.engines),
     ...adaptersTable(status.engines),
     ...problems(status.engines),
+    ...(status.cluster === undefined ? [] : clusterTables(status.cluster)),
   ].join("\n");
 }
 
@@ -23,8 +25,35 @@ function headline({ state, dir, stack }: StackStatus, commands: CommandTexts): r
     case "starting":
       return [`The stack in ${dir} is not ready: it is being started or stopped.`];
     case "ready":
-      return [`${stack?.gateway}  ready, engine ${stack?.engine}, in ${dir}`];
+      return [`${stack?.gateway}  ready, ${stack === undefined ? "" : what(stack)}, in ${dir}`];
+    case "degraded":
+      return [`${stack?.gateway}  not everything is Ready, ${stack === undefined ? "" : what(stack)}, in ${dir}`];
   }
+}
+
+function what(stack: NonNullable<StackStatus["stack"]>): string {
+  return stack.mode === "kubernetes" ? `Kubernetes (${stack.cluster}), engine ${stack.engine}` : `engine ${stack.engine}`;
+}
+
+function clusterTables({ nodes, pods, adapters, problem }: ClusterReport): readonly string[] {
+  if (problem !== undefined) return ["", `The cluster does not answer: ${problem}`];
+  return [
+    ...table(
+      "NODE",
+      ["STATE", ""],
+      nodes.map((n) => [n.name, n.ready ? "Ready" : "NotReady", n.message]),
+    ),
+    ...table(
+      "POD",
+      ["CONTAINER", "STATE", ""],
+      pods.map((p) => [p.pod, p.container ?? "", p.state, p.message]),
+    ),
+    ...table(
+      "MODELADAPTER",
+      ["PHASE", "REASON", ""],
+      adapters.map((a) => [`${a.namespace}/${a.name}`, a.phase, a.reason, a.message]),
+    ),
+  ];
 }
 
 function partsTable(parts: readonly PartStatus[], now: Date): readonly string[] {

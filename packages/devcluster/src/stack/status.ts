@@ -1,8 +1,9 @@
 import { RUNTIME_PATHS, type Snapshot } from "@aibrix/api";
+import { type ClusterReport, clusterReport, isHealthy } from "../cluster/status.ts";
 import { getJson } from "./probe.ts";
 import { isAlive } from "./process-id.ts";
 import { type RunPart, readRunFile } from "./run-file.ts";
-import { readStackFile, type StackFile } from "./stack-file.ts";
+import { type KubernetesFile, readStackFile, type StandaloneFile } from "./stack-file.ts";
 import type { StateDir } from "./state-dir.ts";
 
 export interface PartStatus {
@@ -24,12 +25,14 @@ export interface EngineReport {
 
 /** What `status` shows. */
 export interface StackStatus {
-  /** `stale`: the supervisor was killed, and its parts may still run. */
-  readonly state: "ready" | "starting" | "stale" | "stopped";
+  /** `stale`: the supervisor was killed, and its parts may still run. `degraded`: a cluster's node or one of the platform's pods is not Ready. */
+  readonly state: "ready" | "degraded" | "starting" | "stale" | "stopped";
   readonly dir: string;
-  readonly stack?: Omit<StackFile, "s3" | "pids">;
+  readonly stack?: Omit<StandaloneFile, "s3" | "pids"> | Omit<KubernetesFile, "pids">;
   readonly parts: readonly PartStatus[];
   readonly engines: readonly EngineReport[];
+  /** Where the stack is on Kubernetes. */
+  readonly cluster?: ClusterReport;
 }
 
 /** Looks at the stack of a state folder. */
@@ -48,12 +51,17 @@ export async function stackStatus(dir: StateDir, signal: AbortSignal): Promise<S
   }));
   const state = !supervised ? "stale" : stack === undefined ? "starting" : "ready";
   if (stack === undefined) return { state, dir: dir.root, parts, engines: [] };
+  if (stack.mode === "kubernetes") {
+    const { pids: _pids, ...shown } = stack;
+    const cluster = await clusterReport(stack, signal);
+    return { state: isHealthy(cluster) ? "ready" : "degraded", dir: dir.root, stack: shown, parts, engines: [], cluster };
+  }
   const { s3: _secret, pids: _pids, ...shown } = stack;
   const engines = await Promise.all(stack.engines.map((e, i) => engineReport(`engine-${i + 1}`, e, signal)));
   return { state, dir: dir.root, stack: shown, parts, engines };
 }
 
-async function engineReport(name: string, { url, runtime }: StackFile["engines"][number], signal: AbortSignal): Promise<EngineReport> {
+async function engineReport(name: string, { url, runtime }: StandaloneFile["engines"][number], signal: AbortSignal): Promise<EngineReport> {
   try {
     return { name, url, runtime, snapshot: (await getJson(runtime + RUNTIME_PATHS.adapters, signal)) as Snapshot };
   } catch {

@@ -1,3 +1,4 @@
+import { removeCluster } from "../cluster/providers.ts";
 import type { CommandTexts } from "./commands.ts";
 import { StackError } from "./errors.ts";
 import { endLeftovers } from "./leftovers.ts";
@@ -13,7 +14,10 @@ import type { StateDir } from "./state-dir.ts";
 export async function takeFolder(dir: StateDir, commands: CommandTexts, say: (line: string) => void): Promise<RunRecord> {
   for (;;) {
     const taken = takeRunFile(dir);
-    if (taken instanceof RunRecord) return taken;
+    if (taken instanceof RunRecord) {
+      await removeLeftCluster(dir, taken, say);
+      return taken;
+    }
     if (isAlive(taken.supervisor)) {
       const ready = readStackFile(dir);
       const what = ready === undefined ? "A stack is being started or stopped" : `A stack runs already, at ${ready.gateway},`;
@@ -24,5 +28,16 @@ export async function takeFolder(dir: StateDir, commands: CommandTexts, say: (li
     const ended = await endLeftovers(taken, dir.root);
     if (ended.length > 0) say(`ended what a killed stack had left running: ${ended.join(", ")}`);
     dropRunFile(dir, taken);
+  }
+}
+
+/** A cluster that a killed supervisor has left. The folder belongs to us already: nobody else removes it meanwhile. */
+async function removeLeftCluster(dir: StateDir, record: RunRecord, say: (line: string) => void): Promise<void> {
+  try {
+    const kind = await removeCluster(dir);
+    if (kind !== undefined) say(`removed what a killed stack had left of its cluster (${kind})`);
+  } catch (error) {
+    record.remove();
+    throw error;
   }
 }

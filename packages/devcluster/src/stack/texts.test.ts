@@ -132,6 +132,33 @@ PROBLEMS
   expect(statusText({ ...status, engines }, commands, new Date())).not.toContain("podSelector");
 });
 
+test("status of a cluster shows nodes, the platform's pods that are not Ready and every ModelAdapter", () => {
+  const status: StackStatus = {
+    state: "degraded",
+    dir: "/d",
+    stack: { mode: "kubernetes", cluster: "node", gateway: "http://g", kubeconfig: "/k", kubectl: "/b", engine: "mock" },
+    parts: [],
+    engines: [],
+    cluster: {
+      nodes: [{ name: "aibrix", ready: true, message: "" }],
+      pods: [{ pod: "aibrix-dev/hub-1", container: "hub", state: "CrashLoopBackOff", message: "ended 3 times" }],
+      adapters: [{ namespace: "default", name: "sql", phase: "Running", reason: "ModelAdapterAvailable", message: "is ready" }],
+    },
+  };
+  expect(statusText(status, commands, new Date())).toBe(`http://g  not everything is Ready, Kubernetes (node), engine mock, in /d
+
+NODE    STATE
+aibrix  Ready
+
+POD               CONTAINER  STATE
+aibrix-dev/hub-1  hub        CrashLoopBackOff  ended 3 times
+
+MODELADAPTER  PHASE    REASON
+default/sql   Running  ModelAdapterAvailable  is ready`);
+  const away = { nodes: [], pods: [], adapters: [], problem: "connection refused" };
+  expect(statusText({ ...status, cluster: away }, commands, new Date())).toContain("The cluster does not answer: connection refused");
+});
+
 test.each([
   { state: "stopped", says: /No stack runs in \/d. Start one with: npm start/ },
   { state: "stale", says: /was killed. End what it left with: npm run stop/ },

@@ -1,0 +1,53 @@
+import { expect, test } from "vitest";
+import { commandTexts } from "../stack/commands.ts";
+import { nodeAddress } from "./kubeconfig.ts";
+import { clusterSteps } from "./next-steps.ts";
+import { isHealthy } from "./status.ts";
+
+const STEPS = {
+  gateway: "http://10.0.0.2:30080",
+  kubeconfig: "/my state/kubeconfig",
+  bin: "/my state/bin",
+  samples: "samples",
+  imageRegistry: undefined,
+  commands: commandTexts("/d", "/d", ["--kubernetes"]),
+  detached: true,
+};
+
+test("the next steps can be pasted, also where the folder's name has a blank", () => {
+  const text = clusterSteps(STEPS).join("\n");
+  expect(text).toContain("  export KUBECONFIG='/my state/kubeconfig'\n  export PATH='/my state/bin':$PATH\n");
+  expect(text).toContain("  kubectl apply -f samples/adapter/base.yaml\n");
+  expect(text).toContain("curl http://10.0.0.2:30080/v1/completions");
+  expect(text).not.toContain("Ctrl-C");
+});
+
+test("with a registry of one's own, the base model's images have to be renamed first", () => {
+  expect(clusterSteps({ ...STEPS, imageRegistry: "r.example/dev" }).join("\n")).toContain("put r.example/dev/ before the images");
+});
+
+test("the command that starts it again has its flags", () => {
+  expect(commandTexts("/d", "/e", ["--kubernetes", "--cluster", "node"]).start).toBe("npm start -- --kubernetes --cluster node --dir /d");
+});
+
+test("NodePorts are looked for at a Ready node, outside before inside", () => {
+  const node = (status: string, ...addresses: { type: string; address: string }[]) => ({
+    metadata: { name: "n" },
+    status: { conditions: [{ type: "Ready", status }], addresses },
+  });
+  const inner = { type: "InternalIP", address: "10.0.0.1" };
+  const outer = { type: "ExternalIP", address: "192.0.2.1" };
+  expect(nodeAddress([node("False", outer), node("True", { type: "Hostname", address: "n" }, inner)])).toBe("10.0.0.1");
+  expect(nodeAddress([node("True", inner), node("True", inner, outer)])).toBe("192.0.2.1");
+  expect(nodeAddress([node("True", { type: "InternalIP", address: "fd00::1" })])).toBe("[fd00::1]");
+  expect(nodeAddress([node("False", inner)])).toBeUndefined();
+});
+
+test("a cluster is healthy while its nodes and the platform's pods are Ready; a failed adapter does not count", () => {
+  const adapter = { namespace: "d", name: "a", phase: "Failed", reason: "x", message: "" };
+  const good = { nodes: [{ name: "n", ready: true, message: "" }], pods: [], adapters: [adapter] };
+  expect(isHealthy(good)).toBe(true);
+  expect(isHealthy({ ...good, nodes: [{ name: "n", ready: false, message: "" }] })).toBe(false);
+  expect(isHealthy({ ...good, pods: [{ pod: "a/b", state: "NotReady", message: "" }] })).toBe(false);
+  expect(isHealthy({ ...good, problem: "no answer" })).toBe(false);
+});

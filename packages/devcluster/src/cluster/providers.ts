@@ -1,0 +1,33 @@
+import { StackError } from "../stack/errors.ts";
+import type { StateDir } from "../stack/state-dir.ts";
+import { dropNote, readNote } from "./note.ts";
+import type { ClusterKind, ClusterProvider } from "./provider.ts";
+
+const REMOVE_MS = 300_000;
+
+/** @param kubeconfig - of the cluster that exists; not needed to remove what was put there */
+export async function providerOf(kind: ClusterKind, kubeconfig?: string): Promise<ClusterProvider> {
+  switch (kind) {
+    case "node":
+      throw new StackError("A node of its own cannot be started by this version yet: use --cluster kind or --kubeconfig FILE.");
+    case "kind":
+      return new (await import("./kind/provider.ts")).KindCluster();
+    case "kubeconfig":
+      return new (await import("./kubeconfig.ts")).ExistingCluster(kubeconfig);
+  }
+}
+
+/**
+ * Removes the cluster of a state folder, or what a killed supervisor has left of it. Its parts have ended before.
+ * @returns its kind, or `undefined` where there was none
+ * @throws where something could not be removed; the folder still knows of it then, so that the next start or stop tries again
+ */
+export async function removeCluster(dir: StateDir): Promise<ClusterKind | undefined> {
+  const note = readNote(dir);
+  if (note === undefined) return undefined;
+  const provider = await providerOf(note.kind);
+  // Whoever asked for the end may be gone: it has a deadline of its own.
+  await provider.remove(dir, AbortSignal.timeout(REMOVE_MS));
+  dropNote(dir);
+  return note.kind;
+}
