@@ -35,6 +35,19 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        resolve,
+        ssr,
+        // The stories of a cluster share one, which takes a while to start; each takes away what it applied.
+        test: {
+          name: "e2e-cluster",
+          include: ["e2e/cluster/**/*.test.ts"],
+          globalSetup: ["e2e/support/cluster-setup.ts"],
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

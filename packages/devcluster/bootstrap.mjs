@@ -34,7 +34,11 @@ const COMMANDS = {
     needs: "build",
     steps: testSteps,
   },
-  e2e: { does: "the stories on a whole stack (--engine mock|vllm)", needs: "build", steps: e2eSteps },
+  e2e: {
+    does: "the stories on a whole stack (--engine mock|vllm), or on a cluster (--cluster node|kind, --kubeconfig FILE)",
+    needs: "build",
+    steps: e2eSteps,
+  },
   lint: {
     does: "format and lint rules",
     needs: "install",
@@ -73,12 +77,19 @@ function testSteps(args) {
 }
 
 function e2eSteps(args) {
-  const { flags, rest } = takeFlags(args, ["engine"]);
+  const { flags, rest } = takeFlags(args, ["engine", "cluster", "kubeconfig"]);
   if (flags.engine !== undefined && !["mock", "vllm"].includes(flags.engine))
     throw new UserError(`--engine ${flags.engine}: write mock or vllm`);
+  if (flags.cluster !== undefined && !["node", "kind"].includes(flags.cluster))
+    throw new UserError(`--cluster ${flags.cluster}: write node or kind, or name a cluster that exists with --kubeconfig FILE`);
+  if (flags.cluster !== undefined && flags.kubeconfig !== undefined)
+    throw new UserError("--cluster starts a cluster and --kubeconfig names one that exists: write one of them");
   const env = Object.fromEntries(Object.entries(flags).map(([name, value]) => [`AIBRIX_E2E_${name.toUpperCase()}`, value]));
   const engine = flags.engine ?? process.env.AIBRIX_E2E_ENGINE;
-  return [vitest(["e2e"], rest, { env, parts: ["envoy", "versitygw", "kubernetes", ...(engine === "vllm" ? ["vllm"] : [])] })];
+  const vllm = engine === "vllm" ? ["vllm"] : [];
+  // A cluster's own parts are fetched or built by its start.
+  if (flags.cluster !== undefined || flags.kubeconfig !== undefined) return [vitest(["e2e-cluster"], rest, { env, parts: vllm })];
+  return [vitest(["e2e"], rest, { env, parts: ["envoy", "versitygw", "kubernetes", ...vllm] })];
 }
 
 /** Whoever chooses projects chooses what they need too: unit tests alone need no parts. */

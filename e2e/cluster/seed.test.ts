@@ -1,0 +1,113 @@
+// The documented walk-through, word for word: a base model, an adapter, what kubectl shows of it, requests by name, and its end.
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ENGINE } from "../support/cli.ts";
+import { ask, complete, errorOf, models } from "../support/client.ts";
+import { BASE_MODEL } from "../support/manifest.ts";
+import { Platform, READY_MS } from "../support/platform.ts";
+import { weightsOf } from "../support/weights.ts";
+
+const NAME = "qwen-code-lora";
+
+describe("the walk-through", () => {
+  let platform: Platform;
+  let pod: string;
+
+  beforeAll(async () => {
+    platform = Platform.get();
+    await platform.apply("samples/adapter/base.yaml");
+    await platform.rolledOut(BASE_MODEL);
+    pod = (await platform.pods(BASE_MODEL))[0]?.metadata.name ?? "";
+  });
+  afterAll(() => platform?.clear());
+
+  test("the base model answers to the printed command", async () => {
+    const answer = await vi.waitFor(
+      async () => {
+        const text = await platform.shell(`curl -v http://\${ENDPOINT}/v1/completions \\
+    -H "Content-Type: application/json" \\
+    -d '{
+        "model": "qwen-coder-1-5b-instruct",
+        "prompt": "San Francisco is a",
+        "max_tokens": 128,
+        "temperature": 0
+    }'`);
+        const parsed = JSON.parse(text) as { model: string; choices: readonly { text: string }[] };
+        expect(parsed.model).toBe(BASE_MODEL);
+        return parsed;
+      },
+      { timeout: READY_MS, interval: 250 },
+    );
+    if (ENGINE === "mock") expect(answer.choices[0]?.text).toContain(`[${BASE_MODEL} base]`);
+  });
+
+  test("kubectl describe modeladapter reads as printed, once it is Ready", async () => {
+    await platform.apply("samples/adapter/adapter.yaml");
+    await platform.condition(NAME);
+    const described = await platform.kubectl("describe", "modeladapter", NAME);
+    const text = described.slice(described.indexOf("Status:")).replaceAll(/\d{4}-\d\d-\d\dT[\d:]+Z/g, "TIME");
+    expect(text).toContain(`  Conditions:
+    Last Transition Time:  TIME
+    Message:               Starting reconciliation
+    Reason:                ModelAdapterPending
+    Status:                Unknown
+    Type:                  Initialized
+    Last Transition Time:  TIME
+    Message:               ModelAdapter default/qwen-code-lora has been allocated to pod default/${pod}
+    Reason:                Scheduled
+    Status:                True
+    Type:                  Scheduled
+    Last Transition Time:  TIME
+    Message:               ModelAdapter default/qwen-code-lora is ready
+    Reason:                ModelAdapterAvailable
+    Status:                True
+    Type:                  Ready
+`);
+    expect(text).toMatch(new RegExp(`  Instances:\\n    ${pod}\\n`));
+    expect(text).toMatch(/ {2}Phase: +Running\n/);
+  });
+
+  test("the adapter answers to the printed command at once, from its own weights", async () => {
+    const text = await platform.shell(`curl -v http://\${ENDPOINT}/v1/completions \\
+    -H "Content-Type: application/json" \\
+    -d '{
+        "model": "qwen-code-lora",
+        "prompt": "San Francisco is a",
+        "max_tokens": 128,
+        "temperature": 0
+    }'`);
+    const answer = JSON.parse(text) as { model: string; choices: readonly { text: string }[] };
+    expect(answer.model).toBe(NAME);
+    expect(answer.choices[0]?.text).not.toBe((await complete(platform.gateway, BASE_MODEL)).text);
+    if (ENGINE === "mock") {
+      const digest = await weightsOf("ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora");
+      for (let i = 0; i < 10; i++) expect(await ask(platform.gateway, NAME)).toMatchObject({ model: NAME, digest, consistent: true });
+    }
+    expect([...(await models(platform.gateway))].sort()).toEqual([NAME, BASE_MODEL].sort());
+  });
+
+  test("a Service of the adapter's name leads to the pod that serves it", async () => {
+    const service = await platform.json<{ spec: unknown }>("get", "service", NAME);
+    expect(service.spec).toMatchObject({ clusterIP: "None", ports: [{ port: 8000 }] });
+    expect(service.spec).not.toHaveProperty("selector");
+    const ip = (await platform.pods(BASE_MODEL))[0]?.status.podIP;
+    expect(await platform.addresses(NAME)).toEqual([ip]);
+    expect(await platform.kubectl("get", "events", "--field-selector", `involvedObject.name=${NAME}`)).toMatch(/Scheduled[\s\S]*Loaded/);
+  });
+
+  test("once it is deleted its name is unknown, the engine has unloaded it, and its Service is gone", async () => {
+    await platform.kubectl("delete", "modeladapter", NAME, "--wait", "--timeout=60s");
+    await vi.waitFor(
+      async () => {
+        const answer = await complete(platform.gateway, NAME);
+        expect(answer.status).toBe(404);
+        expect(errorOf(answer).code).toBe("model_not_found");
+      },
+      { timeout: 30_000, interval: 100 },
+    );
+    const { data } = await platform.podGet<{ data: readonly { id: string }[] }>(pod, 8000, "/v1/models");
+    expect(data.map((m) => m.id)).toEqual([BASE_MODEL]);
+    expect(await platform.refused("get", "service", NAME)).toContain("NotFound");
+    expect(await platform.addresses(NAME)).toEqual([]);
+    expect((await complete(platform.gateway, BASE_MODEL)).status).toBe(200);
+  });
+});
