@@ -1,6 +1,7 @@
 import { PHASES, type Phase } from "@aibrix/api";
 import type { Call, Outcome } from "@aibrix/kube";
 import { Counter, Gauge, Histogram, type Registry } from "@aibrix/service";
+import type { CallKind } from "./engines/calls.ts";
 
 /** What the gauges read when they are asked. */
 export interface MetricSources {
@@ -101,7 +102,7 @@ export class ControllerMetrics {
     this.#apiCalls.inc({ verb, resource: subresource === undefined ? resource : `${resource}/${subresource}`, code: String(status) });
   }
 
-  podCall(call: "load" | "unload", ok: boolean, durationMs: number): void {
+  podCall(call: CallKind, ok: boolean, durationMs: number): void {
     this.#podCalls.observe({ call, result: ok ? "ok" : "failed" }, durationMs / 1000);
   }
 

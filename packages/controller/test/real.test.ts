@@ -144,3 +144,38 @@ test("without the sidecar: the engine downloads by itself", async () => {
   await controller.stop();
   await world.deletePod(pod);
 });
+
+test("the sidecar's flag removed and set again: each time the adapter is given up there and loaded here, and nothing is left twice", async () => {
+  const remembered = async () => {
+    const answer = (await (await fetch(`${runtimeUrl}/v1/lora_adapters`)).json()) as { adapters: { lora_name: string }[] };
+    return answer.adapters.map((a) => a.lora_name);
+  };
+  const pod = await world.pod("edited", { runtimeUrl, engineUrl });
+  let controller = await world.controller();
+  await world.applyObject(adapter("second", { artifactURL: "huggingface://acme/second" }));
+  await adapters.ready("default/second");
+  expect(await remembered()).toEqual(["second"]);
+
+  await controller.stop();
+  controller = await world.controller([], { directPeriodMs: 200 });
+  await until("the engine was asked", async () => (await adapters.status("default/second"))?.pods?.[0]?.asked === true);
+  await adapters.ready("default/second");
+  expect(await remembered()).toEqual([]);
+  expect(await served()).toEqual(["second"]);
+
+  await controller.stop();
+  controller = await world.controller();
+  await until("the sidecar has it again", async () => (await remembered()).includes("second"));
+  expect((await adapters.ready("default/second")).pods).toMatchObject([{ state: "Serving" }]);
+  await until("it is no longer the engine's own", async () => (await adapters.status("default/second"))?.pods?.[0]?.asked === undefined);
+  expect(await served()).toEqual(["second"]);
+
+  await controller.stop();
+  controller = await world.controller([], { directPeriodMs: 200 });
+  // Whatever was done by then: a deletion finds the adapter wherever it is.
+  await adapters.remove("default/second");
+  expect(await served()).toEqual([]);
+  expect(await remembered()).toEqual([]);
+  await controller.stop();
+  await world.deletePod(pod);
+});

@@ -63,6 +63,10 @@ export interface PodAgent {
   /** Takes an adapter away; one that is not there is no error. */
   unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
   /** Says that somebody wants to know about this adapter, and with which key to ask. */
+  /** Takes an adapter away for good, and returns once it is gone: the other kind of agent is going to load it. */
+  release(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
+  /** Looks now, where nothing tells of changes by itself. */
+  refresh(signal: AbortSignal): Promise<void>;
   follow(name: string, apiKey: string | undefined): void;
   unfollow(name: string): void;
   /** Keeps {@link view} true until the signal aborts. Never rejects. */

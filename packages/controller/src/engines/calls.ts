@@ -3,9 +3,12 @@ import { type BackoffOptions, backoffMs, type Log } from "@aibrix/kube";
 import pLimit, { type LimitFunction } from "p-limit";
 import { CallError } from "./agent.ts";
 
+/** What is asked of a pod. `release`: that it gives an adapter up that was loaded the other way, before our flags were changed. */
+export type CallKind = "load" | "unload" | "release";
+
 /** A call that failed. */
 export interface CallFailure {
-  readonly kind: "load" | "unload";
+  readonly kind: CallKind;
   /** Of what was asked for. */
   readonly fingerprint: string;
   readonly reason: Reason;
@@ -19,9 +22,9 @@ export interface CallFailure {
 
 /** What we asked of one pod for one adapter. */
 export interface CallState {
-  readonly running: "load" | "unload" | undefined;
+  readonly running: CallKind | undefined;
   /** The last call that was accepted. */
-  readonly done: { readonly kind: "load" | "unload"; readonly fingerprint: string; readonly atMs: number } | undefined;
+  readonly done: { readonly kind: CallKind; readonly fingerprint: string; readonly atMs: number } | undefined;
   readonly failure: CallFailure | undefined;
 }
 
@@ -40,13 +43,13 @@ export interface CalledPod {
 }
 
 export interface CallOutcome {
-  readonly kind: "load" | "unload";
+  readonly kind: CallKind;
   readonly ok: boolean;
   readonly durationMs: number;
 }
 
 export interface NewCall {
-  readonly kind: "load" | "unload";
+  readonly kind: CallKind;
   readonly pod: CalledPod;
   readonly name: string;
   readonly fingerprint: string;

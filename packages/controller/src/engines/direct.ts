@@ -60,6 +60,14 @@ export class DirectAgent implements PodAgent {
     await this.#look(signal);
   }
 
+  release(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+    return this.unload(name, apiKey, signal);
+  }
+
+  refresh(signal: AbortSignal): Promise<void> {
+    return this.#look(signal);
+  }
+
   follow(name: string, apiKey: string | undefined): void {
     if (this.#followed.has(name) && this.#followed.get(name) === apiKey) return;
     const first = this.#followed.size === 0;

@@ -65,20 +65,37 @@ export class AgentPool {
     }
     const known = agents.get(id);
     if (known !== undefined) return known.agent;
-    const { connect, log, onChange, silenceMs, directPeriodMs } = this.#options;
-    const common = {
-      url: connect(ip, port),
-      pod: pod.key,
-      dispatcher: this.#dispatcher,
-      log,
-      onChange: (names: readonly string[] | undefined) => onChange(pod, names),
-    };
-    const agent = viaRuntime
-      ? new SidecarAgent({ ...common, ...(silenceMs === undefined ? {} : { silenceMs }) })
-      : new DirectAgent({ ...common, ...(directPeriodMs === undefined ? {} : { periodMs: directPeriodMs }) });
+    const agent = this.#create(pod, viaRuntime, port, (names) => this.#options.onChange(pod, names));
     const stop = new AbortController();
     agents.set(id, { agent, stop, ended: agent.run(stop.signal) });
     return agent;
+  }
+
+  /**
+   * Gives an adapter up that was loaded the other way than {@link agent} goes: by the sidecar, or by a call to the engine. What is known of the
+   * pod is fresh afterwards.
+   *
+   * @throws CallError
+   */
+  async release(
+    pod: PodFacts,
+    adapterLabels: Readonly<Record<string, string>>,
+    name: string,
+    apiKey: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const viaRuntime = !this.viaRuntime(pod);
+    const port = viaRuntime ? pod.runtimePort : enginePort(pod, adapterLabels);
+    if (port !== undefined) await this.#create(pod, viaRuntime, port, () => undefined).release(name, apiKey, signal);
+    await this.agent(pod, adapterLabels)?.refresh(signal);
+  }
+
+  #create(pod: PodFacts, viaRuntime: boolean, port: number, onChange: (names: readonly string[] | undefined) => void): PodAgent {
+    const { connect, log, silenceMs, directPeriodMs } = this.#options;
+    const common = { url: connect(pod.ip ?? "", port), pod: pod.key, dispatcher: this.#dispatcher, log, onChange };
+    return viaRuntime
+      ? new SidecarAgent({ ...common, ...(silenceMs === undefined ? {} : { silenceMs }) })
+      : new DirectAgent({ ...common, ...(directPeriodMs === undefined ? {} : { periodMs: directPeriodMs }) });
   }
 
   /** Nobody wants to know about this adapter any more, on any pod of its namespace. */

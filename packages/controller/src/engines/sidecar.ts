@@ -36,6 +36,8 @@ export interface SidecarOptions {
 
 /** The sidecar answers at once whatever it has to do; this is for one that hangs. */
 const CALL_TIMEOUT_MS = 10_000;
+/** How long an unload in the engine may take, and how often its end is asked for, in milliseconds. */
+const [RELEASE_TIMEOUT_MS, RELEASE_PERIOD_MS] = [30_000, 100];
 const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
 
 /** Talks to the sidecar of a pod, and follows its stream of changes. */
@@ -73,6 +75,24 @@ export class SidecarAgent implements PodAgent {
     const body: UnloadRequest = { lora_name: name, cleanup_local: true };
     const answer = await this.#post(RUNTIME_PATHS.unload, body, signal);
     if (answer.status !== 404) refuseUnlessOk(answer);
+  }
+
+  async release(name: string, _apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+    const within = AbortSignal.any([signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)]);
+    const body: UnloadRequest = { lora_name: name, cleanup_local: true };
+    // It goes on by itself after 202, and knows nothing of the adapter any more once the engine has unloaded it.
+    for (let answer = await this.#post(RUNTIME_PATHS.unload, body, within); answer.status !== 404; ) {
+      refuseUnlessOk(answer);
+      if (!(await sleep(RELEASE_PERIOD_MS, within)))
+        throw new CallError("RuntimeUnavailable", "the sidecar aibrix-runtime does not get the adapter out of the engine", {
+          retryable: true,
+        });
+      answer = await this.#post(RUNTIME_PATHS.unload, body, within);
+    }
+  }
+
+  async refresh(): Promise<void> {
+    // The stream tells of every change.
   }
 
   follow(): void {

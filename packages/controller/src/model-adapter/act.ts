@@ -54,7 +54,8 @@ export async function act(
     case "load":
       return startLoad(action.pod, o, secrets, deps);
     case "unload":
-      return startUnload(action.pod, o, secrets, deps);
+    case "release":
+      return startTakingAway(action.kind, action.pod, o, secrets, deps);
   }
 }
 
@@ -158,17 +159,24 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agent
   });
 }
 
-function startUnload(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agents, calls }: ActDeps): void {
-  const agent = agents.agent(p.facts, o.adapter?.metadata.labels ?? {});
+function startTakingAway(
+  kind: "unload" | "release",
+  p: ObservedPod,
+  o: Observed,
+  secrets: AdapterSecrets,
+  { agents, calls }: ActDeps,
+): void {
+  const labels = o.adapter?.metadata.labels ?? {};
+  const agent = agents.agent(p.facts, labels);
   if (agent === undefined) return;
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
   calls.start({
-    kind: "unload",
+    kind,
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
     atOnce: agent.via === "direct" ? 1 : 16,
-    run: (signal) => agent.unload(o.name, apiKey, signal),
+    run: (signal) => (kind === "unload" ? agent.unload(o.name, apiKey, signal) : agents.release(p.facts, labels, o.name, apiKey, signal)),
   });
 }
 

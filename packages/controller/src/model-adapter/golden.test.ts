@@ -26,6 +26,8 @@ interface PodCase {
   readonly terminating?: boolean;
   readonly matches?: boolean;
   readonly via?: "sidecar" | "direct";
+  /** In direct mode: it has a sidecar all the same. */
+  readonly sidecar?: boolean;
   readonly volume?: boolean;
   readonly load?: number;
   readonly view?: Partial<Omit<PodView, "adapters">> & {
@@ -79,7 +81,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
       nodeName: "node-1",
       containers: [
         { name: "vllm", ports: [{ containerPort: 8000 }], volumeMounts: mount },
-        ...(c.via === "direct" ? [] : [{ name: "aibrix-runtime", volumeMounts: mount }]),
+        ...(c.via === "direct" && c.sidecar !== true ? [] : [{ name: "aibrix-runtime", volumeMounts: mount }]),
       ],
       volumes: c.volume === true ? [{ name: "adapters", emptyDir: {} }] : [],
     },
@@ -174,6 +176,7 @@ function outcome(c: Case): unknown {
     switch (a.kind) {
       case "load":
       case "unload":
+      case "release":
         return `${a.kind} ${a.pod.facts.name}`;
       case "writeSlices": {
         const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;

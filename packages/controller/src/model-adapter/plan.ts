@@ -2,8 +2,9 @@ import { adapterPort, FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
 import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
+import type { CallKind } from "../engines/calls.ts";
 import { place } from "./placement.ts";
-import { asked, mayHold, podState, routable } from "./pod-state.ts";
+import { asked, mayHold, podState, routable, strayed } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -42,7 +43,8 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   actions.push(...(foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
   const swapping = placed.filter((p) => wantsSwap(o, p));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
-  actions.push(...[...leaving, ...swapping].filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
+  const straying = placed.filter((p) => strayed(o, p));
+  actions.push(...takeAway(o, [...leaving, ...swapping, ...straying]));
   actions.push(...loading.filter((p) => mayCall(o, p, "load")).map((pod): Action => ({ kind: "load", pod })));
   return {
     actions,
@@ -68,7 +70,7 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
   const actions: Action[] = [];
   actions.push(...withdraw(o));
   if (o.service.kind === "ours") actions.push({ kind: "deleteService" });
-  actions.push(...holders.filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })));
+  actions.push(...takeAway(o, holders));
   if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer" });
   return {
     actions,
@@ -83,7 +85,7 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
 function planGone(o: Observed): Plan {
   const holders = o.pods.filter((p) => mayHold(o, p));
   return {
-    actions: holders.filter((p) => mayCall(o, p, "unload")).map((pod): Action => ({ kind: "unload", pod })),
+    actions: takeAway(o, holders),
     placed: [],
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
@@ -115,8 +117,17 @@ function withdraw(o: Observed): Action[] {
   return isEmpty(changes) ? [] : [{ kind: "writeSlices", changes, shrink: changes }];
 }
 
+/** The adapter leaves these pods, by whoever loaded it there. */
+function takeAway(o: Observed, pods: readonly ObservedPod[]): Action[] {
+  return pods.flatMap((pod): Action[] => {
+    const kind = strayed(o, pod) ? "release" : "unload";
+    return mayCall(o, pod, kind) ? [{ kind, pod }] : [];
+  });
+}
+
 /** Whether the pod has to be told what we declare. */
 function wantsLoad(o: Observed, p: ObservedPod): boolean {
+  if (strayed(o, p)) return false;
   if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.missingSecret !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "direct") return entry === undefined;
@@ -135,7 +146,7 @@ function wantsSwap(o: Observed, p: ObservedPod): boolean {
 }
 
 /** Whether a call may start now: none is running, and what failed has waited its time, or is asked anew. */
-function mayCall(o: Observed, p: ObservedPod, kind: "load" | "unload"): boolean {
+function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   const { running, failure, done } = p.call;
   if (running !== undefined) return false;
   // The sidecar has taken it and goes on by itself.

@@ -34,6 +34,7 @@ const QUIET: PodState = {
 /** Reads the state of the adapter on a pod out of what was observed. Pure. */
 export function podState(o: Observed, p: ObservedPod): PodState {
   const { knowledge, problem } = p.view;
+  if (strayed(o, p)) return strayedState(o, p);
   if (knowledge === "awaited") return remembered(o, p);
   if (knowledge === "lost") {
     // An answer that only an edit changes is a failure; silence may end by itself.
@@ -53,6 +54,20 @@ export function asked(o: Observed, p: ObservedPod): boolean {
   return rowOf(o, p)?.asked === true;
 }
 
+/** States in which whoever loads for us has taken the adapter up. */
+const TAKEN_UP: ReadonlySet<AdapterState> = new Set(["Downloading", "Loading", "Serving", "Updating", "Draining", "Failed"]);
+
+/**
+ * Whether the adapter was loaded on the pod the other way, before `--enable-runtime-sidecar` was changed. It has to be given up there first: a
+ * sidecar puts back what it remembers, and leaves alone what it did not load.
+ */
+export function strayed(o: Observed, p: ObservedPod): boolean {
+  const row = rowOf(o, p);
+  if (row === undefined || p.call.done?.kind === "release") return false;
+  if (p.via === "sidecar") return row.asked === true;
+  return p.facts.runtimePort !== undefined && row.asked !== true && TAKEN_UP.has(row.state);
+}
+
 /** By uid: a new pod of the same name has nothing of the old one's. */
 function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pods"]>[number] | undefined {
   return o.adapter?.status?.pods?.find((x) => x.uid === p.facts.uid);
@@ -60,7 +75,7 @@ function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pod
 
 /** Whether the pod may have the adapter by our doing: what has to be unloaded there. */
 export function mayHold(o: Observed, p: ObservedPod): boolean {
-  if (p.call.running === "load") return true;
+  if (p.call.running === "load" || strayed(o, p)) return true;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;
   if (!asked(o, p)) return false;
@@ -73,6 +88,18 @@ function remembered(o: Observed, p: ObservedPod): PodState {
   if (before === undefined) return { ...QUIET, message: p.view.problem, reason: p.view.problem === undefined ? undefined : unavailable(p) };
   const serving = before.state === "Serving" || before.state === "Updating";
   return { ...QUIET, state: before.state, serving, current: before.state === "Serving" && declaredStill(o), digest: before.contentDigest };
+}
+
+/** While it is given up to be loaded the other way. What serves goes on until then: seen in the engine's list, else by what was written down. */
+function strayedState(o: Observed, p: ObservedPod): PodState {
+  const { failure } = p.call;
+  const { knowledge, adapters } = p.view;
+  const before = rowOf(o, p)?.state;
+  const seen = p.via === "direct" && knowledge === "fresh";
+  const serving = seen ? adapters.get(o.name)?.base === false : knowledge !== "lost" && (before === "Serving" || before === "Updating");
+  const released = failure?.kind === "release" ? failure : undefined;
+  // Not Pending: from this state it is known that there is something to give up.
+  return { ...QUIET, state: "Updating", serving, message: released?.message, reason: released?.reason, attempts: released?.attempts ?? 0 };
 }
 
 /** Whether the spec is the one whose serving was told. */

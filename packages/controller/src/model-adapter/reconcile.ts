@@ -61,7 +61,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
     else await Promise.allSettled([told]);
   }
   if (failure !== undefined) throw failure;
-  await run(["load", "unload"]);
+  await run(["load", "unload", "release"]);
   await run(["removeFinalizer"]);
   if (o.adapter === undefined && p.leaving.length === 0) forget(o, deps);
   return p.requeueAfterMs === undefined ? undefined : { requeueAfterMs: p.requeueAfterMs };

@@ -1,7 +1,7 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
-import { asked, type PodState, podState, routable } from "./pod-state.ts";
+import { asked, type PodState, podState, routable, strayed } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -117,8 +117,9 @@ function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed:
   return no(first.state.reason ?? "ModelAdapterLoading", truncate(`${named(same)}: ${first.state.message}`, 2 * MAX_POD_MESSAGE));
 }
 
-/** Whether the pod's engine was asked before, or is about to be. */
+/** Whether the pod's engine was asked before, or is about to be. Kept until a sidecar that has come into force may load it. */
 function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
+  if (strayed(o, pod)) return asked(o, pod);
   return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
 }
 

@@ -64,7 +64,9 @@ export type Action =
   /** `shrink`: what of the changes takes pods out, and adds none; for a Service that could not be made. */
   | { readonly kind: "writeSlices"; readonly changes: SliceChanges; readonly shrink: SliceChanges }
   | { readonly kind: "load"; readonly pod: ObservedPod }
-  | { readonly kind: "unload"; readonly pod: ObservedPod };
+  | { readonly kind: "unload"; readonly pod: ObservedPod }
+  /** It was loaded the other way: by the sidecar before `--enable-runtime-sidecar` was removed, or by us before it was set. */
+  | { readonly kind: "release"; readonly pod: ObservedPod };
 
 /** Something that keeps the adapter from being placed or published. */
 export interface Obstacle {
