@@ -1,21 +1,32 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ensureVersitygw } from "@aibrix/devcluster";
 import { ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, expect, onTestFinished, test, vi } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { devServices, freePort, type Program, start, statusOf } from "./support/program.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "aibrix-dev-services-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const soon = { timeout: 20_000, interval: 50 };
+const soon = { timeout: 60_000, interval: 50 };
 
 /** Ends a program with the test. */
 function kept(program: Program): Program {
   onTestFinished(async () => void (await program.stop()));
   return program;
+}
+
+const OVERLAY = fileURLToPath(new URL("../../../deploy/overlays/dev/", import.meta.url));
+
+/** A container's arguments in the overlay dev. */
+function argsIn(file: string, container: string): readonly string[] {
+  const objects = parseAllDocuments(readFileSync(join(OVERLAY, file), "utf8")).map((d) => d.toJS());
+  const { spec } = objects.find((o) => o.kind === "Deployment").spec.template;
+  return spec.containers.find((c: { readonly name: string }) => c.name === container).args;
 }
 
 async function digestOf(url: string): Promise<string> {
@@ -47,7 +58,8 @@ test("the Hub has both repositories, with the same bytes every time", async () =
   const digests = await Promise.all(
     ["hub-1", "hub-2"].map(async (name) => {
       const port = await freePort();
-      const hub = devServices(["hub", `--root=${join(dir, name)}`, `--bind-address=127.0.0.1:${port}`]);
+      const args = argsIn("hub.yaml", "hub").map((a) => a.replace("/tmp/hub", join(dir, name)).replace(/=:8080$/, `=127.0.0.1:${port}`));
+      const hub = devServices(args);
       try {
         await vi.waitFor(() => expect(hub.output()).toContain("listening"), soon);
         return await Promise.all(files.map((file) => digestOf(`http://127.0.0.1:${port}/${file}`)));
@@ -65,15 +77,17 @@ test("an S3 server that comes later is filled, and found filled by the next one"
   const [port, healthPort] = [await freePort(), await freePort()];
   const endpoint = `http://127.0.0.1:${port}`;
   const keys = { AWS_ACCESS_KEY_ID: "one", AWS_SECRET_ACCESS_KEY: "its-secret" };
-  const args = ["s3-content", `--endpoint=${endpoint}`, `--health-probe-bind-address=127.0.0.1:${healthPort}`];
+  const args = argsIn("s3.yaml", "content").map((a) =>
+    a.replace("127.0.0.1:7070", `127.0.0.1:${port}`).replace(/=:8081$/, `=127.0.0.1:${healthPort}`),
+  );
   const content = devServices(args, keys);
   await vi.waitFor(async () => expect(await statusOf(`http://127.0.0.1:${healthPort}/healthz`)).toBe(200), soon);
   expect(await statusOf(`http://127.0.0.1:${healthPort}/readyz`)).toBe(503);
 
-  const [data, iam] = [join(dir, "data"), join(dir, "iam")];
-  for (const folder of [data, iam]) mkdirSync(folder);
+  for (const folder of ["objects", "metadata"]) mkdirSync(join(dir, folder));
   const root = { ROOT_ACCESS_KEY: "one", ROOT_SECRET_KEY: "its-secret" };
-  kept(start(bin, ["--port", `127.0.0.1:${port}`, "--iam-dir", iam, "posix", data], root));
+  const server = argsIn("s3.yaml", "s3").map((a) => a.replace(/^:7070$/, `127.0.0.1:${port}`).replace(/^\/data/, dir));
+  kept(start(bin, server, root));
   await vi.waitFor(async () => expect(await statusOf(`http://127.0.0.1:${healthPort}/readyz`)).toBe(200), soon);
   expect(await objects(endpoint)).toEqual(["adapters/sql-lora/adapter_config.json", "adapters/sql-lora/adapter_model.safetensors"]);
   expect(await content.stop()).toBe(0);

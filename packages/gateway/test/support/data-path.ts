@@ -57,18 +57,49 @@ export interface Reply {
   readonly json: any;
 }
 
+/** Where a test's Envoy has to listen, and where its gateway is. */
+export interface EnvoyPlace {
+  readonly listenPort: number;
+  readonly adminPort: number;
+  readonly grpcPort: number;
+  /** A folder that goes with the test. */
+  readonly dir: string;
+}
+
+/** Makes Envoy's configuration for a place. */
+export type BootstrapFor = (place: EnvoyPlace) => object;
+
+function listing(engines: readonly { readonly port: number }[]): BootstrapFor {
+  return ({ listenPort, adminPort, grpcPort, dir }) =>
+    envoyBootstrap({
+      listenPort,
+      adminPort,
+      extProc: { host: "127.0.0.1", port: grpcPort },
+      engines: engines.map(({ port }) => ({ host: "127.0.0.1", port })),
+      accessLogPath: join(dir, "access.log"),
+    });
+}
+
 /** Starts Envoy and the gateway. Every engine that is ever used must be in `engines`: Envoy connects to nothing else. */
 export async function startDataPath(
   engines: readonly { readonly port: number }[],
   endpoints: readonly TestEndpoint[],
   envoyArgs: readonly string[] = ["--concurrency", "1"],
 ): Promise<DataPath> {
-  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, engines, endpoints, envoyArgs, stop, cleanUps));
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, listing(engines), endpoints, envoyArgs, stop, cleanUps));
+}
+
+/** The same with a configuration of Envoy of the test's own. */
+export async function startDataPathWith(bootstrapFor: BootstrapFor, endpoints: readonly TestEndpoint[]): Promise<DataPath> {
+  const envoyArgs = ["--concurrency", "1"];
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, envoyArgs, stop, cleanUps));
 }
 
 /** Starts Envoy alone; the gateway is wherever `grpcPort` says. */
 export async function startEnvoyPath(engines: readonly { readonly port: number }[], grpcPort: number): Promise<EnvoyPath> {
-  return await withCleanUp(async (dir, cleanUps, stop) => await startEnvoy(dir, engines, grpcPort, ["--concurrency", "1"], stop, cleanUps));
+  return await withCleanUp(
+    async (dir, cleanUps, stop) => await startEnvoy(dir, listing(engines), grpcPort, ["--concurrency", "1"], stop, cleanUps),
+  );
 }
 
 type CleanUps = (() => Promise<unknown>)[];
@@ -89,7 +120,7 @@ async function withCleanUp<T>(begin: (dir: string, cleanUps: CleanUps, stop: () 
 
 async function start(
   dir: string,
-  engines: readonly { readonly port: number }[],
+  bootstrapFor: BootstrapFor,
   endpoints: readonly TestEndpoint[],
   envoyArgs: readonly string[],
   stop: () => Promise<void>,
@@ -115,7 +146,7 @@ async function start(
   };
   let gateway = await startGateway();
   return {
-    ...(await startEnvoy(dir, engines, grpcPort, envoyArgs, stop, cleanUps)),
+    ...(await startEnvoy(dir, bootstrapFor, grpcPort, envoyArgs, stop, cleanUps)),
     gatewayUrl,
     endpointsFile,
     gateway: () => gateway,
@@ -132,7 +163,7 @@ async function answers(url: string): Promise<boolean> {
 
 async function startEnvoy(
   dir: string,
-  engines: readonly { readonly port: number }[],
+  bootstrapFor: BootstrapFor,
   grpcPort: number,
   envoyArgs: readonly string[],
   stop: () => Promise<void>,
@@ -140,13 +171,7 @@ async function startEnvoy(
 ): Promise<EnvoyPath> {
   const { bin } = await ensureEnvoy({ log: () => undefined, signal: AbortSignal.timeout(240_000) });
   const [listenPort = 0, adminPort = 0] = await freePorts(2);
-  const bootstrap = envoyBootstrap({
-    listenPort,
-    adminPort,
-    extProc: { host: "127.0.0.1", port: grpcPort },
-    engines: engines.map(({ port }) => ({ host: "127.0.0.1", port })),
-    accessLogPath: join(dir, "access.log"),
-  });
+  const bootstrap = bootstrapFor({ listenPort, adminPort, grpcPort, dir });
   const envoyConfig = join(dir, "envoy.json");
   await writeFile(envoyConfig, JSON.stringify(bootstrap));
   const adminUrl = `http://127.0.0.1:${adminPort}`;
