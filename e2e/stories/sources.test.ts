@@ -4,11 +4,29 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ENGINE, ROOT } from "../support/cli.ts";
 import { ask } from "../support/client.ts";
-import { dropManifest, manifest } from "../support/manifest.ts";
+import { BASE_MODEL, dropManifest, manifest } from "../support/manifest.ts";
 import { type Stack, startStack } from "../support/stack.ts";
 import { adapterState } from "../support/states.ts";
 
 const SERVED_MS = 30_000;
+
+/** A sample with other words in the place of its own, each of which must be there. */
+function replaced(sample: string, words: Readonly<Record<string, string>>): string {
+  return Object.entries(words).reduce((text, [from, to]) => {
+    expect(text).toContain(from);
+    return text.replaceAll(from, to);
+  }, sample);
+}
+
+/** samples/s3 for the storage and the base model of this stack. */
+function s3Sample(s3: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string }): string {
+  return replaced(readFileSync(join(ROOT, "samples/s3/adapter.yaml"), "utf8"), {
+    "http://s3.aibrix-dev.svc.cluster.local:7070": s3.endpoint,
+    ": aibrix-dev\n": `: ${s3.accessKeyId}\n`,
+    ": public-for-development\n": `: ${s3.secretAccessKey}\n`,
+    "qwen-coder-s3": BASE_MODEL,
+  });
+}
 
 describe.skipIf(ENGINE === "vllm")("sources of adapters", () => {
   let stack: Stack;
@@ -40,19 +58,14 @@ describe.skipIf(ENGINE === "vllm")("sources of adapters", () => {
 
   test("samples/s3: s3:// with the credentials of a Secret beside it", async () => {
     const { endpoint, accessKeyId, secretAccessKey } = stack.file.s3 ?? { endpoint: "", accessKeyId: "", secretAccessKey: "" };
-    const sample = readFileSync(join(ROOT, "samples/s3/adapter.yaml"), "utf8");
-    const own = sample.replace("http://s3.storage.svc:9000", endpoint).replace(": access-key-id", `: ${accessKeyId}`);
-    dropManifest(stack.adapters, "sample-s3.yaml", own.replace(": secret-access-key", `: ${secretAccessKey}`));
+    dropManifest(stack.adapters, "sample-s3.yaml", s3Sample({ endpoint, accessKeyId, secretAccessKey }));
     await served("sql-lora-s3", "acme/sql-lora");
   });
 
   test("a wrong secret is refused by the storage, and the state says so without repeating it", async () => {
-    const sample = readFileSync(join(ROOT, "samples/s3/adapter.yaml"), "utf8")
-      .replaceAll("s3-credentials", "wrong")
-      .replace("sql-lora-s3\n", "denied\n");
     const { endpoint = "", accessKeyId = "" } = stack.file.s3 ?? {};
-    const own = sample.replace("http://s3.storage.svc:9000", endpoint).replace(": access-key-id", `: ${accessKeyId}`);
-    dropManifest(stack.adapters, "denied.yaml", own.replace(": secret-access-key", ": not-the-secret"));
+    const sample = s3Sample({ endpoint, accessKeyId, secretAccessKey: "not-the-secret" });
+    dropManifest(stack.adapters, "denied.yaml", sample.replaceAll("s3-credentials", "wrong").replace("sql-lora-s3\n", "denied\n"));
     const state = await adapterState(stack, "denied", (a) => a.state === "Failed");
     expect(state.reason).toBe("ArtifactDenied");
     expect(JSON.stringify(state)).not.toContain("not-the-secret");
@@ -61,8 +74,11 @@ describe.skipIf(ENGINE === "vllm")("sources of adapters", () => {
   test("samples/shared-path: an absolute path, read in place", async () => {
     const shared = join(stack.folder, "shared/sql-lora");
     cpSync(stack.hubRepo("acme/sql-lora"), shared, { recursive: true });
-    const sample = readFileSync(join(ROOT, "samples/shared-path/adapter.yaml"), "utf8");
-    dropManifest(stack.adapters, "sample-path.yaml", sample.replace("/models/yard1/sql-lora", shared));
-    await served("sql-lora-shared", "acme/sql-lora");
+    const sample = replaced(readFileSync(join(ROOT, "samples/shared-path/adapter.yaml"), "utf8"), {
+      "/models/ai-blond/qwen-code-lora": shared,
+      "qwen-coder-shared-path": BASE_MODEL,
+    });
+    dropManifest(stack.adapters, "sample-path.yaml", sample);
+    await served("qwen-code-lora-shared", "acme/sql-lora");
   });
 });

@@ -32,7 +32,7 @@ function find(overlay: string, kind: string, name: string): Manifest {
 }
 
 function deployments(overlay: string): readonly DeploymentManifest[] {
-  return objects(overlay).filter((m) => m.kind === "Deployment") as readonly DeploymentManifest[];
+  return objects(overlay).filter((m): m is DeploymentManifest => m.kind === "Deployment");
 }
 
 describe.each(OVERLAYS)("overlay %s", (overlay) => {
