@@ -1,5 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
 import { ensureGatewayCrds } from "@aibrix/devcluster";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
 const OVERLAYS = ["default", "dev"] as const;
@@ -33,6 +37,14 @@ function find(overlay: string, kind: string, name: string): Manifest {
 
 function deployments(overlay: string): readonly DeploymentManifest[] {
   return objects(overlay).filter((m): m is DeploymentManifest => m.kind === "Deployment");
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 describe.each(OVERLAYS)("overlay %s", (overlay) => {
@@ -109,4 +121,41 @@ test("the overlay dev is applied as a whole, and a second time changes nothing",
   const again = (await plane.do("apply", "-k", "deploy/overlays/dev")).trim().split("\n");
   // kubectl cannot compare what was written as stringData, and says this of every such Secret.
   expect(again.filter((line) => !line.endsWith(" unchanged"))).toEqual(["secret/s3-credentials configured"]);
+});
+
+test.each([
+  { deployment: "aibrix-controller-manager", program: "controller" },
+  { deployment: "aibrix-gateway-plugins", program: "gateway" },
+])("$deployment starts with its own arguments and rights, and its probes answer", async ({ deployment, program }) => {
+  const { spec } = find("dev", "Deployment", deployment) as DeploymentManifest;
+  const [container] = spec.template.spec.containers;
+  // Each port becomes a free one of this machine; flags and probes must mean the same.
+  let args = container?.args ?? [];
+  const moved = new Map<string, number>();
+  for (const { name, containerPort } of container?.ports ?? []) {
+    const port = await freePort();
+    moved.set(name, port);
+    expect(args.filter((a) => a.endsWith(`=:${containerPort}`))).toHaveLength(1);
+    args = args.map((a) => a.replace(`=:${containerPort}`, `=127.0.0.1:${port}`));
+  }
+  const kubeconfig = await plane.kubeconfigOf(spec.template.spec.serviceAccountName);
+  const main = fileURLToPath(new URL(`../../${program}/src/main.ts`, import.meta.url));
+  const child = spawn(process.execPath, ["--conditions=@aibrix/source", main, ...args, `--kubeconfig=${kubeconfig}`], {
+    env: { PATH: process.env.PATH, POD_NAMESPACE: "aibrix-system", POD_NAME: deployment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => (output += text));
+  const ended = once(child, "close");
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const { livenessProbe, readinessProbe } = container ?? {};
+  for (const probe of [livenessProbe, readinessProbe]) {
+    const { path = "", port = "" } = probe?.httpGet ?? {};
+    const url = `http://127.0.0.1:${moved.get(port)}${path}`;
+    const answers = async () => expect({ url, output, status: (await fetch(url)).status }).toMatchObject({ status: 200 });
+    await vi.waitFor(answers, { timeout: 60_000, interval: 100 });
+  }
+  expect(output).not.toContain("forbidden");
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
 });

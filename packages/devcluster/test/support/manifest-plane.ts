@@ -19,6 +19,7 @@ export interface DeploymentManifest extends Manifest {
     readonly template: {
       readonly metadata: { readonly labels: Readonly<Record<string, string>> };
       readonly spec: {
+        readonly serviceAccountName: string;
         readonly initContainers?: readonly ContainerManifest[];
         readonly containers: readonly ContainerManifest[];
       };
@@ -26,9 +27,16 @@ export interface DeploymentManifest extends Manifest {
   };
 }
 
+interface Probe {
+  readonly httpGet?: { readonly path: string; readonly port: string };
+}
+
 interface ContainerManifest {
   readonly name: string;
   readonly args?: readonly string[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly livenessProbe?: Probe;
+  readonly readinessProbe?: Probe;
   readonly securityContext?: Readonly<Record<string, unknown>>;
 }
 
@@ -84,6 +92,12 @@ export class ManifestPlane implements AsyncDisposable {
     const args = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
     const { status, out } = await this.kubectl(args, JSON.stringify(object));
     return status === 0 ? undefined : out;
+  }
+
+  /** A kubeconfig file of a service account of aibrix-system. */
+  async kubeconfigOf(serviceAccount: string): Promise<string> {
+    const token = await this.do("create", "token", serviceAccount, "-n", "aibrix-system");
+    return await this.#plane.kubeconfigFor(serviceAccount, { token: token.trim() }, AbortSignal.timeout(30_000));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
