@@ -78,8 +78,8 @@ describe("samples", () => {
 
   test("samples/shared-path: an absolute path, read in place", async () => {
     await platform.apply("samples/shared-path");
-    await platform.condition("sql-lora-shared");
-    expect((await complete(platform.gateway, "sql-lora-shared")).status).toBe(200);
+    await platform.condition("qwen-code-lora-shared");
+    expect((await complete(platform.gateway, "qwen-code-lora-shared")).status).toBe(200);
   });
 
   test("samples/direct: an engine without sidecar", async () => {
