@@ -110,6 +110,7 @@ test("a cluster's own Envoy differs from a standalone one in its addresses alone
 test("the gateway may have a name", () => {
   const config = envoyBootstrap({ ...OPTIONS, extProc: { host: "gateway", port: 1 } });
   expect(under("type", under("clusters", config)[0])).toEqual(["STATIC", "STRICT_DNS"]);
+  expect(under("dns_lookup_family", config)).toEqual(["V4_PREFERRED"]);
 });
 
 test("admin is on this machine alone, and can be left out", () => {

@@ -82,11 +82,17 @@ export function enginesCluster(engines: readonly Address[] | EndpointsFile): Jso
   };
 }
 
+/**
+ * A name of a cluster's DNS is found by the search domains. By default Envoy asks for IPv6 first, and where there is none it asks for the bare
+ * name too, which such a DNS hands on to servers that may never answer.
+ */
+const BY_NAME: JsonObject = { type: "STRICT_DNS", dns_lookup_family: "V4_PREFERRED" };
+
 /** The ext_proc service, over cleartext HTTP/2. */
 export function extProcCluster(address: Address): JsonObject {
   return {
     name: EXT_PROC_CLUSTER,
-    type: isIP(address.host) === 0 ? "STRICT_DNS" : "STATIC",
+    ...(isIP(address.host) === 0 ? BY_NAME : { type: "STATIC" }),
     connect_timeout: "1s",
     // A buffered body goes to the service as one gRPC message.
     per_connection_buffer_limit_bytes: BUFFER_LIMIT_BYTES,
