@@ -10,11 +10,11 @@ export { BROKEN_ADAPTER_KINDS, type BrokenAdapterKind, writeBrokenAdapter } from
 export { type Tensor, writeSafetensors } from "./fixtures/safetensors.ts";
 export type { HubCall, HubOptions } from "./hub/app.ts";
 export { type Hub, startHub } from "./hub/hub.ts";
+export type { ClientConfig } from "./kubernetes/api-client.ts";
 export { ensureKubernetes, KUBERNETES_VERSION, type KubernetesBinaries } from "./kubernetes/binaries.ts";
 export { buildKubernetes, type KubernetesProgram } from "./kubernetes/build.ts";
 export {
   type Caller,
-  type ClientConfig,
   type ControlPlane,
   type ControlPlaneOptions,
   startControlPlane,

@@ -29,6 +29,14 @@ export async function ensureKubernetes(context: PartContext): Promise<Kubernetes
   if (assets !== undefined && assets !== "") return fromAssets(assets);
   const found = await fromPath(context.signal);
   if (found !== undefined) return found;
+  return pinnedKubernetes(context);
+}
+
+/**
+ * The same programs in the pinned version, whatever the environment and PATH offer: a node's other programs must fit.
+ * @throws PartError naming what is missing.
+ */
+export async function pinnedKubernetes(context: PartContext): Promise<KubernetesBinaries> {
   const dir = await ensureCached({ name: "kubernetes", version: KUBERNETES_VERSION, recipe: 1 }, context, async (target) => {
     if (await fetchEnvtest(ENVTEST_INDEX, KUBERNETES_VERSION, target, context)) return;
     await buildKubernetes(KUBERNETES_VERSION, ["etcd", "kubectl", "kube-apiserver"], target, context);

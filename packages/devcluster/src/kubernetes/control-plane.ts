@@ -1,12 +1,13 @@
-import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { request } from "node:https";
+import { mkdir, mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PartError } from "../parts/part-context.ts";
 import { deadline, sleep } from "../stack/time.ts";
+import { type ClientConfig, callApi } from "./api-client.ts";
 import type { KubernetesBinaries } from "./binaries.ts";
 import { apiserverArgs, etcdArgs } from "./command-lines.ts";
 import { type GuardedProcess, GuardedProcesses } from "./guarded-processes.ts";
+import { writeKubeconfig } from "./kubeconfig.ts";
 import { CertificateAuthority, writeKey } from "./pki.ts";
 import { quietPorts } from "./quiet-ports.ts";
 
@@ -22,14 +23,6 @@ export interface ControlPlaneOptions {
 
 /** Who calls the API server: a certificate for a user, or a token. */
 export type Caller = { readonly user: string; readonly groups?: readonly string[] } | { readonly token: string };
-
-/** How a client reaches the API server, as PEM texts. */
-export interface ClientConfig {
-  readonly server: string;
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
 
 /** A real etcd and kube-apiserver, RBAC on, without controllers, scheduler and nodes: objects stay as they are written. */
 export interface ControlPlane {
@@ -115,18 +108,18 @@ class Plane implements ControlPlane {
         if (attempt >= START_TRIES || !/address already in use/i.test(logs)) throw error;
       }
     }
-    await writeKubeconfig(this.kubeconfig, this.admin);
+    await writeKubeconfig(this.kubeconfig, { name: "test", ...this.admin });
   }
 
   async kubeconfigFor(name: string, caller: Caller, signal: AbortSignal): Promise<string> {
     const file = join(this.dir, `${name}.kubeconfig`);
     const { server, ca } = this.admin;
     if ("token" in caller) {
-      await writeKubeconfig(file, { server, ca, token: caller.token });
+      await writeKubeconfig(file, { name: "test", server, ca, token: caller.token });
     } else if (this.#ca !== undefined) {
       const subject = { commonName: caller.user, organizations: caller.groups ?? [], usage: "clientAuth" } as const;
       const { cert, key } = await this.#ca.issue(`user-${name}`, subject, signal);
-      await writeKubeconfig(file, { server, ca, cert: await readFile(cert, "utf8"), key: await readFile(key, "utf8") });
+      await writeKubeconfig(file, { name: "test", server, ca, cert: await readFile(cert, "utf8"), key: await readFile(key, "utf8") });
     }
     return file;
   }
@@ -143,7 +136,7 @@ class Plane implements ControlPlane {
     const ready = deadline(readyMs, signal);
     // The namespace `default` comes a moment after readiness; tests want both.
     for (const path of ["/readyz", "/api/v1/namespaces/default"]) {
-      while ((await this.#statusOf(path)) !== 200) {
+      while ((await this.#statusOf(path, ready)) !== 200) {
         signal.throwIfAborted();
         if (apiserver.hasEnded()) throw new PartError(`kube-apiserver ended by itself:\n${await this.#logs()}`);
         if (!(await sleep(50, ready)))
@@ -175,40 +168,12 @@ class Plane implements ControlPlane {
     this.#admin = { ca: caText ?? "", cert: cert ?? "", key: key ?? "" };
   }
 
-  #statusOf(path: string): Promise<number> {
-    return new Promise((resolve) => {
-      const req = request(`${this.url}${path}`, { ...this.#admin, agent: false, timeout: 2_000 }, (answer) => {
-        answer.resume();
-        resolve(answer.statusCode ?? 0);
-      });
-      req.on("timeout", () => req.destroy());
-      req.on("error", () => resolve(0));
-      req.end();
-    });
+  async #statusOf(path: string, signal: AbortSignal): Promise<number> {
+    const answer = await callApi(`${this.url}${path}`, this.#admin, signal).catch(() => undefined);
+    return answer?.status ?? 0;
   }
 
   async #logs(): Promise<string> {
     return `etcd:\n${await this.#processes.tail("etcd", 5)}\nkube-apiserver:\n${await this.#processes.tail("kube-apiserver")}`;
   }
-}
-
-type Kubeconfig = { readonly server: string; readonly ca: string; readonly cert?: string; readonly key?: string; readonly token?: string };
-
-/** JSON is YAML. */
-async function writeKubeconfig(file: string, { server, ca, cert, key, token }: Kubeconfig): Promise<void> {
-  const base64 = (pem: string) => Buffer.from(pem).toString("base64");
-  const user = {
-    ...(cert === undefined ? {} : { "client-certificate-data": base64(cert) }),
-    ...(key === undefined ? {} : { "client-key-data": base64(key) }),
-    ...(token === undefined ? {} : { token }),
-  };
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name: "test", cluster: { server, "certificate-authority-data": base64(ca) } }],
-    users: [{ name: "caller", user }],
-    contexts: [{ name: "test", context: { cluster: "test", user: "caller" } }],
-    "current-context": "test",
-  };
-  await writeFile(file, JSON.stringify(config, null, 2), { mode: 0o600 });
 }

@@ -82,5 +82,5 @@ test("leaves an archive whose sum is wrong alone", async () => {
   sum = "0".repeat(128);
   expect(await fetchInto(join(dir, "out"))).toBe(false);
   expect(await readdir(join(dir, "out"))).toEqual([]);
-  expect(lines.join("\n")).toContain("but the list says 000");
+  expect(lines.join("\n")).toContain("but its publisher says 000");
 });

@@ -1,9 +1,6 @@
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { download, reasonOf } from "../parts/download.ts";
 import type { PartContext } from "../parts/part-context.ts";
 import { withProgress } from "../parts/progress.ts";
 import { run } from "../parts/run.ts";
@@ -12,7 +9,6 @@ import { run } from "../parts/run.ts";
 export const ENVTEST_INDEX = "https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml";
 /** A machine that cannot reach the list should know soon. */
 const INDEX_TIMEOUT_MS = 8_000;
-const ARCHIVE_TIMEOUT_MS = 10 * 60_000;
 
 /** One archive of the list. */
 export interface EnvtestArchive {
@@ -44,7 +40,7 @@ export async function fetchEnvtest(indexUrl: string, version: string, dir: strin
     return true;
   } catch (error) {
     context.signal.throwIfAborted();
-    context.log(`no official archive of Kubernetes: ${reason(error)}`);
+    context.log(`no official archive of Kubernetes: ${reasonOf(error)}`);
     return false;
   } finally {
     await rm(file, { force: true });
@@ -64,29 +60,6 @@ export function chooseArchive(index: unknown, version: string, platform: string,
       const file = files[`envtest-${v}-${platform}-${goArch}.tar.gz`];
       return file?.hash && file.selfLink ? [{ version: v, url: file.selfLink, sha512: file.hash }] : [];
     })[0];
-}
-
-async function download({ url, sha512 }: EnvtestArchive, file: string, signal: AbortSignal): Promise<void> {
-  const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ARCHIVE_TIMEOUT_MS)]) });
-  if (!answer.ok || answer.body === null) throw new Error(`${url} answered ${answer.status}`);
-  const hash = createHash("sha512");
-  await pipeline(
-    Readable.fromWeb(answer.body),
-    async function* (chunks: AsyncIterable<Uint8Array>) {
-      for await (const chunk of chunks) {
-        hash.update(chunk);
-        yield chunk;
-      }
-    },
-    createWriteStream(file),
-  );
-  const found = hash.digest("hex");
-  if (found !== sha512) throw new Error(`${url} has the SHA-512 ${found}, but the list says ${sha512}`);
-}
-
-function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
 
 /** The bootstrap imports this file before any library is installed, and calls it after. */

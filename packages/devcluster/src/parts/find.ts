@@ -5,7 +5,12 @@ import { PartError } from "./part-context.ts";
 
 /** The first program of this name on PATH. */
 export async function findOnPath(name: string): Promise<string | undefined> {
-  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+  return findInFolders(name, (process.env.PATH ?? "").split(delimiter));
+}
+
+/** The first program of this name in some folders. */
+export async function findInFolders(name: string, folders: readonly string[]): Promise<string | undefined> {
+  for (const folder of folders) {
     const path = join(folder, name);
     if (folder !== "" && (await isProgram(path))) return path;
   }
