@@ -1,4 +1,3 @@
-import { StackError } from "../stack/errors.ts";
 import type { StateDir } from "../stack/state-dir.ts";
 import { dropNote, readNote } from "./note.ts";
 import type { ClusterKind, ClusterProvider } from "./provider.ts";
@@ -9,7 +8,7 @@ const REMOVE_MS = 300_000;
 export async function providerOf(kind: ClusterKind, kubeconfig?: string): Promise<ClusterProvider> {
   switch (kind) {
     case "node":
-      throw new StackError("A node of its own cannot be started by this version yet: use --cluster kind or --kubeconfig FILE.");
+      return (await import("../kubernetes/node/provider.ts")).nodeProvider;
     case "kind":
       return new (await import("./kind/provider.ts")).KindCluster();
     case "kubeconfig":

@@ -1,0 +1,3 @@
+module aibrix-lora/pause
+
+go 1.24
