@@ -28,6 +28,11 @@ const COMMANDS = {
   },
   stop: { does: "stop it", needs: "nothing", steps: (args) => [devcluster("stop", args)] },
   status: { does: "show what runs", needs: "nothing", steps: (args) => [devcluster("status", args)] },
+  images: {
+    does: "build the images of a cluster (-- --help shows its flags)",
+    needs: "build",
+    steps: (args) => [devcluster("images", args)],
+  },
   build: { does: "build all packages", needs: "build", steps: () => [] },
   test: {
     does: "unit and component tests; arguments go to vitest",

@@ -1,16 +1,20 @@
+import { IMAGES_COMMAND, readImagesOptions, runImages } from "./images/command.ts";
+import { RegistryError } from "./images/oci/registry.ts";
+import { PartError } from "./parts/part-context.ts";
 import { commandTexts } from "./stack/commands.ts";
 import { SUPERVISE_COMMAND, startDetached } from "./stack/detach.ts";
 import { StackError, UsageError } from "./stack/errors.ts";
 import { COMMANDS, helpText, readFlags } from "./stack/flags.ts";
 import { readDir, readStartOptions } from "./stack/options.ts";
 import { DEFAULT_DIR, WORKSPACE } from "./stack/paths.ts";
+import { Stopped, stopSignal } from "./stack/signals.ts";
 import { startHere, superviseDetached } from "./stack/start.ts";
 import { stateDir } from "./stack/state-dir.ts";
 import { stackStatus } from "./stack/status.ts";
 import { statusText } from "./stack/status-text.ts";
 import { stopStack } from "./stack/stop.ts";
 
-const USAGE = `usage: aibrix_devcluster start|stop|status [flags]; --help after each shows its flags\n`;
+const USAGE = `usage: aibrix_devcluster start|stop|status|images [flags]; --help after each shows its flags\n`;
 
 /** Runs one command and returns its exit code: 0 done, 1 failed, 2 a command line that cannot be used, 130 interrupted. */
 async function run(command: string | undefined, argv: readonly string[]): Promise<number> {
@@ -39,6 +43,13 @@ async function run(command: string | undefined, argv: readonly string[]): Promis
       process.stdout.write(`${text}\n`);
       return status.state === "ready" ? 0 : 1;
     }
+    case "images": {
+      const options = readImagesOptions(argv, bases.cwd);
+      if (options === undefined) return help(IMAGES_COMMAND);
+      const { signal } = stopSignal(() => undefined);
+      process.stdout.write(await runImages(options, { log: (line) => process.stderr.write(`${line}\n`), signal }));
+      return 0;
+    }
     default:
       (command === "--help" ? process.stdout : process.stderr).write(USAGE);
       return command === "--help" ? 0 : 2;
@@ -52,7 +63,7 @@ function help(command: Parameters<typeof helpText>[0]): number {
 
 /** Where the user typed the command: npm runs scripts in the workspace's root and tells the user's own folder. */
 function userFolder(): string {
-  const byNpm = ["start", "stop", "status"].includes(process.env.npm_lifecycle_event ?? "");
+  const byNpm = ["start", "stop", "status", "images"].includes(process.env.npm_lifecycle_event ?? "");
   return (byNpm ? process.env.INIT_CWD : undefined) ?? process.cwd();
 }
 
@@ -65,6 +76,11 @@ try {
   if (error instanceof UsageError || error instanceof StackError) {
     process.stderr.write(`${error.message}\n`);
     process.exit(error instanceof UsageError ? 2 : 1);
+  }
+  if (error instanceof Stopped) process.exit(130);
+  if (error instanceof PartError || error instanceof RegistryError) {
+    process.stderr.write(`error: ${error.message}\n`);
+    process.exit(1);
   }
   throw error;
 }

@@ -35,38 +35,50 @@ export interface ServeCommand {
 /** Bytes of the key-value cache: 8,192 tokens of the tiny model. Set in bytes, since the default takes a share of the machine's memory. */
 const KV_CACHE_BYTES = 4 * 1024 * 1024;
 
-/** The command line and environment of `vllm serve` on a CPU. About 30 s of CPU time to its first answer, 1.5 GB of memory. */
-export function vllmServeCommand(options: VllmServeOptions): ServeCommand {
-  const flags: readonly (readonly [string, string | number])[] = [
-    ["--served-model-name", options.servedModelName],
-    ["--host", options.host ?? "127.0.0.1"],
-    ["--port", options.port],
+/** Flags that make a small model start fast and in little memory. */
+export const SMALL_MODEL_FLAGS: readonly (readonly [string, ...(string | number)[]])[] = [
+  // No graph capture: it costs minutes at start and gains nothing for a model of this size.
+  ["--enforce-eager"],
+  ["--dtype", "float32"],
+  ["--max-num-seqs", 8],
+  ["--kv-cache-memory-bytes", KV_CACHE_BYTES],
+];
+
+/** What vLLM on a CPU finds in its environment. */
+export const CPU_ENVIRONMENT: Readonly<Record<string, string>> = {
+  VLLM_TARGET_DEVICE: "cpu",
+  VLLM_NO_USAGE_STATS: "1",
+  DO_NOT_TRACK: "1",
+  // One thread, bound to no core: several engines share a small machine, and the tiny model needs no more.
+  OMP_NUM_THREADS: "1",
+  VLLM_CPU_OMP_THREADS_BIND: "nobind",
+};
+
+/** The flags about adapters and length, with their defaults. */
+export function loraFlags(
+  options: Pick<VllmServeOptions, "maxLoras" | "maxCpuLoras" | "maxLoraRank" | "maxModelLen">,
+): readonly (readonly [string, number])[] {
+  return [
     ["--max-loras", options.maxLoras ?? 2],
     ["--max-cpu-loras", options.maxCpuLoras ?? 3],
     ["--max-lora-rank", options.maxLoraRank ?? 8],
-    ["--dtype", "float32"],
     ["--max-model-len", options.maxModelLen ?? 2048],
-    ["--max-num-seqs", 8],
-    ["--kv-cache-memory-bytes", KV_CACHE_BYTES],
+  ];
+}
+
+/** The command line and environment of `vllm serve` on a CPU. About 30 s of CPU time to its first answer, 1.5 GB of memory. */
+export function vllmServeCommand(options: VllmServeOptions): ServeCommand {
+  const flags: readonly (readonly [string, ...(string | number)[]])[] = [
+    ["--served-model-name", options.servedModelName],
+    ["--host", options.host ?? "127.0.0.1"],
+    ["--port", options.port],
+    ...loraFlags(options),
+    ...SMALL_MODEL_FLAGS,
   ];
   return {
-    argv: [
-      options.bin,
-      "serve",
-      options.modelDir,
-      "--enable-lora",
-      // No graph capture: it costs minutes at start and gains nothing for a model of this size.
-      "--enforce-eager",
-      ...flags.flatMap(([name, value]) => [name, String(value)]),
-      ...(options.extraArgs ?? []),
-    ],
+    argv: [options.bin, "serve", options.modelDir, "--enable-lora", ...flags.flat().map(String), ...(options.extraArgs ?? [])],
     env: {
-      VLLM_TARGET_DEVICE: "cpu",
-      VLLM_NO_USAGE_STATS: "1",
-      DO_NOT_TRACK: "1",
-      // One thread, bound to no core: several engines share a small machine, and the tiny model needs no more.
-      OMP_NUM_THREADS: "1",
-      VLLM_CPU_OMP_THREADS_BIND: "nobind",
+      ...CPU_ENVIRONMENT,
       ...((options.runtimeUpdating ?? true) ? { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" } : {}),
       ...(options.hubUrl === undefined ? { HF_HUB_OFFLINE: "1" } : { HF_ENDPOINT: options.hubUrl }),
       ...(options.cacheDir === undefined
