@@ -36,16 +36,16 @@ export async function deploy(kubectl: Kubectl, dir: StateDir, imageRegistry: str
 
 /**
  * Deletes what {@link deploy} has applied: ModelAdapters first, while the controller is there to see to their finalizers, then the manifests.
+ * @param adaptersMs - how long the ModelAdapters may take
  * @throws {@link StackError} with what is left and how to take it away
  */
-export async function undeploy(kubectl: Kubectl, dir: StateDir, signal: AbortSignal): Promise<void> {
+export async function undeploy(kubectl: Kubectl, dir: StateDir, signal: AbortSignal, adaptersMs: number = ADAPTERS_GONE_MS): Promise<void> {
   if (!existsSync(manifestsFile(dir))) return; // Nothing was applied.
   const typed = `kubectl --kubeconfig ${kubectl.kubeconfig}`;
   if ((await kubectl.run(["get", "crd", CRD, "--ignore-not-found", "-o", "name"], signal)).trim() !== "") {
     try {
-      const seconds = ADAPTERS_GONE_MS / 1000;
-      const args = ["delete", "modeladapters", "-A", "--all", "--wait", `--timeout=${seconds}s`];
-      await kubectl.run(args, signal, ADAPTERS_GONE_MS + 10_000);
+      const args = ["delete", "modeladapters", "-A", "--all", "--wait", `--timeout=${adaptersMs / 1000}s`];
+      await kubectl.run(args, signal, adaptersMs + 10_000);
     } catch (error) {
       signal.throwIfAborted();
       const left = await kubectl.list<{ metadata: Meta }>(["modeladapters", "-A"], signal).catch(() => []);

@@ -52,7 +52,7 @@ export async function deploymentFailure(
   writeFileAtomic(logFile(dir, REPORT), report);
   const image = found.some((f) => f.problem !== undefined && isImageProblem(f.problem));
   const remedy = image
-    ? `Push the images (${again.images}), then start again: ${again.start}`
+    ? `Its image cannot be had (${again.images}). Then start again: ${again.start}`
     : `Mend it, then start again: ${again.start}`;
   const more = `Descriptions and whole logs of these pods: less ${shortPath(logFile(dir, REPORT), process.cwd())}`;
   return new StackError([...found.map(describe), more, remedy].join("\n"));

@@ -27,12 +27,12 @@ export class ExistingCluster implements ClusterProvider {
     if (this.#file === undefined) throw new Error("a cluster that exists needs its kubeconfig");
     forgetManifests(dir);
     const program = await findKubectl(parts);
-    const user = new Kubectl(program, this.#file);
+    const user = new Kubectl({ kind: this.kind, kubectl: program, kubeconfig: this.#file });
     const { kubeconfig, program: programFile } = files(dir);
     // A copy of the current context alone: whatever the user switches to later, what was deployed here is deleted here.
     writeFileAtomic(kubeconfig, await user.run(PRINT, signal));
     writeJsonAtomic(programFile, { kubectl: program });
-    const kubectl = new Kubectl(program, kubeconfig);
+    const kubectl = new Kubectl({ kind: this.kind, kubectl: program, kubeconfig });
     await requireAnswer(kubectl, this.#file, signal);
     await refuseForeignPlatform(kubectl, signal);
     const gatewayHost = nodeAddress(await kubectl.list<Node>(["nodes"], signal));
@@ -44,7 +44,8 @@ export class ExistingCluster implements ClusterProvider {
   async remove(dir: StateDir, signal: AbortSignal): Promise<void> {
     const { kubeconfig, program } = files(dir);
     const known = readJson(program) as { readonly kubectl?: string } | undefined;
-    if (known?.kubectl !== undefined && existsSync(kubeconfig)) await undeploy(new Kubectl(known.kubectl, kubeconfig), dir, signal);
+    if (known?.kubectl !== undefined && existsSync(kubeconfig))
+      await undeploy(new Kubectl({ kind: this.kind, kubectl: known.kubectl, kubeconfig }), dir, signal);
     for (const file of [kubeconfig, program]) await rm(file, { force: true });
   }
 }

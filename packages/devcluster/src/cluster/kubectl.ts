@@ -1,13 +1,19 @@
 import { run } from "../parts/run.ts";
+import type { ClusterHandle } from "./provider.ts";
+
+/** A proxy of the user's leads to other machines, never to a cluster on this one. */
+const NO_PROXY = { HTTPS_PROXY: undefined, https_proxy: undefined, HTTP_PROXY: undefined, http_proxy: undefined };
 
 /** kubectl for one cluster. */
 export class Kubectl {
   readonly program: string;
   readonly kubeconfig: string;
+  readonly #env: Readonly<Record<string, undefined>>;
 
-  constructor(program: string, kubeconfig: string) {
-    this.program = program;
+  constructor({ kubectl, kubeconfig, kind }: Pick<ClusterHandle, "kubectl" | "kubeconfig" | "kind">) {
+    this.program = kubectl;
     this.kubeconfig = kubeconfig;
+    this.#env = kind === "kubeconfig" ? {} : NO_PROXY;
   }
 
   /**
@@ -15,7 +21,7 @@ export class Kubectl {
    * @throws CommandError with what it said
    */
   run(args: readonly string[], signal: AbortSignal, timeoutMs = 60_000): Promise<string> {
-    return run({ argv: [this.program, "--kubeconfig", this.kubeconfig, ...args], timeoutMs }, signal);
+    return run({ argv: [this.program, "--kubeconfig", this.kubeconfig, ...args], env: this.#env, timeoutMs }, signal);
   }
 
   /** The items of `kubectl get`. */

@@ -1,5 +1,7 @@
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { clusterImages } from "../images/catalog.ts";
+import { ensureImages } from "../images/ensure-images.ts";
 import type { ClusterOptions } from "../stack/cluster-options.ts";
 import { commandTexts, shortPath } from "../stack/commands.ts";
 import { clock, partLine } from "../stack/lines.ts";
@@ -8,8 +10,9 @@ import type { PartEvent, PartSpec } from "../stack/part.ts";
 import { DEFAULT_DIR, WORKSPACE } from "../stack/paths.ts";
 import type { RunRecord } from "../stack/run-file.ts";
 import type { StackHooks } from "../stack/run-stack.ts";
+import { Stopped } from "../stack/signals.ts";
 import { writeStackFile } from "../stack/stack-file.ts";
-import { logFile, type StateDir, stateDir } from "../stack/state-dir.ts";
+import { createClusterDirs, logFile, type StateDir, stateDir } from "../stack/state-dir.ts";
 import { Supervisor } from "../stack/supervisor.ts";
 import { takeFolder } from "../stack/take-folder.ts";
 import { aborted, span } from "../stack/time.ts";
@@ -20,7 +23,7 @@ import { Kubectl } from "./kubectl.ts";
 import { clusterSteps } from "./next-steps.ts";
 import { writeNote } from "./note.ts";
 import { GATEWAY_NODE_PORT } from "./platform.ts";
-import type { ClusterHandle, ClusterKind } from "./provider.ts";
+import type { ClusterHandle, ClusterKind, ClusterProvider } from "./provider.ts";
 import { providerOf, removeCluster } from "./providers.ts";
 import { NotAvailable, untilAvailable, untilGatewayAnswers } from "./wait.ts";
 
@@ -75,7 +78,7 @@ class ClusterRun {
     let failure: unknown;
     try {
       rmSync(this.#dir.stackFile, { force: true });
-      for (const path of [this.#dir.cluster, this.#dir.bin]) mkdirSync(path, { recursive: true, mode: 0o700 });
+      createClusterDirs(this.#dir);
       writeNote(this.#dir, { kind: this.#kind });
       const cluster = await this.#bringUp(signal);
       this.#linkKubectl(cluster);
@@ -111,11 +114,11 @@ class ClusterRun {
   async #bringUp(signal: AbortSignal): Promise<ClusterHandle> {
     const say = (line: string) => this.#say(line);
     const provider = await providerOf(this.#kind, this.#options.kubeconfig);
-    const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts: { log: say, signal } }, signal);
-    say(`cluster ready after ${this.#elapsed()}`);
-    const kubectl = new Kubectl(cluster.kubectl, cluster.kubeconfig);
+    const cluster = await this.#clusterAndImages(provider, signal);
+    const kubectl = new Kubectl(cluster);
     const manifests = await deploy(kubectl, this.#dir, this.#options.imageRegistry, signal);
     say(`manifests applied after ${this.#elapsed()}`);
+    if (cluster.registry === undefined) say(`the cluster pulls ${manifests.images.join(", ")}`);
     try {
       await untilAvailable(kubectl, manifests.deployments, say, signal);
     } catch (error) {
@@ -124,12 +127,35 @@ class ClusterRun {
         kubectl,
         this.#dir,
         error.deployments,
-        { start: this.#commands().start, images: "npm run images" },
+        { start: this.#commands().start, images: imagesCommand(this.#options) },
         signal,
       );
     }
     await untilGatewayAnswers(gatewayOf(cluster), signal);
     return cluster;
+  }
+
+  /** Images are made while the cluster starts: neither needs the other. They are pushed before anything asks for them. */
+  async #clusterAndImages(provider: ClusterProvider, signal: AbortSignal): Promise<ClusterHandle> {
+    const say = (line: string) => this.#say(line);
+    const stop = new AbortController();
+    const both = AbortSignal.any([signal, stop.signal]);
+    const parts = { log: say, signal: both };
+    const wanted = this.#kind === "kubeconfig" ? [] : clusterImages(this.#options.engine);
+    const made = ensureImages(wanted, undefined, parts).catch((error: unknown) => {
+      stop.abort(error);
+      throw error;
+    });
+    try {
+      const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts }, both);
+      say(`cluster ready after ${this.#elapsed()}`);
+      await made;
+      if (cluster.registry !== undefined) await ensureImages(wanted, cluster.registry, parts);
+      return cluster;
+    } finally {
+      stop.abort(new Stopped("the cluster does not start"));
+      await made.catch(() => undefined);
+    }
   }
 
   /** `kubectl` for the user's PATH, in the release that fits the cluster. */
@@ -192,6 +218,13 @@ class ClusterRun {
     this.#say(`ready after ${this.#elapsed()}: ${gatewayOf(cluster)}`);
     for (const line of [...lines, ""]) this.#hooks.say(line);
   }
+}
+
+/** What pushes the images to where the cluster pulls them from. A cluster that is started here gets them at every start. */
+function imagesCommand({ engine, imageRegistry, kubeconfig }: ClusterOptions): string {
+  if (kubeconfig === undefined) return "npm run images builds them";
+  const host = imageRegistry?.split("/")[0] ?? "HOST:PORT";
+  return `npm run images -- --engine ${engine} --push http://${host}; --image-registry ${host} makes the cluster pull them from there`;
 }
 
 function gatewayOf({ gatewayHost, gatewayPort }: ClusterHandle): string {

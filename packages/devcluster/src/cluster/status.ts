@@ -1,3 +1,4 @@
+import type { KubernetesFile } from "../stack/stack-file.ts";
 import { Kubectl } from "./kubectl.ts";
 import { conditionOf, type ModelAdapterObject, type Node, type Pod } from "./objects.ts";
 import { PLATFORM_NAMESPACES } from "./platform.ts";
@@ -32,10 +33,10 @@ const ASK_MS = 8_000;
 
 /** Asks the cluster; one that does not answer is an answer too. */
 export async function clusterReport(
-  at: { readonly kubectl: string; readonly kubeconfig: string },
+  at: Pick<KubernetesFile, "kubectl" | "kubeconfig" | "cluster">,
   signal: AbortSignal,
 ): Promise<ClusterReport> {
-  const kubectl = new Kubectl(at.kubectl, at.kubeconfig);
+  const kubectl = new Kubectl({ ...at, kind: at.cluster });
   try {
     const [nodes, pods, adapters] = await Promise.all([
       kubectl.list<Node>(["nodes"], signal, ASK_MS),

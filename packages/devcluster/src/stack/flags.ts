@@ -77,7 +77,7 @@ export const COMMANDS: Readonly<Record<"start" | "stop" | "status", Command>> = 
       "image-registry": {
         type: "string",
         value: "PREFIX",
-        help: "With --kubeconfig: where the images were pushed (npm run images -- --push PREFIX), for example registry.example.com/aibrix-dev.",
+        help: "With --kubeconfig: goes before the images' names, for example HOST:PORT after npm run images -- --engine mock --push http://HOST:PORT.",
       },
     },
   },

@@ -44,6 +44,11 @@ export function createStateDir(dir: StateDir): void {
   for (const path of [dir.root, dir.logs, dir.data, dir.config]) mkdirSync(path, { recursive: true, mode: 0o700 });
 }
 
+/** Creates the folders of a cluster, which {@link createStateDir} leaves out. */
+export function createClusterDirs(dir: StateDir): void {
+  for (const path of [dir.cluster, dir.bin]) mkdirSync(path, { recursive: true, mode: 0o700 });
+}
+
 /** Replaces a file in one step: a reader sees the old or the new content, never a part. Mode 0600. */
 export function writeFileAtomic(path: string, text: string): void {
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;

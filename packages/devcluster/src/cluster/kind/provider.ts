@@ -43,7 +43,7 @@ export class KindCluster implements ClusterProvider {
     await run({ argv: runRegistry(input), timeoutMs: CREATE_MS }, signal);
     const nodes = (await run({ argv: listNodes(input.name) }, signal)).split("\n").filter(Boolean);
     for (const node of nodes) await run({ argv: mirror(input.name, node) }, signal);
-    await giveGpus(new Kubectl(program, input.kubeconfig), nodes, signal);
+    await giveGpus(new Kubectl({ kind: this.kind, kubectl: program, kubeconfig: input.kubeconfig }), nodes, signal);
     const registry = `http://127.0.0.1:${registryPort}`;
     await untilAnswers(`${registry}/v2/`, false, deadline(REGISTRY_MS, signal));
     return { kind: this.kind, kubeconfig: input.kubeconfig, kubectl: program, registry, gatewayHost: "127.0.0.1", gatewayPort };
