@@ -10,7 +10,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vi
 import type { ClusterHandle } from "../src/cluster/provider.ts";
 import { pinnedKubernetes } from "../src/kubernetes/binaries.ts";
 import { nodeLayout } from "../src/kubernetes/node/layout.ts";
-import { nodeNames } from "../src/kubernetes/node/names.ts";
+import { NODE_NAME, nodeNames } from "../src/kubernetes/node/names.ts";
 import { ensureNodeParts } from "../src/kubernetes/node/programs.ts";
 import { nodeProvider } from "../src/kubernetes/node/provider.ts";
 import { run } from "../src/parts/run.ts";
@@ -139,8 +139,12 @@ function onThisMachine(): void {
     const kubelet = nodeProcesses(first, dir.root).find(({ pid }) => programOf(pid).endsWith("/kubelet"));
     process.kill(kubelet?.pid ?? 0, "SIGKILL");
     await vi.waitFor(() => expect(lines).toContain("kubelet back"), WAIT);
+    // What a kubelet that starts again does to a resource that no plugin offers; when it does so cannot be seen from here.
+    const none = { op: "replace", path: "/status/allocatable/nvidia.com~1gpu", value: "0" };
+    await kubectl("patch", "node", NODE_NAME, "--subresource=status", "--type=json", "-p", JSON.stringify([none]));
     await vi.waitFor(async () => expect(await gpus()).toBe("8"), WAIT);
-    expect(await answers()).toBe(true);
+    // Pods of a node that was not Ready for a moment get no calls until it is.
+    await vi.waitFor(async () => expect(await answers()).toBe(true), WAIT);
 
     process.kill(first, "SIGKILL");
     await vi.waitFor(() => expect(lines).toContain("kube-proxy back"), WAIT);
@@ -148,7 +152,6 @@ function onThisMachine(): void {
 
     child.kill("SIGKILL");
     await once(child, "exit");
-    expect(await answers()).toBe(true);
     const running = nodeProcesses(firstProcess(), dir.root);
     expect(running.map(({ pid }) => programOf(pid))).toEqual(expect.arrayContaining(["/pause", "/etcd", "/coredns"]));
     await nodeProvider.remove(dir, signal);
