@@ -1,4 +1,5 @@
-import type { StateDir } from "../stack/state-dir.ts";
+import { rmSync } from "node:fs";
+import { kubectlLink, type StateDir } from "../stack/state-dir.ts";
 import { dropNote, readNote } from "./note.ts";
 import type { ClusterKind, ClusterProvider } from "./provider.ts";
 
@@ -27,6 +28,7 @@ export async function removeCluster(dir: StateDir): Promise<ClusterKind | undefi
   const provider = await providerOf(note.kind);
   // Whoever asked for the end may be gone: it has a deadline of its own.
   await provider.remove(dir, AbortSignal.timeout(REMOVE_MS));
+  rmSync(kubectlLink(dir), { force: true });
   dropNote(dir);
   return note.kind;
 }

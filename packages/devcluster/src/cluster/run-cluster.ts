@@ -12,7 +12,7 @@ import type { RunRecord } from "../stack/run-file.ts";
 import type { StackHooks } from "../stack/run-stack.ts";
 import { Stopped } from "../stack/signals.ts";
 import { writeStackFile } from "../stack/stack-file.ts";
-import { createClusterDirs, logFile, type StateDir, stateDir } from "../stack/state-dir.ts";
+import { createClusterDirs, kubectlLink, logFile, type StateDir, stateDir } from "../stack/state-dir.ts";
 import { Supervisor } from "../stack/supervisor.ts";
 import { takeFolder } from "../stack/take-folder.ts";
 import { aborted, span } from "../stack/time.ts";
@@ -100,7 +100,6 @@ class ClusterRun {
   async #takeDown(failure: unknown): Promise<void> {
     this.#ready = undefined;
     rmSync(this.#dir.stackFile, { force: true });
-    rmSync(this.#kubectlLink(), { force: true });
     await this.#supervisor.stop();
     this.#logs.close();
     try {
@@ -160,12 +159,8 @@ class ClusterRun {
 
   /** `kubectl` for the user's PATH, in the release that fits the cluster. */
   #linkKubectl({ kubectl }: ClusterHandle): void {
-    rmSync(this.#kubectlLink(), { force: true });
-    symlinkSync(kubectl, this.#kubectlLink());
-  }
-
-  #kubectlLink(): string {
-    return join(this.#dir.bin, "kubectl");
+    rmSync(kubectlLink(this.#dir), { force: true });
+    symlinkSync(kubectl, kubectlLink(this.#dir));
   }
 
   #elapsed(): string {

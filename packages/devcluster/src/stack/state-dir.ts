@@ -39,6 +39,11 @@ export function logFile(dir: StateDir, part: string): string {
   return join(dir.logs, `${part}.log`);
 }
 
+/** `kubectl` for the user's PATH. */
+export function kubectlLink(dir: StateDir): string {
+  return join(dir.bin, "kubectl");
+}
+
 /** Creates the folder and those in it, readable by this user alone: it holds credentials of the local S3 server. */
 export function createStateDir(dir: StateDir): void {
   for (const path of [dir.root, dir.logs, dir.data, dir.config]) mkdirSync(path, { recursive: true, mode: 0o700 });
