@@ -134,15 +134,16 @@ function onThisMachine(): void {
     expect(namespacesOf(first).filter((n) => namespacesOf(process.pid).includes(n))).toEqual([]);
     expect((await machineState(ours(), signal)).settings).toEqual(before.settings);
 
-    const gpus = () => kubectl("get", "node", "-o", "jsonpath={.items[0].status.allocatable.nvidia\\.com/gpu}");
-    expect(await gpus()).toBe("8");
+    const gpus = () => kubectl("get", "node", "-o", "jsonpath={.items[0].status['capacity','allocatable'].nvidia\\.com/gpu}");
+    expect(await gpus()).toBe("8 8");
     const kubelet = nodeProcesses(first, dir.root).find(({ pid }) => programOf(pid).endsWith("/kubelet"));
     process.kill(kubelet?.pid ?? 0, "SIGKILL");
     await vi.waitFor(() => expect(lines).toContain("kubelet back"), WAIT);
-    // What a kubelet that starts again does to a resource that no plugin offers; when it does so cannot be seen from here.
-    const none = { op: "replace", path: "/status/allocatable/nvidia.com~1gpu", value: "0" };
+    // What a kubelet that starts again does to a resource that no plugin offers; when it does so cannot be seen from here. What can be
+    // allocated it finds again by itself, but not the capacity.
+    const none = { op: "replace", path: "/status/capacity/nvidia.com~1gpu", value: "0" };
     await kubectl("patch", "node", NODE_NAME, "--subresource=status", "--type=json", "-p", JSON.stringify([none]));
-    await vi.waitFor(async () => expect(await gpus()).toBe("8"), WAIT);
+    await vi.waitFor(async () => expect(await gpus()).toBe("8 8"), WAIT);
     // Pods of a node that was not Ready for a moment get no calls until it is.
     await vi.waitFor(async () => expect(await answers()).toBe(true), WAIT);
 
