@@ -44,6 +44,17 @@ describe("slices", () => {
     expect(planSlices(OWNER, [], after([], first))).toEqual({ apply: [], delete: [] });
   });
 
+  test.each([{ pods: [listed(1)] }, { pods: [] }])("slices of an earlier owner of the name make way: $pods.length pods", ({ pods }) => {
+    const by = (uid: string) => ({ apiVersion: "v1", kind: "K", name: "x", uid, controller: true, blockOwnerDeletion: true });
+    const left = after([], planSlices({ ...OWNER, owner: by("old") }, [listed(1)], []));
+    const owner = { ...OWNER, owner: by("new") };
+    const changes = planSlices(owner, pods, left);
+    expect(changes.delete).toEqual(left);
+    const now = after(left, changes);
+    expect(now.map((s) => [s.metadata.name, s.metadata.ownerReferences?.map((o) => o.uid)])).toEqual([["x-ipv4-8000-1", ["new"]]]);
+    expect(planSlices(owner, pods, now)).toEqual({ apply: [], delete: [] });
+  });
+
   test("an endpoint says pod, node and conditions", () => {
     const [slice] = planSlices(OWNER, [listed(1)], []).apply;
     expect(slice?.metadata.labels).toEqual({

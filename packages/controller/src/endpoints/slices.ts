@@ -1,5 +1,5 @@
 import { CONTROLLER_MANAGER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY } from "@aibrix/api";
-import type { Endpoint, EndpointSlice, OwnerReference } from "@aibrix/kube";
+import { controllerOf, type Endpoint, type EndpointSlice, type OwnerReference } from "@aibrix/kube";
 import type { PodFacts } from "../pods/facts.ts";
 import { PORT_NAME } from "./names.ts";
 
@@ -39,21 +39,27 @@ interface Group {
  * What to write so that a Service's slices list these pods, each with its port, per address family. Pure.
  * An endpoint stays in the slice that it is in, so that a small change writes one slice; with nothing to list one empty slice is kept.
  *
+ * Slices of an earlier owner of the Service's name, which the garbage collector has not come to yet, go: nothing has two controllers.
+ *
  * @param existing - the slices of this Service that are ours
  */
 export function planSlices(owner: SliceOwner, listed: readonly Listed[], existing: readonly EndpointSlice[]): SliceChanges {
   const groups = group(listed);
+  const usable = existing.filter((s) => owner.owner === undefined || [undefined, owner.owner.uid].includes(controllerOf(s)?.uid));
+  const taken = new Set(existing.map((s) => s.metadata.name));
   if (groups.length === 0) {
-    const kept = [...existing].sort(byName)[0];
+    const kept = [...usable].sort(byName)[0];
     const family = kept === undefined || kept.addressType === "FQDN" ? "IPv4" : kept.addressType;
-    const empty = slice(owner, family, portOf(kept) ?? owner.port, kept?.metadata.name, 0, []);
+    const port = portOf(kept) ?? owner.port;
+    const empty = slice(owner, family, port, kept?.metadata.name ?? freeName(owner.service, family, port, taken), []);
     return { apply: same(kept, empty) ? [] : [empty], delete: existing.filter((s) => s !== kept) };
   }
   const plans = groups.map((g) =>
     planGroup(
       owner,
       g,
-      existing.filter((s) => s.addressType === g.family && portOf(s) === g.port),
+      usable.filter((s) => s.addressType === g.family && portOf(s) === g.port),
+      taken,
     ),
   );
   const wanted = plans.flat();
@@ -92,7 +98,12 @@ function group(listed: readonly Listed[]): Group[] {
   return [...groups.values()].sort((a, b) => a.family.localeCompare(b.family) || a.port - b.port);
 }
 
-function planGroup(owner: SliceOwner, { family, port, endpoints }: Group, existing: readonly EndpointSlice[]): EndpointSlice[] {
+function planGroup(
+  owner: SliceOwner,
+  { family, port, endpoints }: Group,
+  existing: readonly EndpointSlice[],
+  taken: Set<string>,
+): EndpointSlice[] {
   const left = new Map(endpoints);
   const kept = [...existing].sort(byName).map((s) => {
     const stay = (s.endpoints ?? []).flatMap((e) => {
@@ -104,15 +115,13 @@ function planGroup(owner: SliceOwner, { family, port, endpoints }: Group, existi
     return { name: s.metadata.name, endpoints: stay };
   });
   for (const s of kept) fill(s.endpoints, left);
-  const taken = new Set(kept.map((s) => s.name));
-  for (let i = 0; left.size > 0; i++) {
-    const name = sliceName(owner.service, family, port, i);
-    if (taken.has(name)) continue;
-    const fresh = { name, endpoints: [] as Endpoint[] };
+  while (left.size > 0) {
+    const fresh = { name: freeName(owner.service, family, port, taken), endpoints: [] as Endpoint[] };
+    taken.add(fresh.name);
     fill(fresh.endpoints, left);
     kept.push(fresh);
   }
-  return kept.filter((s) => s.endpoints.length > 0).map((s) => slice(owner, family, port, s.name, 0, s.endpoints));
+  return kept.filter((s) => s.endpoints.length > 0).map((s) => slice(owner, family, port, s.name, s.endpoints));
 }
 
 function fill(endpoints: Endpoint[], left: Map<string, Endpoint>): void {
@@ -136,15 +145,14 @@ function slice(
   { namespace, service, owner }: SliceOwner,
   family: Family,
   port: number,
-  name: string | undefined,
-  index: number,
+  name: string,
   endpoints: readonly Endpoint[],
 ): EndpointSlice {
   return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
     metadata: {
-      name: name ?? sliceName(service, family, port, index),
+      name,
       namespace,
       labels: { [LABEL_SERVICE_NAME]: service, [LABEL_SLICE_MANAGED_BY]: CONTROLLER_MANAGER },
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
@@ -155,8 +163,11 @@ function slice(
   };
 }
 
-function sliceName(service: string, family: Family, port: number, index: number): string {
-  return `${service}-${family.toLowerCase()}-${port}-${index}`;
+function freeName(service: string, family: Family, port: number, taken: ReadonlySet<string>): string {
+  const name = (index: number) => `${service}-${family.toLowerCase()}-${port}-${index}`;
+  let index = 0;
+  while (taken.has(name(index))) index++;
+  return name(index);
 }
 
 function portOf(s: EndpointSlice | undefined): number | undefined {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, KubeError, type Result, withoutManagedFields } from "@aibrix/kube";
+import { type EventRecorder, isRetryable, KubeError, type Result, withoutManagedFields } from "@aibrix/kube";
 import { BY_NAMESPACE } from "../caches.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
@@ -72,7 +72,8 @@ function unwritten(failure: unknown): string | undefined {
   if (failure === undefined || (failure instanceof KubeError && failure.status === 409)) return undefined;
   const text = failure instanceof Error ? failure.message : String(failure);
   const forbidden = failure instanceof KubeError && failure.status === 403;
-  const remedy = forbidden ? "apply the controller's RBAC (deploy/rbac) again" : "it is tried again; look into the controller's log";
+  const again = isRetryable(failure) ? "it is tried again" : "it waits for a change";
+  const remedy = forbidden ? "apply the controller's RBAC (deploy/rbac) again" : `${again}; look into the controller's log`;
   return `the API server did not take what the adapter needs there (${text}): ${remedy}`;
 }
 

@@ -63,6 +63,8 @@ export class ApiProxy implements AsyncDisposable {
     const { host: _, connection: __, ...passed } = headers;
     const onward = request(`${this.#plane.url}${url}`, { method, headers: passed, ca: this.#plane.admin.ca, agent: false }, (answer) => {
       reply.writeHead(answer.statusCode ?? 502, answer.headers);
+      // A watch has begun with its headers, long before its first event.
+      reply.flushHeaders();
       answer.pipe(reply);
       answer.on("error", () => reply.destroy());
     });
