@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { type Hub, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
+import { expectDocumentedStatus } from "./support/documented.ts";
 import { freePort } from "./support/process.ts";
 import { adapter, BASE, until, World } from "./support/world.ts";
 
@@ -86,11 +87,12 @@ test("with the real sidecar and engine: the documented manifest is served, repai
   const mounts = { runtime: join(dir, "shared"), engine: join(dir, "seen-by-the-engine") };
   await mkdir(mounts.runtime);
   await symlink(mounts.runtime, mounts.engine);
-  const pod = await world.pod("real", { volume: mounts, runtimeUrl, engineUrl });
+  const pod = await world.pod(`${BASE}-5587f4c57d-kml6s`, { volume: mounts, runtimeUrl, engineUrl });
   const controller = await world.controller();
   await world.apply("samples/adapter/adapter.yaml");
   const ready = await adapters.ready("default/qwen-code-lora");
-  expect(ready).toMatchObject({ phase: "Running", instances: ["real"], pods: [{ state: "Serving", delivery: "Volume" }] });
+  expect(ready).toMatchObject({ phase: "Running", instances: [pod.name], pods: [{ state: "Serving", delivery: "Volume" }] });
+  await expectDocumentedStatus(world, pod.name);
   expect(await served()).toEqual(["qwen-code-lora"]);
   expect(await adapters.addresses("default/qwen-code-lora")).toEqual([pod.ip]);
   expect(await root("qwen-code-lora")).toContain(mounts.engine);
@@ -121,6 +123,8 @@ test("with the real sidecar and no shared volume: the engine downloads by itself
   await world.apply("samples/adapter/adapter.yaml");
   const ready = await adapters.ready("default/qwen-code-lora");
   expect(ready).toMatchObject({ phase: "Running", pods: [{ state: "Serving", delivery: "Engine" }] });
+  // The documented Deployment has no shared volume.
+  await expectDocumentedStatus(world, pod.name);
   expect(ready.pods?.[0]?.contentDigest).toBeUndefined();
   expect(await root("qwen-code-lora")).toBe(REPO);
   await world.applyObject(adapter("in-s3", { artifactURL: "s3://models/adapters/a" }));

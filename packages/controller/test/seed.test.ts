@@ -1,6 +1,7 @@
 import type { Service } from "@aibrix/kube";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
+import { expectDocumentedStatus } from "./support/documented.ts";
 import { adapter, BASE, until, World } from "./support/world.ts";
 
 let world: World;
@@ -24,27 +25,7 @@ test("the documented manifest, applied unchanged, reads as documented", async ()
   await world.controller();
   await world.apply("samples/adapter/adapter.yaml");
   await adapters.ready("default/qwen-code-lora");
-  const described = await world.kubectl("describe", "modeladapter", "qwen-code-lora");
-  const text = described.slice(described.indexOf("Status:")).replaceAll(/\d{4}-\d\d-\d\dT[\d:]+Z/g, "TIME");
-  expect(text).toContain(`  Conditions:
-    Last Transition Time:  TIME
-    Message:               Starting reconciliation
-    Reason:                ModelAdapterPending
-    Status:                Unknown
-    Type:                  Initialized
-    Last Transition Time:  TIME
-    Message:               ModelAdapter default/qwen-code-lora has been allocated to pod default/${pod.name}
-    Reason:                Scheduled
-    Status:                True
-    Type:                  Scheduled
-    Last Transition Time:  TIME
-    Message:               ModelAdapter default/qwen-code-lora is ready
-    Reason:                ModelAdapterAvailable
-    Status:                True
-    Type:                  Ready
-`);
-  expect(text).toMatch(new RegExp(`  Instances:\\n    ${pod.name}\\n`));
-  expect(text).toMatch(/ {2}Phase: +Running\n/);
+  await expectDocumentedStatus(world, pod.name);
   const service = await world.get<Service>("Service", "default/qwen-code-lora");
   expect(service?.spec).toMatchObject({ clusterIP: "None", ports: [{ name: "http", port: 8000 }] });
   expect(service?.spec?.selector).toBeUndefined();
