@@ -44,6 +44,11 @@ const COMMANDS = {
     needs: "build",
     steps: e2eSteps,
   },
+  bench: {
+    does: "measure a part of the system and print figures (bench -- NAME [FLAGS])",
+    needs: "build",
+    steps: benchSteps,
+  },
   lint: {
     does: "format and lint rules",
     needs: "install",
@@ -66,6 +71,9 @@ const COMMANDS = {
   },
 };
 
+/** What can be measured, with the parts that it takes; each is packages/NAME/bench/main.ts. */
+const BENCHES = { controller: ["kubernetes"] };
+
 /** They run from the sources, so they never write what an old build says. */
 const GENERATORS = [
   ["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"],
@@ -83,6 +91,13 @@ function devcluster(command, args) {
 
 function testSteps(args) {
   return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw", "kubernetes"] })];
+}
+
+function benchSteps([name, ...flags]) {
+  if (name === undefined || !Object.hasOwn(BENCHES, name))
+    throw new UserError(`${name ?? "bench"}: write what to measure, as in npm run bench -- ${Object.keys(BENCHES).join("|")}`);
+  const file = `packages/${name}/bench/main.ts`;
+  return [step(`bench ${name}`, "node", ["--conditions=@aibrix/source", file, ...flags], { parts: BENCHES[name] })];
 }
 
 function e2eSteps(args) {

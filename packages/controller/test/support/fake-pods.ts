@@ -31,9 +31,13 @@ export class FakePods implements AsyncDisposable {
     return pods;
   }
 
+  /** Where all pods are reached: below it come a pod's address and the port. */
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
   /** The controller's `connect`. */
-  readonly connect = (ip: string, port: number): string =>
-    this.#urls.get(key(ip, port)) ?? `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/${key(ip, port)}`;
+  readonly connect = (ip: string, port: number): string => this.#urls.get(key(ip, port)) ?? `${this.url}/${key(ip, port)}`;
 
   /** Lets something answer at a pod's address; `undefined` for nobody. */
   put(ip: string, port: number, answerer: Answerer | undefined): void {
