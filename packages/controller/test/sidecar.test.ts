@@ -146,6 +146,23 @@ test("a shared volume carries s3://; without one it is refused in words that hel
   expect(everything).not.toContain("very-secret");
 });
 
+test("an edit to what cannot be delivered leaves what serves in service, and tells why", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  await world.applyObject(lora("x", { artifactURL: "s3://models/x" }));
+  const s = await until("the reason is told", async () => {
+    const now = await adapters.status(`${ns}/x`);
+    return now?.pods?.[0]?.lastError === undefined ? undefined : now;
+  });
+  expect(s.pods?.[0]?.lastError).toMatch(/the engine cannot read s3:\/\/models\/x itself .*add an emptyDir volume/);
+  expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 1 });
+  expect([a.runtime.unloads, a.runtime.serving, await adapters.addresses(`${ns}/x`)]).toEqual([[], ["x"], [a.ip]]);
+  await world.applyObject(lora("x", { artifactURL: "huggingface://acme/other" }));
+  await until("a good edit is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 3);
+});
+
 test("a final failure waits for an edit, and the status says cause and remedy", async () => {
   const a = await pod("a");
   a.runtime.fate = (load) =>

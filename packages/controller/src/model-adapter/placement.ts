@@ -1,5 +1,5 @@
 import type { Reason } from "@aibrix/api";
-import { podState, routable } from "./pod-state.ts";
+import { mayHold, podState, routable } from "./pod-state.ts";
 import type { Observed, ObservedPod, Obstacle } from "./types.ts";
 
 /** How long a pod that is not ready keeps its adapters where another pod could take them, in milliseconds: an engine's restart. */
@@ -19,7 +19,7 @@ export interface Placement {
  */
 export function place(o: Observed): Placement {
   const candidates = o.pods.filter((p) => p.matches);
-  const able = candidates.filter((p) => rejection(p) === undefined);
+  const able = candidates.filter((p) => rejection(p) === undefined || keepsOld(o, p));
   const replicas = o.adapter?.spec.replicas;
   const had = able.filter((p) => o.placed.includes(p.facts.name));
   const free = able.filter((p) => p.facts.ready && !o.placed.includes(p.facts.name));
@@ -36,6 +36,13 @@ export function place(o: Observed): Placement {
 
 function result(pods: readonly ObservedPod[], candidates: readonly ObservedPod[], againAtMs: number | undefined): Placement {
   return { pods, obstacle: pods.length > 0 ? undefined : obstacle(candidates), againAtMs };
+}
+
+/** An edit to what cannot be delivered takes nothing away: the pod goes on with what it has. */
+function keepsOld(o: Observed, p: ObservedPod): boolean {
+  const { facts, delivery } = p;
+  const able = !facts.terminating && !facts.finished && facts.engine === "vllm";
+  return able && delivery.kind === "refused" && o.placed.includes(facts.name) && mayHold(o, p);
 }
 
 /** Why a pod cannot have the adapter at all; `undefined` where it can, now or once it is ready. */

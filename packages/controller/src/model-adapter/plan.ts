@@ -128,6 +128,7 @@ function takeAway(o: Observed, pods: readonly ObservedPod[]): Action[] {
 /** Whether the pod has to be told what we declare. */
 function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (strayed(o, p)) return false;
+  if (p.delivery.kind === "refused") return false;
   if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.missingSecret !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "direct") return entry === undefined;
@@ -140,7 +141,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
 
 /** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */
 function wantsSwap(o: Observed, p: ObservedPod): boolean {
-  if (p.via !== "direct" || !asked(o, p)) return false;
+  if (p.via !== "direct" || p.delivery.kind === "refused" || !asked(o, p)) return false;
   const s = podState(o, p);
   return s.state === "Updating" && s.serving && !s.current && p.view.knowledge === "fresh";
 }

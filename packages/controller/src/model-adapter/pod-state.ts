@@ -1,6 +1,6 @@
 import type { AdapterState, ModelAdapterStatus, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
-import { engineRoot } from "../pods/delivery.ts";
+import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import type { Observed, ObservedPod } from "./types.ts";
 
 /** One adapter on one pod, in one word and what belongs to it. */
@@ -41,7 +41,8 @@ export function podState(o: Observed, p: ObservedPod): PodState {
     const final = p.view.problemReason !== undefined;
     return { ...QUIET, state: final ? "Failed" : "Pending", reason: p.view.problemReason ?? unavailable(p), message: problem, final };
   }
-  return p.via === "sidecar" ? bySidecar(o, p) : byEngine(o, p);
+  const state = p.via === "sidecar" ? bySidecar(o, p) : byEngine(o, p);
+  return p.delivery.kind === "refused" ? refused(state, p.delivery) : state;
 }
 
 /** Whether traffic may go to the adapter on this pod. */
@@ -157,6 +158,12 @@ function withoutEntry(o: Observed, p: ObservedPod): PodState {
     attempts: failure.attempts,
     nextRetryTime: failure.retryAtMs === undefined ? undefined : new Date(failure.retryAtMs).toISOString(),
   };
+}
+
+/** The pod has what was declared before; what is declared now cannot get there. */
+function refused(state: PodState, { reason, message }: Extract<Delivery, { kind: "refused" }>): PodState {
+  if (state.reason === "NameConflict") return state;
+  return { ...state, state: state.serving ? "Updating" : "Failed", current: false, reason, message, final: true, nextRetryTime: undefined };
 }
 
 function conflict(message: string): PodState {
