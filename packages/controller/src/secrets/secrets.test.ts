@@ -36,6 +36,22 @@ test("both kinds are read, once a minute", async () => {
   expect(asked).toEqual(["n/s3", "n/key"]);
 });
 
+test("of credentials only what the sidecar reads is taken, in upper case too", async () => {
+  const { reader: r } = reader({
+    s3: { aws_access_key_id: "id", AWS_SECRET_ACCESS_KEY: "secret", AWS_ACCESS_KEY_ID: "other", "tls.key": "private", password: "p" },
+    none: { password: "p" },
+  });
+  const read = (name: string) => r.forAdapter("n", { ...SPEC, credentialsSecretRef: { name } }, SIGNAL);
+  expect(await read("s3")).toMatchObject({ kind: "ok", credentials: { aws_access_key_id: "id", aws_secret_access_key: "secret" } });
+  expect(Object.keys(((await read("s3")) as { credentials: object }).credentials)).toHaveLength(2);
+  const none = await read("none");
+  expect(none).toMatchObject({
+    kind: "missing",
+    message: expect.stringMatching(/the Secret none .* has no key that is read \(aws_access_key_id, /),
+  });
+  expect(JSON.stringify(none)).not.toContain("password");
+});
+
 test("a change is seen once what was read is old", async () => {
   const secrets = { key: { k: "one" } };
   const { reader: r } = reader(secrets, 0);

@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, type ModelAdapterSpec } from "@aibrix/api";
+import { CONFIG_API_KEY, type ModelAdapterSpec, SECRET_KEYS } from "@aibrix/api";
 import { type KubeClient, KubeError, SECRETS, type Secret } from "@aibrix/kube";
 
 /** Contents of the Secrets that an adapter names. Never logged, never written anywhere. */
@@ -41,7 +41,9 @@ export class SecretReader {
       const secret = await this.#get(namespace, storage.name, signal);
       if (secret === undefined)
         return missing(`the Secret ${storage.name} of credentialsSecretRef does not exist in the namespace ${namespace}: create it`);
-      credentials = decoded(secret);
+      credentials = known(decoded(secret));
+      if (Object.keys(credentials).length === 0)
+        return missing(`the Secret ${storage.name} of credentialsSecretRef has no key that is read (${KNOWN.join(", ")}): name them so`);
       versions.push(`${secret.metadata.uid}/${secret.metadata.resourceVersion}`);
     }
     if (key !== undefined) {
@@ -75,6 +77,18 @@ export class SecretReader {
       throw error;
     }
   }
+}
+
+const KNOWN: readonly string[] = Object.values(SECRET_KEYS);
+
+/** What the sidecar reads, under the names that it knows; in upper case, as environment variables have them, they count too. Nothing else leaves the cluster's API. */
+function known(data: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    KNOWN.flatMap((key) => {
+      const value = data[key] ?? data[key.toUpperCase()];
+      return value === undefined ? [] : [[key, value]];
+    }),
+  );
 }
 
 function decoded(secret: Secret): Record<string, string> {
