@@ -1,6 +1,6 @@
 import type { KubeObject } from "@aibrix/kube";
 import { expect, test } from "vitest";
-import { OwnWrites } from "./own-writes.ts";
+import { BELIEVED_MS, OwnWrites } from "./own-writes.ts";
 import { Placements } from "./placements.ts";
 
 const at = (resourceVersion: string, uid = "u"): KubeObject => ({ metadata: { name: "x", namespace: "n", uid, resourceVersion } });
@@ -26,6 +26,17 @@ test("what somebody else deleted is forgotten", () => {
   own.wrote("n/x", at("10"));
   own.forget("n/x");
   expect(own.latest("n/x", undefined)).toBeUndefined();
+});
+
+test("what the cache does not show for a minute is gone: somebody deleted it while nobody could tell", () => {
+  let nowMs = 0;
+  const own = new OwnWrites(() => nowMs);
+  own.wrote("n/x", at("10"));
+  nowMs = BELIEVED_MS;
+  expect(own.latest("n/x", undefined)?.metadata.resourceVersion).toBe("10");
+  nowMs = BELIEVED_MS + 1;
+  expect(own.latest("n/x", undefined)).toBeUndefined();
+  expect([...own.keys()]).toEqual([]);
 });
 
 test("placements count others only", () => {

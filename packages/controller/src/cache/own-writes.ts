@@ -1,13 +1,25 @@
 import type { KubeObject } from "@aibrix/kube";
 
 /**
+ * How long what was written counts where the cache does not show it, in milliseconds. Watches lag some seconds at the most; what is missing
+ * for longer was deleted while nobody could tell us, and the list after that outage says nothing of what it never had.
+ */
+export const BELIEVED_MS = 60_000;
+
+/**
  * What this program wrote and its cache does not hold yet, so that it never decides on an older state than it made itself.
  * Versions are compared as numbers, which Kubernetes guarantees for objects of one kind since 1.35 and etcd gave before.
  */
 export class OwnWrites<T extends KubeObject> {
-  readonly #written = new Map<string, T>();
+  readonly #now: () => number;
+  readonly #written = new Map<string, { readonly object: T; readonly atMs: number }>();
   /** Deleted by us: uid by key. */
   readonly #deleted = new Map<string, string | undefined>();
+
+  /** @param now - a clock in milliseconds that never goes back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   /** The newer of what the cache holds and what was written; `undefined` for what was deleted. Forgets what the cache has caught up with. */
   latest(key: string, cached: T | undefined): T | undefined {
@@ -17,17 +29,18 @@ export class OwnWrites<T extends KubeObject> {
     }
     const written = this.#written.get(key);
     if (written === undefined) return cached;
-    if (cached !== undefined && version(cached) >= version(written)) {
+    const caughtUp = cached !== undefined && version(cached) >= version(written.object);
+    if (caughtUp || this.#now() - written.atMs > BELIEVED_MS) {
       this.#written.delete(key);
       return cached;
     }
-    return written;
+    return written.object;
   }
 
   /** Takes note of what the API server answered to a write. */
   wrote(key: string, object: T): void {
     this.#deleted.delete(key);
-    this.#written.set(key, object);
+    this.#written.set(key, { object, atMs: this.#now() });
   }
 
   deleted(key: string, uid: string | undefined): void {
