@@ -64,7 +64,9 @@ test.each([
   { verb: "list", what: "secrets", may: false },
   { verb: "watch", what: "secrets", may: false },
   { verb: "create", what: "pods", may: false },
-  { verb: "delete", what: "modeladapters", may: false },
+  { verb: "get", what: "modeladapters.model.aibrix.ai", may: false },
+  { verb: "patch", what: "modeladapters.model.aibrix.ai", may: true },
+  { verb: "delete", what: "modeladapters.model.aibrix.ai", may: false },
   { verb: "update", what: "deployments.apps", may: false },
 ])("its service account may $verb $what: $may", async ({ verb, what, may }) => {
   const as = "--as=system:serviceaccount:aibrix-system:aibrix-controller-manager";
