@@ -120,8 +120,8 @@ async function ensureImageOf(
   return { program: join(dir, name), archive: join(dir, `${name}.tar`) };
 }
 
-/** Debian's package would start a service of its own, so it is only unpacked. */
-async function ensureRegistry(context: PartContext): Promise<string> {
+/** A registry for images. Debian's package would start a service of its own, so it is only unpacked. */
+export async function ensureRegistry(context: PartContext): Promise<string> {
   const chosen = (await findByEnv("AIBRIX_REGISTRY_BIN")) ?? (await findOnPath("docker-registry")) ?? (await findOnPath("registry"));
   if (chosen !== undefined) return chosen;
   try {
