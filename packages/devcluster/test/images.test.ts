@@ -138,7 +138,7 @@ test("vLLM's launcher adds what a command line lacks, and nothing to other comma
   const server = "-m vllm.entrypoints.openai.api_server";
   const given = `${server} --port 1 --max_loras=5 --dtype bfloat16`;
   expect(await run({ argv: [echo, ...given.split(" ")] }, signal)).toBe(
-    `${given} --enforce-eager --max-num-seqs 8 --kv-cache-memory-bytes 4194304 --max-cpu-loras 3 --max-lora-rank 8 --max-model-len 2048\n`,
+    `${given} --distributed-executor-backend uni --enforce-eager --max-num-seqs 8 --kv-cache-memory-bytes 4194304 --max-cpu-loras 3 --max-lora-rank 8 --max-model-len 2048\n`,
   );
   expect(await run({ argv: [echo, "-c", "1"] }, signal)).toBe("-c 1\n");
 });
