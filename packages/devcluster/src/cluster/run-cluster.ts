@@ -10,7 +10,6 @@ import type { PartEvent, PartSpec } from "../stack/part.ts";
 import { DEFAULT_DIR, WORKSPACE } from "../stack/paths.ts";
 import type { RunRecord } from "../stack/run-file.ts";
 import type { StackHooks } from "../stack/run-stack.ts";
-import { Stopped } from "../stack/signals.ts";
 import { writeStackFile } from "../stack/stack-file.ts";
 import { createClusterDirs, kubectlLink, logFile, type StateDir, stateDir } from "../stack/state-dir.ts";
 import { Supervisor } from "../stack/supervisor.ts";
@@ -23,7 +22,7 @@ import { Kubectl } from "./kubectl.ts";
 import { clusterSteps } from "./next-steps.ts";
 import { writeNote } from "./note.ts";
 import { GATEWAY_NODE_PORT } from "./platform.ts";
-import type { ClusterHandle, ClusterKind, ClusterProvider } from "./provider.ts";
+import type { ClusterHandle, ClusterKind } from "./provider.ts";
 import { providerOf, removeCluster } from "./providers.ts";
 import { NotAvailable, untilAvailable, untilGatewayAnswers } from "./wait.ts";
 
@@ -113,7 +112,10 @@ class ClusterRun {
   async #bringUp(signal: AbortSignal): Promise<ClusterHandle> {
     const say = (line: string) => this.#say(line);
     const provider = await providerOf(this.#kind, this.#options.kubeconfig);
-    const cluster = await this.#clusterAndImages(provider, signal);
+    const parts = { log: say, signal };
+    const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts }, signal);
+    say(`cluster ready after ${this.#elapsed()}`);
+    if (cluster.registry !== undefined) await ensureImages(clusterImages(this.#options.engine), cluster.registry, parts);
     const kubectl = new Kubectl(cluster);
     const manifests = await deploy(kubectl, this.#dir, this.#options.imageRegistry, signal);
     say(`manifests applied after ${this.#elapsed()}`);
@@ -132,29 +134,6 @@ class ClusterRun {
     }
     await untilGatewayAnswers(gatewayOf(cluster), signal);
     return cluster;
-  }
-
-  /** Images are made while the cluster starts: neither needs the other. They are pushed before anything asks for them. */
-  async #clusterAndImages(provider: ClusterProvider, signal: AbortSignal): Promise<ClusterHandle> {
-    const say = (line: string) => this.#say(line);
-    const stop = new AbortController();
-    const both = AbortSignal.any([signal, stop.signal]);
-    const parts = { log: say, signal: both };
-    const wanted = this.#kind === "kubeconfig" ? [] : clusterImages(this.#options.engine);
-    const made = ensureImages(wanted, undefined, parts).catch((error: unknown) => {
-      stop.abort(error);
-      throw error;
-    });
-    try {
-      const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts }, both);
-      say(`cluster ready after ${this.#elapsed()}`);
-      await made;
-      if (cluster.registry !== undefined) await ensureImages(wanted, cluster.registry, parts);
-      return cluster;
-    } finally {
-      stop.abort(new Stopped("the cluster does not start"));
-      await made.catch(() => undefined);
-    }
   }
 
   /** `kubectl` for the user's PATH, in the release that fits the cluster. */
