@@ -54,8 +54,10 @@ export async function untilAvailable(
       const problems = broken.map((d) => worstPod(d, pods));
       const states = broken.map((d, i) => `${d.metadata.name} (${problems[i]?.state ?? "no pod yet"})`);
       say(`still waiting for ${states.join(", ")} (${span(nowMs - startedMs)})`);
-      badImageSinceMs = problems.some((p) => p !== undefined && isImageProblem(p)) ? (badImageSinceMs ?? nowMs) : undefined;
-      if (badImageSinceMs !== undefined && nowMs - badImageSinceMs > IMAGE_MS) throw new NotAvailable(broken);
+      const withoutImage = broken.filter((_, i) => problems[i] !== undefined && isImageProblem(problems[i]));
+      badImageSinceMs = withoutImage.length > 0 ? (badImageSinceMs ?? nowMs) : undefined;
+      // The others may only need longer: they would hide the cause.
+      if (badImageSinceMs !== undefined && nowMs - badImageSinceMs > IMAGE_MS) throw new NotAvailable(withoutImage);
     }
     await sleep(EVERY_MS, signal);
     signal.throwIfAborted();
