@@ -19,7 +19,7 @@ describe("the documented Deployment, whose containers share no volume", () => {
     await platform.apply("samples/adapter/adapter.yaml");
     await platform.condition("qwen-code-lora");
     const { status } = await platform.adapter("qwen-code-lora");
-    expect(status?.pods).toMatchObject([{ state: "Serving", delivery: "Engine", note: expect.stringMatching(/the engine/) }]);
+    expect(status?.pods).toMatchObject([{ state: "Serving", delivery: "Engine", note: expect.stringMatching(/The engine downloads/) }]);
   });
 
   test("s3:// is refused, and the condition names the volume that is missing", async () => {

@@ -95,6 +95,15 @@ test.each([
     says: ["/store/x", "mount"],
   },
   {
+    // For an adapter that the engine fetches by itself; why it cannot, it does not say.
+    status: 404,
+    text: "Loading lora x failed: No adapter found for acme/x",
+    path: "acme/x",
+    reason: "ArtifactNotFound",
+    retryable: true,
+    says: ["acme/x", "HF_ENDPOINT"],
+  },
+  {
     status: 500,
     text: "EngineCore encountered an issue. See stack trace (above) for the root cause.",
     reason: "EngineUnavailable",
@@ -104,8 +113,8 @@ test.each([
   { status: 500, text: worker("CUDA out of memory. Tried to allocate"), reason: "EngineRefused", retryable: true, says: ["memory"] },
   { status: 503, text: "starting", reason: "EngineUnavailable", retryable: true, says: ["starting"] },
   { status: 500, text: worker("something new"), reason: "EngineRefused", retryable: false, says: ["HTTP 500: something new;"] },
-])("explains HTTP $status $text", ({ status, text, reason, retryable, says }) => {
-  const error = explainRefusal({ status, text, path: "/store/x" });
+])("explains HTTP $status $text", ({ status, text, path = "/store/x", reason, retryable, says }) => {
+  const error = explainRefusal({ status, text, path });
   expect(error).toMatchObject({ reason, retryable });
   for (const part of says) expect(error.message).toContain(part);
 });

@@ -85,10 +85,17 @@ const ROWS: readonly Row[] = [
   {
     text: /No adapter found for/,
     error: (_, { path }) =>
-      new AdapterError(
-        "EngineRefused",
-        `the engine does not find an adapter at ${path}: mount the volume with the adapter's files at the same path in the engine's container, readable for its user`,
-      ),
+      path.startsWith("/")
+        ? new AdapterError(
+            "EngineRefused",
+            `the engine does not find an adapter at ${path}: mount the volume with the adapter's files at the same path in the engine's container, readable for its user`,
+          )
+        : // The engine says the same for a repository that is not there and for a Hub that it cannot reach.
+          new AdapterError(
+            "ArtifactNotFound",
+            `the engine cannot fetch ${path} itself: check that the Hub has it, and that the engine reaches its Hub and may read there (HF_ENDPOINT, HF_TOKEN in its container)`,
+            { retryable: true },
+          ),
   },
   {
     text: /EngineCore encountered|EngineDeadError|engine is dead/i,
