@@ -50,7 +50,7 @@ describe("an engine with an API key", () => {
   test("an adapter without the key is not Ready, and its condition says what to set", async () => {
     await platform.apply("samples/adapter/adapter.yaml");
     expect(await platform.reason("qwen-code-lora", "EngineUnauthorized")).toMatch(
-      /wants an API key.*apiKeySecretRef|additionalConfig\.api-key/,
+      /wants an API key.*(apiKeySecretRef|additionalConfig\.api-key)/,
     );
     await platform.kubectl("delete", "modeladapter", "qwen-code-lora", "--wait", "--timeout=60s");
   });

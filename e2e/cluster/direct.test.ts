@@ -7,18 +7,12 @@ import { Platform } from "../support/platform.ts";
 const MANAGER = "aibrix-controller-manager";
 const FLAG = "--enable-runtime-sidecar";
 
-interface Deployment {
-  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly { readonly args: readonly string[] }[] } } };
-}
-
 describe("without the runtime sidecar", () => {
   let platform: Platform;
 
-  async function edit(change: (args: readonly string[]) => readonly string[]): Promise<void> {
-    const { spec } = await platform.json<Deployment>("get", "deployment", MANAGER, "-n", "aibrix-system");
-    const args = change(spec.template.spec.containers[0]?.args ?? []);
-    const patch = [{ op: "replace", path: "/spec/template/spec/containers/0/args", value: args }];
-    await platform.kubectl("patch", "deployment", MANAGER, "-n", "aibrix-system", "--type=json", "-p", JSON.stringify(patch));
+  /** The documented command, with an editor that types by itself. */
+  async function edit(editor: string): Promise<void> {
+    await platform.shell(`export KUBE_EDITOR="${editor}"\nkubectl edit deployment ${MANAGER} -n aibrix-system`);
     await platform.rolledOut(MANAGER, "aibrix-system");
   }
 
@@ -29,12 +23,12 @@ describe("without the runtime sidecar", () => {
     await platform.apply("samples/adapter/adapter.yaml");
     await platform.condition("qwen-code-lora");
   });
-  afterEach(() => edit((args) => [...args.filter((a) => a !== FLAG), FLAG]));
+  afterEach(() => edit(`sed -i "s/^\\( *\\)- --leader-elect$/\\1- --leader-elect\\n\\1- ${FLAG}/"`));
   afterAll(() => platform?.clear());
 
   test("an adapter that is there goes on, a new one is loaded by calls to the engine, and s3:// says what is missing", async () => {
     expect((await complete(platform.gateway, "qwen-code-lora")).status).toBe(200);
-    await edit((args) => args.filter((a) => a !== FLAG));
+    await edit(`sed -i /${FLAG}/d`);
     await platform.applyObjects(adapter("direct-lora", "hf://acme/sql-lora"), adapter("by-s3", "s3://models/adapters/sql-lora"));
     await platform.condition("direct-lora");
     expect((await complete(platform.gateway, "direct-lora")).status).toBe(200);

@@ -5,6 +5,7 @@ import { ask, complete } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
 import { Platform, READY_MS } from "../support/platform.ts";
 import { weightsOf } from "../support/weights.ts";
+import { Witness } from "../support/witness.ts";
 
 const NAME = "qwen-code-lora";
 
@@ -21,6 +22,7 @@ describe.skipIf(ENGINE === "vllm")("an engine that crashes in its pod", () => {
     const restarts = async () => (await platform.pods(BASE_MODEL))[0]?.status.containerStatuses?.find((c) => c.name === "vllm-openai");
     const before = (await restarts())?.restartCount ?? 0;
     const [pod] = await platform.pods(BASE_MODEL);
+    const witness = new Witness(platform, NAME);
     // The engine ends before it answers: the call fails, whatever it says.
     await platform.podPost(pod?.metadata.name ?? "", 8000, "/mock/crash", "{}").catch(() => undefined);
     await vi.waitFor(async () => expect((await restarts())?.restartCount).toBe(before + 1), { timeout: READY_MS, interval: 250 });
@@ -28,6 +30,9 @@ describe.skipIf(ENGINE === "vllm")("an engine that crashes in its pod", () => {
     await vi.waitFor(async () => expect((await complete(platform.gateway, NAME)).status).toBe(200), { timeout: READY_MS, interval: 100 });
     expect(await ask(platform.gateway, NAME)).toMatchObject({ model: NAME, digest });
     await platform.condition(NAME);
+    await witness.stop();
+    expect(witness.lies).toEqual([]);
+    expect(witness.sawReady).toBeGreaterThan(0);
     expect(await platform.kubectl("get", "events", "--field-selector", `involvedObject.name=${NAME}`)).toMatch(/Repaired/);
   });
 });

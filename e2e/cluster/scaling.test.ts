@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { complete } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
 import { Platform, READY_MS } from "../support/platform.ts";
+import { Witness } from "../support/witness.ts";
 
 const NAME = "qwen-code-lora";
 
@@ -14,7 +15,7 @@ describe("pods of the base model", () => {
     platform = Platform.get();
     await platform.apply("samples/adapter/base.yaml", "samples/adapter/adapter.yaml");
     await platform.condition(NAME);
-    witness = new Witness(platform);
+    witness = new Witness(platform, NAME);
   });
   afterAll(async () => {
     await witness?.stop();
@@ -76,39 +77,3 @@ describe("pods of the base model", () => {
     expect(witness.lies).toEqual([]);
   });
 });
-
-/** Reads the status, asks the adapter, reads the status again, over and over: where both say Ready and nothing changed between, the answer is good. */
-class Witness {
-  readonly lies: string[] = [];
-  sawReady = 0;
-  sawNotReady = 0;
-  readonly #platform: Platform;
-  readonly #stop = new AbortController();
-  readonly #done: Promise<void>;
-
-  constructor(platform: Platform) {
-    this.#platform = platform;
-    this.#done = this.#watch();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#done;
-  }
-
-  async #watch(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      const before = await this.#platform.adapter(NAME);
-      const answer = await complete(this.#platform.gateway, NAME);
-      const after = await this.#platform.adapter(NAME);
-      if (!isReady(before)) this.sawNotReady++;
-      if (!isReady(before) || before.metadata.resourceVersion !== after.metadata.resourceVersion) continue;
-      this.sawReady++;
-      if (answer.status !== 200) this.lies.push(`${answer.status} ${answer.body} while ${JSON.stringify(after.status)}`);
-    }
-  }
-}
-
-function isReady({ status }: { readonly status?: { readonly conditions?: readonly { type: string; status: string }[] } }): boolean {
-  return status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true;
-}

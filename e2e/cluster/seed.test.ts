@@ -1,12 +1,25 @@
 // The documented walk-through, word for word: a base model, an adapter, what kubectl shows of it, requests by name, and its end.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { ENGINE } from "../support/cli.ts";
+import { ENGINE, ROOT } from "../support/cli.ts";
 import { ask, complete, errorOf, models } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
 import { Platform, READY_MS } from "../support/platform.ts";
 import { weightsOf } from "../support/weights.ts";
 
 const NAME = "qwen-code-lora";
+
+test.each([
+  { file: "adapter/base.yaml", sha256: "c22064101009ddbe7c9fbfe4730d76d01dd2108d2feb0bc35647188d895ac06c" },
+  { file: "adapter/adapter.yaml", sha256: "0921aacbce9d367b679e4c84c7760889b34db287b17c5377206e579e2ac04893" },
+  { file: "adapter/adapter-with-key.yaml", sha256: "790d95b91a35a82322501d581a293fc6af84e44d25e2ec6434e4ac8717d221a4" },
+])("samples/$file is the documented manifest, word for word", ({ file, sha256 }) => {
+  const lines = readFileSync(join(ROOT, "samples", file), "utf8").split("\n");
+  const text = lines.map((line) => line.trimEnd()).filter((line) => line !== "" && !/^#/.test(line));
+  expect(createHash("sha256").update(text.join("\n")).digest("hex")).toBe(sha256);
+});
 
 describe("the walk-through", () => {
   let platform: Platform;

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { ModelAdapterStatus } from "@aibrix/api";
 import { expect, inject, vi } from "vitest";
@@ -47,6 +47,8 @@ export class Platform {
   readonly gateway: string;
   readonly kubeconfig: string;
   readonly #kubectl: string;
+  /** Manifests that this story has applied, the last one first: it takes away these and nothing else. */
+  readonly #applied: string[] = [];
 
   private constructor(file: ClusterFile) {
     this.gateway = file.gateway;
@@ -86,11 +88,16 @@ export class Platform {
 
   /** Applies files of the repository as they stand. */
   async apply(...files: readonly string[]): Promise<void> {
-    await this.kubectl("apply", ...files.flatMap((file) => ["-f", join(ROOT, file)]));
+    for (const file of files) {
+      this.#applied.unshift(await this.kubectl("create", "--dry-run=client", "-o", "yaml", "-f", join(ROOT, file)));
+      await this.kubectl("apply", "-f", join(ROOT, file));
+    }
   }
 
   async applyObjects(...objects: readonly unknown[]): Promise<void> {
-    await this.#withFile(objects.map((o) => stringify(o)).join("---\n"), (file) => this.kubectl("apply", "-f", file));
+    const text = objects.map((o) => stringify(o)).join("---\n");
+    this.#applied.unshift(text);
+    await this.#withFile(text, (file) => this.kubectl("apply", "-f", file));
   }
 
   /** What the API server says to an object that it refuses. */
@@ -171,18 +178,17 @@ export class Platform {
     );
   }
 
-  /** Takes away what a story has applied: adapters first, then the rest, and waits until pods are gone, so that the next story begins clean. */
+  /** Takes away what the story has applied, and waits until its pods are gone, so that the next one begins clean. */
   async clear(): Promise<void> {
-    const wait = ["--wait", `--timeout=${KUBECTL_MS / 1000}s`];
-    await this.kubectl("delete", "modeladapters", "--all", ...wait);
-    await this.kubectl("delete", "deployments,secrets", "--all", ...wait);
-    await this.kubectl("delete", "services", "-l", "model.aibrix.ai/name", ...wait);
-    await this.kubectl("wait", "--for=delete", "pods", "--all", `--timeout=${KUBECTL_MS / 1000}s`);
+    const wait = ["--ignore-not-found", "--wait", `--timeout=${KUBECTL_MS / 1000}s`];
+    for (const text of this.#applied.splice(0)) await this.#withFile(text, (file) => this.kubectl("delete", "-f", file, ...wait));
+    await this.kubectl("wait", "--for=delete", "pods", "-l", "model.aibrix.ai/name", `--timeout=${KUBECTL_MS / 1000}s`);
   }
 
-  /** Runs a command of the documentation as it is printed, in a shell that knows `ENDPOINT`. */
+  /** Runs a command of the documentation as it is printed, in a shell that knows `ENDPOINT`, `KUBECONFIG` and kubectl. */
   async shell(script: string): Promise<string> {
-    const env = { ...process.env, KUBECONFIG: this.kubeconfig, ENDPOINT: this.endpoint };
+    const path = `${dirname(this.#kubectl)}:${process.env.PATH}`;
+    const env = { ...process.env, PATH: path, KUBECONFIG: this.kubeconfig, ENDPOINT: this.endpoint };
     const child = spawn("bash", ["-ec", script], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env, timeout: KUBECTL_MS });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk) => (stdout += String(chunk)));

@@ -56,6 +56,16 @@ describe.each(OVERLAYS)("overlay %s", (overlay) => {
       });
   });
 
+  test("no probe ends controller or gateway while they start on a busy node", () => {
+    const probed = deployments(overlay).filter((d) => /^aibrix-(controller-manager|gateway-plugins)$/.test(d.metadata.name));
+    expect(probed).toHaveLength(2);
+    for (const { spec } of probed)
+      expect(spec.template.spec.containers[0]).toMatchObject({
+        startupProbe: { failureThreshold: 120 },
+        livenessProbe: { timeoutSeconds: 5 },
+      });
+  });
+
   test("every pod may run in a namespace with the Pod Security Standard restricted", async () => {
     expect(find(overlay, "Namespace", "aibrix-system").metadata.labels).toMatchObject({
       "pod-security.kubernetes.io/enforce": "restricted",
