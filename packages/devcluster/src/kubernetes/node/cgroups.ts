@@ -9,8 +9,11 @@ export interface Hierarchy {
 }
 
 const REMOVE_WITHIN_MS = 20_000;
-/** What a kubelet wants of the newer control groups. */
-const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "pids"];
+/**
+ * What is passed on of the newer control groups. A kubelet refuses a root without any of cpu, cpuset, hugetlb, memory and pids that the
+ * kernel has; io is for its figures.
+ */
+const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"];
 
 /** Hierarchies in the text of `/proc/self/mounts`. Pure. */
 export function hierarchiesIn(mounts: string): readonly Hierarchy[] {
@@ -21,9 +24,12 @@ export function hierarchiesIn(mounts: string): readonly Hierarchy[] {
     .map(([, path = "", type]) => ({ path, version: type === "cgroup2" ? 2 : 1 }));
 }
 
-/** Makes a group in every hierarchy, with all processors and memory nodes. A kubelet wants to find its root. */
-export function makeCgroups(name: string): void {
-  const hierarchies = hierarchiesIn(readFileSync("/proc/self/mounts", "utf8"));
+/**
+ * Makes a group in every hierarchy, with all processors and memory nodes. A kubelet wants to find its root.
+ * @param mounts - the text of `/proc/self/mounts`
+ */
+export function makeCgroups(name: string, mounts: string = readFileSync("/proc/self/mounts", "utf8")): void {
+  const hierarchies = hierarchiesIn(mounts);
   // Beside the older kind the newer one has next to nothing to offer, and runc leaves it alone.
   const main = hierarchies.some((h) => h.version === 1) ? hierarchies.filter((h) => h.version === 1) : hierarchies;
   for (const { path, version } of main) {
