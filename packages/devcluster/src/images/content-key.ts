@@ -27,6 +27,15 @@ export function filesKey({ config }: FilesSource, planKey: string): string {
   );
 }
 
+/** The same for an image that is pulled: its reference names a release. */
+export function officialKey(reference: string): string {
+  return short(
+    createHash("sha256")
+      .update(JSON.stringify([RECIPE, reference]))
+      .digest("hex"),
+  );
+}
+
 /** The folders of a package and of those of the workspace that it needs at run time. */
 export async function packageClosure(root: string, name: string, seen: Set<string> = new Set()): Promise<ReadonlySet<string>> {
   if (seen.has(name)) return seen;

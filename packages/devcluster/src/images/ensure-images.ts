@@ -8,7 +8,7 @@ import { run } from "../parts/run.ts";
 import { WORKSPACE } from "../stack/paths.ts";
 import { span } from "../stack/time.ts";
 import type { Builder } from "./builder.ts";
-import { dockerfileKey, filesKey } from "./content-key.ts";
+import { dockerfileKey, filesKey, officialKey } from "./content-key.ts";
 import { findBuilder } from "./find-builder.ts";
 import { NODE_IMAGE, reachesDockerHub, standInNodeImage } from "./node-base.ts";
 import { type NpmSettings, npmSettings } from "./npm-settings.ts";
@@ -24,6 +24,10 @@ export interface ImagesContext extends PartContext {
   readonly root?: string;
   /** The base of the Dockerfile; {@link NODE_IMAGE} or its stand-in by default. */
   readonly nodeImage?: string;
+  /** Whether docker.io can be reached; a look at it by default. */
+  readonly reachesHub?: (signal: AbortSignal) => Promise<boolean>;
+  /** What builds and pulls; what {@link findBuilder} finds by default. */
+  readonly builder?: Builder;
 }
 
 /** An image that is in the layout `dir` under `ref` now, and in the registry if one was given. */
@@ -133,6 +137,13 @@ class Workshop {
       const ref = `${name}-${await dockerfileKey(root, source, nodeImage)}`;
       return this.#once(ref, `building the image ${name}`, () => this.#build(source, root, ref));
     }
+    if (source.official !== undefined) {
+      const { official } = source;
+      const ref = `${name}-${officialKey(official)}`;
+      // Before the plan, which finds or builds the programs that the image would be made of.
+      if ((await this.#layout.find(ref)) !== undefined || (await this.#reachesHub()))
+        return this.#once(ref, `pulling ${official}`, () => this.#pull(official, ref));
+    }
     const plan = await source.plan(this.#context);
     const ref = `${name}-${filesKey(source, plan.key)}`;
     return this.#once(ref, `making the image ${name}`, () => this.#make(source, plan, ref));
@@ -143,8 +154,7 @@ class Workshop {
     const plain = /^https?:/.test(to) ? new URL(to) : undefined;
     for (const reference of references) {
       if (plain === undefined) {
-        this.#builder ??= findBuilder(this.#dir, this.#context);
-        const builder = await this.#builder;
+        const builder = await this.#findBuilder();
         const image = `${this.#layout.dir}:${ref}`;
         await withProgress(`pushing ${reference}`, this.#context, () => builder.publish(image, `${to}/${reference}`, this.#context));
         continue;
@@ -166,9 +176,8 @@ class Workshop {
   }
 
   async #build(source: DockerfileSource, root: string, ref: string): Promise<void> {
-    this.#builder ??= findBuilder(this.#dir, this.#context);
     this.#npm ??= npmSettings(process.env, this.#context.signal);
-    const builder = await this.#builder;
+    const builder = await this.#findBuilder();
     const nodeImage = this.#context.nodeImage ?? (await this.#base(builder));
     const { target, args } = source;
     await builder.build({ root, target, args, nodeImage, npm: await this.#npm }, this.#layout, ref, this.#context);
@@ -181,16 +190,23 @@ class Workshop {
   }
 
   #reachesHub(): Promise<boolean> {
-    this.#hub ??= reachesDockerHub(this.#context.signal);
+    const { reachesHub = reachesDockerHub, signal } = this.#context;
+    this.#hub ??= reachesHub(signal);
     return this.#hub;
   }
 
-  async #make({ official, config }: FilesSource, plan: FilesPlan, ref: string): Promise<void> {
+  async #findBuilder(): Promise<Builder> {
+    this.#builder ??= this.#context.builder === undefined ? findBuilder(this.#dir, this.#context) : Promise.resolve(this.#context.builder);
+    return this.#builder;
+  }
+
+  async #pull(official: string, ref: string): Promise<void> {
+    const builder = await this.#findBuilder();
+    await builder.pull(official, this.#layout, ref, this.#context);
+  }
+
+  async #make({ config }: FilesSource, plan: FilesPlan, ref: string): Promise<void> {
     const { signal } = this.#context;
-    if (official !== undefined && (await this.#reachesHub())) {
-      this.#builder ??= findBuilder(this.#dir, this.#context);
-      return (await this.#builder).pull(official, this.#layout, ref, this.#context);
-    }
     await mkdir(this.#dir, { recursive: true });
     const root = await mkdtemp(join(this.#dir, "root-"));
     try {
