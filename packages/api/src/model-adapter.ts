@@ -149,6 +149,12 @@ const PodStatus = Type.Object(
         description: "Set before an engine without sidecar is asked to load the adapter: so it is known later that it is ours to unload.",
       }),
     ),
+    taken: Type.Optional(
+      Type.Boolean({
+        description:
+          "Set once the pod's sidecar has taken the adapter up for us, until it has given it up: so it is known later whom to ask for that.",
+      }),
+    ),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
     ),

@@ -165,11 +165,16 @@ test("an engine that was restarted gets its adapters back", async () => {
 test("an adapter that somebody else loaded is never touched", async () => {
   const a = await pod("a");
   a.engine.adapters.set("x", "/their/own");
-  await controller();
+  const running = await controller();
   await world.applyObject(lora("x"));
   expect(await adapters.refusal(`${ns}/x`, "NameConflict")).toMatch(/from \/their\/own\), which somebody else loaded/);
+  // What it wrote down itself is what it decides on now.
+  await adapters.decided(`${ns}/x`, running);
+  await adapters.refusal(`${ns}/x`, "NameConflict");
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
   await adapters.remove(`${ns}/x`);
   expect(a.engine.adapters.get("x")).toBe("/their/own");
+  expect([a.engine.calls.filter((c) => c.startsWith("POST")), a.runtime.loads, a.runtime.unloads]).toEqual([[], [], []]);
 });
 
 test("a restarted controller knows which adapters are its own", async () => {

@@ -435,9 +435,8 @@ test("at rest nothing is asked and nothing is written", async () => {
     return same;
   };
   await until("it rests", rests, 30_000, 1_000);
-  await world.setReady(made[0] as FakePod, true);
   const before = mine();
-  await world.kubectl("annotate", "modeladapter", "x", "-n", ns, "note=1");
-  await until("the cache has it", async () => (await world.get("ModelAdapter", `${ns}/x`))?.metadata.annotations?.note === "1");
+  await world.setReady(made[0] as FakePod, true);
+  await adapters.decided(`${ns}/x`, controller);
   expect(mine()).toBe(before);
 });

@@ -55,18 +55,23 @@ export function asked(o: Observed, p: ObservedPod): boolean {
   return rowOf(o, p)?.asked === true;
 }
 
-/** States in which whoever loads for us has taken the adapter up. */
-const TAKEN_UP: ReadonlySet<AdapterState> = new Set(["Downloading", "Loading", "Serving", "Updating", "Draining", "Failed"]);
+/** Whether the pod's sidecar has taken the adapter up for us, and has not given it up. */
+export function taken(o: Observed, p: ObservedPod): boolean {
+  const row = rowOf(o, p);
+  // Only a sidecar tells a digest: rows of before it was written down.
+  const told = row?.taken === true || (row?.contentDigest !== undefined && row.asked !== true);
+  if (p.via === "direct") return told && p.facts.runtimePort !== undefined && p.call.done?.kind !== "release";
+  const entry = p.view.knowledge === "fresh" ? p.view.adapters.get(o.name) : undefined;
+  if (entry !== undefined) return entry.own === true;
+  return p.call.done?.kind === "load" || told;
+}
 
 /**
  * Whether the adapter was loaded on the pod the other way, before `--enable-runtime-sidecar` was changed. It has to be given up there first: a
  * sidecar puts back what it remembers, and leaves alone what it did not load.
  */
 export function strayed(o: Observed, p: ObservedPod): boolean {
-  const row = rowOf(o, p);
-  if (row === undefined || p.call.done?.kind === "release") return false;
-  if (p.via === "sidecar") return row.asked === true;
-  return p.facts.runtimePort !== undefined && row.asked !== true && TAKEN_UP.has(row.state);
+  return p.via === "sidecar" ? asked(o, p) && p.call.done?.kind !== "release" : taken(o, p);
 }
 
 /** By uid: a new pod of the same name has nothing of the old one's. */
@@ -91,16 +96,27 @@ function remembered(o: Observed, p: ObservedPod): PodState {
   return { ...QUIET, state: before.state, serving, current: before.state === "Serving" && declaredStill(o), digest: before.contentDigest };
 }
 
-/** While it is given up to be loaded the other way. What serves goes on until then: seen in the engine's list, else by what was written down. */
+/**
+ * While it is given up to be loaded the other way. What serves goes on until then: seen in the engine's list, else by what was written down
+ * while the engine runs.
+ */
 function strayedState(o: Observed, p: ObservedPod): PodState {
   const { failure } = p.call;
-  const { knowledge, adapters } = p.view;
-  const before = rowOf(o, p)?.state;
-  const seen = p.via === "direct" && knowledge === "fresh";
-  const serving = seen ? adapters.get(o.name)?.base === false : knowledge !== "lost" && (before === "Serving" || before === "Updating");
+  const { knowledge, adapters, engineReady } = p.view;
+  const row = rowOf(o, p)?.state;
+  const before = row === "Serving" || row === "Updating";
+  const fresh = p.via === "direct" ? adapters.get(o.name)?.base === false : before && engineReady;
+  const serving = knowledge === "fresh" ? fresh : knowledge === "awaited" && before;
   const released = failure?.kind === "release" ? failure : undefined;
-  // Not Pending: from this state it is known that there is something to give up.
-  return { ...QUIET, state: "Updating", serving, message: released?.message, reason: released?.reason, attempts: released?.attempts ?? 0 };
+  // What was lost does not come back by itself: the next turn reads this.
+  return {
+    ...QUIET,
+    state: serving ? "Updating" : "Loading",
+    serving,
+    message: released?.message,
+    reason: released?.reason,
+    attempts: released?.attempts ?? 0,
+  };
 }
 
 /** Whether the spec is the one whose serving was told. */

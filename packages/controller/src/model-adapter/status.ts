@@ -1,7 +1,7 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
-import { asked, type PodState, podState, routable, strayed } from "./pod-state.ts";
+import { asked, type PodState, podState, routable, strayed, taken } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -39,8 +39,8 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
     pods: [
-      ...placed.map((r) => podRow(r, wasAsked(o, plan, r.pod))),
-      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r, wasAsked(o, plan, r.pod)), state: "Draining" as const })),
+      ...placed.map((r) => podRow(r, loadedBy(o, plan, r.pod))),
+      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r, loadedBy(o, plan, r.pod)), state: "Draining" as const })),
     ],
   };
 }
@@ -123,9 +123,14 @@ function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
   return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
 }
 
+/** Whom we asked for the adapter: that is what has to be asked to give it up. */
+function loadedBy(o: Observed, plan: Plan, pod: ObservedPod): Pick<PodRow, "asked" | "taken"> {
+  return { ...(wasAsked(o, plan, pod) ? { asked: true } : {}), ...(taken(o, pod) ? { taken: true } : {}) };
+}
+
 type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
 
-function podRow({ pod, state }: Row, wasAsked: boolean): PodRow {
+function podRow({ pod, state }: Row, by: Pick<PodRow, "asked" | "taken">): PodRow {
   const { delivery } = pod;
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
@@ -134,7 +139,7 @@ function podRow({ pod, state }: Row, wasAsked: boolean): PodRow {
     state: state.state,
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
-    ...(wasAsked ? { asked: true } : {}),
+    ...by,
     ...(state.attempts === 0 ? {} : { attempts: state.attempts }),
     ...(state.message === undefined ? {} : { lastError: truncate(state.message, MAX_POD_MESSAGE) }),
     ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),

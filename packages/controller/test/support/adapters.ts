@@ -1,6 +1,6 @@
 import type { ModelAdapterStatus } from "@aibrix/api";
-import { ENDPOINT_SLICES, type EndpointSlice, EVENTS, type KubeEvent, type KubeObject } from "@aibrix/kube";
-import { until, type World } from "./world.ts";
+import { ENDPOINT_SLICES, type EndpointSlice, EVENTS, type KubeEvent, type KubeObject, splitKey } from "@aibrix/kube";
+import { type RunningController, until, type World } from "./world.ts";
 
 export type Adapter = KubeObject & { readonly spec: Record<string, unknown>; readonly status?: ModelAdapterStatus };
 
@@ -56,6 +56,21 @@ export class Adapters {
   async counts(): Promise<{ readonly name: string; readonly ready: number }[]> {
     const all = await this.#world.admin.list(this.#world.resource("ModelAdapter"), { namespace: "default" }, AbortSignal.timeout(30_000));
     return (all as Adapter[]).map((a) => ({ name: a.metadata.name, ready: a.status?.readyReplicas ?? 0 }));
+  }
+
+  /** Waits until the controller has decided about an adapter again, some turns long, with nothing to decide. */
+  async decided(key: string, controller: RunningController): Promise<void> {
+    for (let turn = 0; turn < 4; turn++) {
+      const before = await controller.turns();
+      await this.#world.admin.mergePatch(
+        this.#world.resource("ModelAdapter"),
+        splitKey(key),
+        { metadata: { annotations: { turn: `${turn}` } } },
+        {},
+        AbortSignal.timeout(30_000),
+      );
+      await until(`the controller has seen note ${turn} on ${key}`, async () => (await controller.turns()) > before);
+    }
   }
 
   /** Deletes, and waits until it is gone. */
