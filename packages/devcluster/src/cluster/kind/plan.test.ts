@@ -29,6 +29,12 @@ test("the cluster's and the registry's names belong together, and the user's kub
   expect(removeRegistry("aibrix-1").at(-1)).toBe("aibrix-1-registry");
 });
 
+test("containerd looks for such files also in nodes of an older kind", () => {
+  expect(parse(kindConfig(INPUT)).containerdConfigPatches).toEqual([
+    '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n',
+  ]);
+});
+
 test("a node's containerd is told by a file to ask the registry first", () => {
   const dir = mkdtempSync(join(tmpdir(), "aibrix-kind-"));
   const [, , node, shell, ...args] = mirror("aibrix-1", "aibrix-1-control-plane");

@@ -19,12 +19,17 @@ const REGISTRY_IMAGE = "registry:2";
 const REGISTRY_PORT = 5000;
 const READY_WITHIN = "180s";
 
+/** Where containerd looks for what it is told of a registry. Nodes of kind 0.27 look there by themselves; older ones have to be told. */
+const REGISTRIES = "/etc/containerd/certs.d";
+const LOOK_FOR_REGISTRIES = `[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${REGISTRIES}"\n`;
+
 /** kind's configuration, JSON as YAML. */
 export function kindConfig({ gatewayPort }: Pick<KindInput, "gatewayPort">): string {
   const mapping = { containerPort: GATEWAY_NODE_PORT, hostPort: gatewayPort, listenAddress: "127.0.0.1", protocol: "TCP" };
   const config = {
     kind: "Cluster",
     apiVersion: "kind.x-k8s.io/v1alpha4",
+    containerdConfigPatches: [LOOK_FOR_REGISTRIES],
     nodes: [{ role: "control-plane", extraPortMappings: [mapping] }],
   };
   return `${JSON.stringify(config, null, 2)}\n`;
@@ -46,7 +51,7 @@ export function listNodes(name: string): Argv {
 
 /** Names of docker.io are asked for at the registry first; what it does not have comes from where it always came from. */
 export function mirror(name: string, node: string): Argv {
-  const folder = "/etc/containerd/certs.d/docker.io";
+  const folder = `${REGISTRIES}/docker.io`;
   const toml = `[host."http://${registryOf(name)}:${REGISTRY_PORT}"]\n  capabilities = ["pull", "resolve"]\n`;
   return ["docker", "exec", node, "sh", "-c", 'mkdir -p "$1" && printf %s "$2" > "$1/hosts.toml"', "mirror", folder, toml];
 }
