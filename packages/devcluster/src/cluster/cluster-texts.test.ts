@@ -12,6 +12,7 @@ const STEPS = {
   imageRegistry: undefined,
   commands: commandTexts("/d", "/d", ["--kubernetes"]),
   detached: true,
+  env: {},
 };
 
 test("the next steps can be pasted, also where the folder's name has a blank", () => {
@@ -24,6 +25,24 @@ test("the next steps can be pasted, also where the folder's name has a blank", (
 
 test("with a registry of one's own, the base model's images have to be renamed first", () => {
   expect(clusterSteps({ ...STEPS, imageRegistry: "r.example/dev" }).join("\n")).toContain("put r.example/dev/ before the images");
+});
+
+test.each([
+  { env: { HTTPS_PROXY: "http://p:1" }, want: "10.0.0.2" },
+  { env: { http_proxy: "http://p:1", NO_PROXY: "localhost, .corp", no_proxy: ".corp,other" }, want: "localhost,.corp,other,10.0.0.2" },
+  { env: { ALL_PROXY: "socks5://p:1", NO_PROXY: "10.0.0.2" }, want: "10.0.0.2" },
+  { env: { all_proxy: "http://p:1", no_proxy: "*" }, want: "'*,10.0.0.2'" },
+])("where a proxy is set ($env) the node is excepted from it", ({ env, want }) => {
+  expect(clusterSteps({ ...STEPS, env }).join("\n")).toContain(`:$PATH\n  export NO_PROXY=${want} no_proxy=${want}\n`);
+});
+
+test("an address of six is excepted without its brackets", () => {
+  const steps = clusterSteps({ ...STEPS, gateway: "http://[fd00::1]:30080", env: { HTTP_PROXY: "http://p:1" } });
+  expect(steps).toContain("  export NO_PROXY=fd00::1 no_proxy=fd00::1");
+});
+
+test.each([{}, { HTTPS_PROXY: "", NO_PROXY: "localhost" }])("without a proxy nothing is said of one (%o)", (env) => {
+  expect(clusterSteps({ ...STEPS, env }).join("\n")).not.toMatch(/no_proxy/i);
 });
 
 test("the command that starts it again has its flags", () => {

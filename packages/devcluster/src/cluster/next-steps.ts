@@ -12,7 +12,11 @@ export interface ClusterStepsInput {
   readonly imageRegistry: string | undefined;
   readonly commands: CommandTexts;
   readonly detached: boolean;
+  /** Variables of the user's shell: proxies in it concern kubectl and curl. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
+
+const PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /** What to type next, for a user who has just started a cluster. Pure. */
 export function clusterSteps({
@@ -23,6 +27,7 @@ export function clusterSteps({
   imageRegistry,
   commands,
   detached,
+  env,
 }: ClusterStepsInput): readonly string[] {
   const body = JSON.stringify({ model: "qwen-code-lora", prompt: "San Francisco is a", max_tokens: 16, temperature: 0 });
   const file = (name: string) => shellWord(`${samples}/adapter/${name}`);
@@ -31,6 +36,7 @@ export function clusterSteps({
     "Make kubectl use this cluster:",
     `  export KUBECONFIG=${shellWord(kubeconfig)}`,
     `  export PATH=${shellWord(bin)}:$PATH`,
+    ...noProxy(gateway, env),
     "",
     "Serve a base model, then an adapter for it:",
     ...(imageRegistry === undefined ? [] : [`  (put ${imageRegistry}/ before the images in base.yaml first; they are pulled from there)`]),
@@ -47,4 +53,13 @@ export function clusterSteps({
     `What is served:   ${commands.status}`,
     `End everything:   ${commands.stop}${detached ? "" : "  (or Ctrl-C here)"}`,
   ];
+}
+
+/** Without it a proxy of the user's would be asked for the node, which only this machine reaches. Both spellings: curl prefers the small one. */
+function noProxy(gateway: string, env: ClusterStepsInput["env"]): readonly string[] {
+  if (!PROXIES.some((name) => env[name] || env[name.toLowerCase()])) return [];
+  const host = new URL(gateway).hostname.replace(/^\[|\]$/g, "");
+  const known = [env.NO_PROXY, env.no_proxy].flatMap((list) => list?.split(",") ?? []).map((each) => each.trim());
+  const list = shellWord([...new Set([...known, host])].filter(Boolean).join(","));
+  return [`  export NO_PROXY=${list} no_proxy=${list}`];
 }

@@ -188,6 +188,7 @@ class ClusterRun {
       imageRegistry: this.#options.imageRegistry,
       commands: this.#commands(),
       detached: this.#options.detach,
+      env: process.env,
     });
     this.#say(`ready after ${this.#elapsed()}: ${gatewayOf(cluster)}`);
     for (const line of [...lines, ""]) this.#hooks.say(line);
