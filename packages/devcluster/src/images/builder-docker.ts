@@ -5,7 +5,8 @@ import { run } from "../parts/run.ts";
 import { type Build, type Builder, buildFlags, withSecrets } from "./builder.ts";
 import { adoptImage } from "./oci/adopt.ts";
 import { Layout } from "./oci/layout.ts";
-import type { Descriptor } from "./oci/types.ts";
+import { chooseImage, machineArchitecture } from "./oci/platform.ts";
+import type { Descriptor, IndexEntry } from "./oci/types.ts";
 
 /** Docker with BuildKit; its engine keeps the layers. */
 export function docker(bin: string): Builder {
@@ -68,10 +69,10 @@ async function adopt(dir: string, layout: Layout, ref: string): Promise<void> {
     throw new PartError("docker save wrote no OCI layout: this takes Docker 25 or newer");
   });
   let image: Descriptor = index.manifests[0];
-  // An index of platforms: one of them was built, what else is there are attestations.
-  while (image.mediaType.includes("index")) {
-    const { manifests } = (await read(blob(image.digest))) as { manifests: readonly (Descriptor & { platform?: { os: string } })[] };
-    image = manifests.find(({ platform }) => platform === undefined || platform.os === "linux") ?? image;
+  // Of what was built one platform is there, of what was pulled perhaps all are listed and one is there; and attestations.
+  while (/index|manifest\.list/.test(image.mediaType)) {
+    const { manifests } = (await read(blob(image.digest))) as { manifests: readonly IndexEntry[] };
+    image = chooseImage(manifests, machineArchitecture());
   }
   await adoptImage(await read(blob(image.digest)), (hex) => blob(`sha256:${hex}`), layout, ref);
 }

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { PartError } from "../../parts/part-context.ts";
 import type { Layout } from "./layout.ts";
+import { machineArchitecture } from "./platform.ts";
 import { CONFIG_TYPE, type ContainerConfig, type Descriptor, LAYER_TYPE, MANIFEST_TYPE } from "./types.ts";
 
 /** The content of a folder, put at a place in the image. */
@@ -56,7 +57,7 @@ export async function assembleImage(
   config: ContainerConfig,
 ): Promise<Descriptor> {
   const document = {
-    architecture: process.arch === "x64" ? "amd64" : process.arch,
+    architecture: machineArchitecture(),
     os: "linux",
     config,
     // Layers are not compressed, so their digests are those of their content.

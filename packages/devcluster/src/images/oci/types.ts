@@ -8,6 +8,11 @@ export interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** Points at an image in an index of several. */
+export interface IndexEntry extends Descriptor {
+  readonly platform?: { readonly os: string; readonly architecture: string };
+}
+
 /** An image of one platform. */
 export interface Manifest {
   readonly schemaVersion: 2;
