@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { assembleImage, packLayer } from "../../images/oci/assemble.ts";
+import { Layout } from "../../images/oci/layout.ts";
 import { run } from "../../parts/run.ts";
 
 /** An image that holds one static program. */
@@ -12,36 +12,23 @@ export interface ProgramImage {
   readonly program: string;
 }
 
-/** `tar` that gives the same bytes for the same files. */
-const TAR = ["tar", "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"] as const;
-
 /** Writes an image as an archive that `ctr images import` reads. */
 export async function writeImageArchive({ name, program }: ProgramImage, file: string, signal: AbortSignal): Promise<void> {
   const work = await mkdtemp(`${file}.`);
   try {
-    const [root, out] = [join(work, "root"), join(work, "out")];
-    const binary = program.split("/").at(-1) ?? "";
+    const [root, binary] = [join(work, "root"), program.split("/").at(-1) ?? ""];
     await mkdir(root);
-    await mkdir(out);
     await copyFile(program, join(root, binary));
-    await run({ argv: [...TAR, "-cf", join(out, "layer.tar"), "-C", root, binary] }, signal);
-    const config = {
-      architecture: process.arch === "x64" ? "amd64" : process.arch,
-      os: "linux",
-      config: { Entrypoint: [`/${binary}`], Env: ["PATH=/"], WorkingDir: "/" },
-      rootfs: { type: "layers", diff_ids: [`sha256:${await sha256(join(out, "layer.tar"))}`] },
-    };
-    await writeFile(join(out, "config.json"), JSON.stringify(config));
-    await writeFile(join(out, "manifest.json"), JSON.stringify([{ Config: "config.json", RepoTags: [name], Layers: ["layer.tar"] }]));
-    await run({ argv: [...TAR, "-cf", join(work, "image.tar"), "-C", out, "manifest.json", "config.json", "layer.tar"] }, signal);
+    // The same program gives the same image, whenever it was built.
+    await utimes(join(root, binary), 0, 0);
+    const draft = await Layout.open(join(work, "draft"));
+    const layer = await packLayer(draft, { from: root, to: "/", only: [binary] }, signal);
+    const image = await assembleImage(draft, binary, [layer], { Entrypoint: [`/${binary}`], Env: ["PATH=/"], WorkingDir: "/" });
+    const named = await Layout.open(join(work, "named"));
+    await draft.share([{ image, annotations: { "io.containerd.image.name": name } }], named);
+    await run({ argv: ["tar", "-cf", join(work, "image.tar"), "-C", named.dir, "."] }, signal);
     await rename(join(work, "image.tar"), file);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
-}
-
-async function sha256(file: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }
