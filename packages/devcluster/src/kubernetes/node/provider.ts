@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
+import { gpuPatch } from "../../cluster/gpus.ts";
 import type { ClusterDeps, ClusterHandle, ClusterProvider } from "../../cluster/provider.ts";
 import { PartError } from "../../parts/part-context.ts";
 import { run } from "../../parts/run.ts";
@@ -15,7 +16,7 @@ import { makeCgroups } from "./cgroups.ts";
 import { configFiles, REGISTRY_PORT } from "./config-files.ts";
 import { COREDNS_PATH, corednsManifest } from "./coredns.ts";
 import { writeCredentials } from "./credentials.ts";
-import { gpuPatch, keepGpus } from "./gpus.ts";
+import { keepGpus } from "./gpus.ts";
 import { readHolder } from "./holder.ts";
 import { CONTAINERD_SOCKET, type NodeLayout, nodeLayout } from "./layout.ts";
 import { NODE_NAME, nodeNames } from "./names.ts";
