@@ -39,6 +39,16 @@ test("what the cache does not show for a minute is gone: somebody deleted it whi
   expect([...own.keys()]).toEqual([]);
 });
 
+test("what the cache has in an older version counts however long its watch is silent", () => {
+  let nowMs = 0;
+  const own = new OwnWrites(() => nowMs);
+  own.wrote("n/x", at("10"));
+  nowMs = 3 * BELIEVED_MS;
+  expect(own.latest("n/x", at("9"))?.metadata.resourceVersion).toBe("10");
+  expect(own.latest("n/x", at("10"))?.metadata.resourceVersion).toBe("10");
+  expect([...own.keys()]).toEqual([]);
+});
+
 test("placements count others only", () => {
   const p = new Placements();
   p.set("n/x", ["n/a", "n/b"]);

@@ -1,8 +1,9 @@
 import type { KubeObject } from "@aibrix/kube";
 
 /**
- * How long what was written counts where the cache does not show it, in milliseconds. Watches lag some seconds at the most; what is missing
- * for longer was deleted while nobody could tell us, and the list after that outage says nothing of what it never had.
+ * How long what was written counts where the cache has nothing of that name, in milliseconds. What is missing for longer was deleted while
+ * nobody could tell us, and the list after that outage says nothing of what it never had. An older version in the cache proves nothing: it is
+ * a watch that is silent, and whatever comes next is newer.
  */
 export const BELIEVED_MS = 60_000;
 
@@ -30,7 +31,7 @@ export class OwnWrites<T extends KubeObject> {
     const written = this.#written.get(key);
     if (written === undefined) return cached;
     const caughtUp = cached !== undefined && version(cached) >= version(written.object);
-    if (caughtUp || this.#now() - written.atMs > BELIEVED_MS) {
+    if (caughtUp || (cached === undefined && this.#now() - written.atMs > BELIEVED_MS)) {
       this.#written.delete(key);
       return cached;
     }
