@@ -26,13 +26,16 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     o.pods.filter((p) => names.includes(p.facts.name)).map((pod) => ({ pod, state: podState(o, pod) }));
   const placed = rowsOf(plan.placed);
   const reachable = o.service.kind === "ours" ? listedIn(o.slices) : new Set();
-  const ready = placed.filter(({ pod, state }) => routable(pod, state) && reachable.has(pod.facts.uid));
+  const serving = placed.filter(({ pod, state }) => routable(pod, state));
+  const ready = serving.filter(({ pod }) => reachable.has(pod.facts.uid));
+  // What could not be written hides a pod that serves, or keeps all else from going on: there is none yet.
+  const hidden = o.unwritten !== undefined && (ready.length === 0 || ready.length < serving.length);
   const deleting = adapter.metadata.deletionTimestamp !== undefined;
   const served = ready.length > 0 && ready.every(({ state }) => state.current) ? adapter.metadata.generation : before?.observedGeneration;
   const replicas = adapter.spec.replicas ?? plan.placed.length;
   return {
-    phase: deleting ? (before?.phase ?? "Pending") : phase(o, placed, ready, plan),
-    conditions: conditions(o, adapter, plan, placed, ready),
+    phase: deleting ? (before?.phase ?? "Pending") : phase(hidden, placed, ready, plan),
+    conditions: conditions(o, adapter, plan, placed, ready, hidden),
     instances: [...plan.placed],
     candidates: o.pods.filter((p) => p.matches).length,
     desiredReplicas: deleting ? 0 : replicas,
@@ -45,20 +48,27 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
   };
 }
 
-function phase(o: Observed, placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
+function phase(hidden: boolean, placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
   if (plan.obstacle?.final === true) return "Failed";
-  if (ready.length > 0 && o.unwritten === undefined) return "Running";
+  if (ready.length > 0 && !hidden) return "Running";
   if (placed.length === 0) return "Pending";
   if (placed.every(({ state }) => state.state === "Failed")) return "Failed";
   // Bound: a pod has taken it up.
   return placed.some(({ state }) => ["Downloading", "Loading", "Serving", "Updating"].includes(state.state)) ? "Bound" : "Scheduled";
 }
 
-function conditions(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed: readonly Row[], ready: readonly Row[]): Condition[] {
+function conditions(
+  o: Observed,
+  adapter: ModelAdapterObject,
+  plan: Plan,
+  placed: readonly Row[],
+  ready: readonly Row[],
+  hidden: boolean,
+): Condition[] {
   const wanted: NewCondition[] = [
     { type: "Initialized", status: "Unknown", reason: "ModelAdapterPending", message: "Starting reconciliation" },
     scheduled(o, plan),
-    readiness(o, adapter, plan, placed, ready),
+    readiness(o, adapter, plan, placed, ready, hidden),
   ];
   const label = adapter.metadata.labels?.[LABEL_MODEL_NAME];
   if (label !== undefined && label !== o.name) {
@@ -90,7 +100,14 @@ function scheduled(o: Observed, { placed, obstacle }: Plan): NewCondition {
   return { type, status: "True", reason: "Scheduled", message };
 }
 
-function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed: readonly Row[], ready: readonly Row[]): NewCondition {
+function readiness(
+  o: Observed,
+  adapter: ModelAdapterObject,
+  plan: Plan,
+  placed: readonly Row[],
+  ready: readonly Row[],
+  hidden: boolean,
+): NewCondition {
   const no = (reason: Reason, message: string): NewCondition => ({ type: "Ready", status: "False", reason, message });
   const unwritten = o.unwritten === undefined ? undefined : truncate(o.unwritten, MAX_POD_MESSAGE);
   const also = unwritten === undefined ? "" : `; ${unwritten}`;
@@ -102,10 +119,9 @@ function readiness(o: Observed, adapter: ModelAdapterObject, plan: Plan, placed:
         : `waits for ${named(plan.leaving.map((name) => `${o.namespace}/${name}`))} to unload it${also}`,
     );
   if (plan.obstacle !== undefined) return no(plan.obstacle.reason, plan.obstacle.message + also);
-  // Whatever stands in the slices, it is not what should.
-  if (unwritten !== undefined) return no("EndpointsNotWritten", unwritten);
+  if (hidden && unwritten !== undefined) return no("EndpointsNotWritten", unwritten);
   if (ready.length > 0)
-    return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready` };
+    return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready${also}` };
   const trouble = placed.filter(({ state }) => state.message !== undefined);
   const first = trouble.find(({ state }) => state.final) ?? trouble[0];
   if (first === undefined) {
