@@ -177,6 +177,23 @@ test("an adapter that somebody else loaded is never touched", async () => {
   expect([a.engine.calls.filter((c) => c.startsWith("POST")), a.runtime.loads, a.runtime.unloads]).toEqual([[], [], []]);
 });
 
+test("what an engine took and does not list is not said again at each look", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.engine.restart();
+  a.engine.lists = false;
+  a.engine.calls.length = 0;
+  const calls = (path: string) => a.engine.calls.filter((c) => c.includes(path)).length;
+  await world.remove("ModelAdapter", `${ns}/x`);
+  await until("it is told, and its list asked for often", () => calls("/v1/unload_lora_adapter") > 0 && calls("/v1/models") >= 24);
+  // Each call that is accepted is followed by a look of its own, besides those that come by themselves.
+  expect(calls("/v1/unload_lora_adapter")).toBeLessThan(8);
+  a.engine.lists = true;
+  await until("it is gone", async () => (await world.get("ModelAdapter", `${ns}/x`)) === undefined);
+});
+
 test("a restarted controller knows which adapters are its own", async () => {
   const a = await pod("a");
   await controller();

@@ -55,9 +55,7 @@ export class AgentPool {
   agent(pod: PodFacts, adapterLabels: Readonly<Record<string, string>>): PodAgent | undefined {
     const { ip } = pod;
     if (ip === undefined || pod.finished) return undefined;
-    const viaRuntime = this.viaRuntime(pod);
-    const port = viaRuntime ? (pod.runtimePort ?? 0) : enginePort(pod, adapterLabels);
-    const id = `${prefix(pod)}${viaRuntime ? "sidecar" : "direct"}:${port}`;
+    const { viaRuntime, port, id } = this.#way(pod, adapterLabels);
     let agents = this.#running.get(pod.key);
     if (agents === undefined) {
       agents = new Map();
@@ -87,7 +85,15 @@ export class AgentPool {
     const viaRuntime = !this.viaRuntime(pod);
     const port = viaRuntime ? pod.runtimePort : enginePort(pod, adapterLabels);
     if (port !== undefined) await this.#create(pod, viaRuntime, port, () => undefined).release(name, apiKey, signal);
-    await this.agent(pod, adapterLabels)?.refresh(signal);
+    // Where the pod went meanwhile nobody is there to look, and none is made.
+    await this.#running.get(pod.key)?.get(this.#way(pod, adapterLabels).id)?.agent.refresh(signal);
+  }
+
+  /** How a pod is talked to about an adapter. */
+  #way(pod: PodFacts, adapterLabels: Readonly<Record<string, string>>): { viaRuntime: boolean; port: number; id: string } {
+    const viaRuntime = this.viaRuntime(pod);
+    const port = viaRuntime ? (pod.runtimePort ?? 0) : enginePort(pod, adapterLabels);
+    return { viaRuntime, port, id: `${prefix(pod)}${viaRuntime ? "sidecar" : "direct"}:${port}` };
   }
 
   #create(pod: PodFacts, viaRuntime: boolean, port: number, onChange: (names: readonly string[] | undefined) => void): PodAgent {

@@ -9,8 +9,9 @@ import {
   type Service,
   withoutManagedFields,
 } from "@aibrix/kube";
+import type { Caches } from "../caches.ts";
 import type { SliceChanges } from "../endpoints/slices.ts";
-import type { LoadCall } from "../engines/agent.ts";
+import type { LoadCall, PodAgent } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
@@ -19,6 +20,7 @@ import { ownerText } from "./observe.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
+  readonly caches: { readonly pods: Pick<Caches["pods"], "get"> };
   readonly client: KubeClient;
   readonly agents: AgentPool;
   readonly calls: PodCalls;
@@ -144,9 +146,15 @@ async function writeSlices(changes: SliceChanges, memory: AdapterMemory, { clien
   }
 }
 
-function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agents, calls }: ActDeps): void {
+/** Who to ask on a pod; `undefined` where it was deleted since it was observed: nobody would ever end what began for it now. */
+function agentOf(p: ObservedPod, labels: Readonly<Record<string, string>>, { agents, caches }: ActDeps): PodAgent | undefined {
+  return caches.pods.get(p.facts.key)?.metadata.uid === p.facts.uid ? agents.agent(p.facts, labels) : undefined;
+}
+
+function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
   const { adapter } = o;
-  const agent = adapter === undefined ? undefined : agents.agent(p.facts, adapter.metadata.labels ?? {});
+  const { calls } = deps;
+  const agent = adapter === undefined ? undefined : agentOf(p, adapter.metadata.labels ?? {}, deps);
   if (adapter === undefined || agent === undefined || secrets.kind !== "ok") return;
   const call = loadCall(adapter, p, secrets);
   calls.start({
@@ -159,15 +167,10 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, { agent
   });
 }
 
-function startTakingAway(
-  kind: "unload" | "release",
-  p: ObservedPod,
-  o: Observed,
-  secrets: AdapterSecrets,
-  { agents, calls }: ActDeps,
-): void {
+function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
+  const { agents, calls } = deps;
   const labels = o.adapter?.metadata.labels ?? {};
-  const agent = agents.agent(p.facts, labels);
+  const agent = agentOf(p, labels, deps);
   if (agent === undefined) return;
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
   calls.start({

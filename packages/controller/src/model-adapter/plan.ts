@@ -152,11 +152,10 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   if (running !== undefined) return false;
   // The sidecar has taken it and goes on by itself.
   if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
-  // An engine without sidecar was looked at before its call counted as done.
-  const repeats = p.via === "sidecar" && done?.kind === kind && done.fingerprint === p.fingerprint;
+  const repeats = done?.kind === kind && done.fingerprint === p.fingerprint;
   if (repeats && o.nowMs < done.atMs + SETTLE_MS) return false;
   if (failure === undefined || failure.kind !== kind) return true;
-  if (kind === "load" && failure.fingerprint !== p.fingerprint) return true;
+  if (failure.fingerprint !== p.fingerprint) return true;
   return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;
 }
 

@@ -10,7 +10,7 @@ import { plan } from "./plan.ts";
 import { status } from "./status.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
 
-export interface ReconcileDeps extends ObserveDeps, ActDeps {
+export interface ReconcileDeps extends ObserveDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
 }

@@ -11,6 +11,8 @@ export class FakeEngine implements Answerer {
   runtimeUpdating = true;
   /** Repositories and paths that it finds. */
   exists: (path: string) => boolean = () => true;
+  /** Whether its list of models is answered. */
+  lists = true;
   /** Old releases put errors at the top level. */
   oldErrors = false;
 
@@ -32,6 +34,7 @@ export class FakeEngine implements Answerer {
   #decide({ method, path, authorization, body }: Asked): readonly [number, object | string] {
     this.calls.push(`${method} ${path} ${String(body.lora_name ?? "")}`.trim());
     if (this.apiKey !== undefined && authorization !== `Bearer ${this.apiKey}`) return [401, { error: "Unauthorized" }];
+    if (path === "/v1/models" && !this.lists) return [500, { error: "Internal Server Error" }];
     if (path === "/v1/models") return [200, { object: "list", data: this.#models() }];
     if (!this.runtimeUpdating) return [404, { detail: "Not Found" }];
     const name = String(body.lora_name);
