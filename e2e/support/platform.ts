@@ -67,7 +67,7 @@ export class Platform {
 
   /** Runs kubectl as an administrator, and fails where it does. @returns its standard output */
   async kubectl(...args: readonly string[]): Promise<string> {
-    const options = { timeout: KUBECTL_MS, maxBuffer: MAX_OUTPUT, cwd: ROOT };
+    const options = { timeout: READY_MS + KUBECTL_MS, maxBuffer: MAX_OUTPUT, cwd: ROOT };
     const { stdout } = await promisify(execFile)(this.#kubectl, ["--kubeconfig", this.kubeconfig, ...args], options);
     return stdout;
   }
