@@ -216,6 +216,15 @@ test("another engine process is asked again what the last one refused; a bad art
   expect(artifacts.asked).toHaveLength(asked);
 });
 
+test("what another loader has just taken away does not count as served", async () => {
+  engine.adapters.set("a", "/store/one");
+  await world.observer.refresh(NEVER);
+  engine.adapters.delete("a");
+  await load("a", "/one");
+  await until(() => expect(status("a")?.state).toBe("Serving"));
+  expect(engine.adapters.get("a")).toBe("/store/one");
+});
+
 test("somebody else's adapter is told of and left alone, until its name is free", async () => {
   engine.adapters.set("a", "/static");
   await world.observer.refresh(NEVER);

@@ -18,6 +18,8 @@ export interface ManagerDeps extends RunnerDeps {
 }
 
 const PROGRESS_PERIOD_MS = 500;
+/** How long a load call waits for a look at an engine that is slow, in milliseconds. */
+const LOOK_WITHIN_MS = 1_000;
 
 /** Keeps every declared adapter where it should be: takes declarations, plans, runs, and shows what came of it. */
 export class AdapterManager {
@@ -92,6 +94,7 @@ export class AdapterManager {
    */
   async load(request: LoadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
     const { lora_name: name, artifact_url: url, credentials = {}, additional_config = {} } = request;
+    await this.#lookAgainAt(name);
     this.#refuseManifests(name, "change the manifest instead, or use another name");
     const apiKey = additional_config[CONFIG_API_KEY];
     const delivery = deliveryOf(request);
@@ -154,6 +157,16 @@ export class AdapterManager {
     this.#closed.abort();
     for (const a of this.#adapters.values()) clearTimeout(a.timer);
     await Promise.allSettled([...this.#running]);
+  }
+
+  /**
+   * The engine's list is up to half a second old and may still have what another loader has just taken away. Before a name that is new here
+   * counts as served already, the engine is asked.
+   */
+  async #lookAgainAt(name: string): Promise<void> {
+    const { observer } = this.#deps;
+    if (this.#adapters.has(name) || observer.view.models?.has(name) !== true) return;
+    await observer.refresh(AbortSignal.any([this.#closed.signal, AbortSignal.timeout(LOOK_WITHIN_MS)]));
   }
 
   #refuseManifests(name: string, remedy: string): void {
