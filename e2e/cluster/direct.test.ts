@@ -12,7 +12,7 @@ describe("without the runtime sidecar", () => {
 
   /** The documented command, with an editor that types by itself. */
   async function edit(editor: string): Promise<void> {
-    await platform.shell(`export KUBE_EDITOR="${editor}"\nkubectl edit deployment ${MANAGER} -n aibrix-system`);
+    await platform.shell(`export KUBE_EDITOR='${editor}'\nkubectl edit deployment ${MANAGER} -n aibrix-system`);
     await platform.rolledOut(MANAGER, "aibrix-system");
   }
 
