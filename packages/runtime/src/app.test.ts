@@ -10,7 +10,7 @@ import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
-import { ArtifactStore } from "./artifact/store.ts";
+import { ArtifactStore } from "./artifact/store/store.ts";
 import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
 import { Feed } from "./feed.ts";

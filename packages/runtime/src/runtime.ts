@@ -5,7 +5,7 @@ import { Memory } from "./adapters/memory.ts";
 import { RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
-import { ArtifactStore } from "./artifact/store.ts";
+import { ArtifactStore } from "./artifact/store/store.ts";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import { KeyRing } from "./engine/key-ring.ts";

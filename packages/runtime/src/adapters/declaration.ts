@@ -1,6 +1,6 @@
 import type { Reason } from "@aibrix/api";
 import type { Delivery } from "../artifact/artifacts.ts";
-import type { Credentials } from "../artifact/source.ts";
+import type { Credentials } from "../artifact/sources/source.ts";
 
 /** Something that keeps an adapter from being served, for people. */
 export interface Problem {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { WatchEvent } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT } from "../../test/fakes.ts";
-import { ArtifactStore } from "../artifact/store.ts";
+import { ArtifactStore } from "../artifact/store/store.ts";
 import { KeyRing } from "../engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "../engine/observer.ts";
 import { AdapterError } from "../errors.ts";

@@ -1,7 +1,7 @@
 import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadRequest } from "@aibrix/api";
 import type { Artifacts, Delivery } from "../artifact/artifacts.ts";
 import { readDelivery } from "../artifact/delivery.ts";
-import type { ArtifactStore } from "../artifact/store.ts";
+import type { ArtifactStore } from "../artifact/store/store.ts";
 import type { EngineView } from "../engine/observer.ts";
 import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";

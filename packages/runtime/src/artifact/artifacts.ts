@@ -1,17 +1,18 @@
 import { createHash } from "node:crypto";
-import { parseArtifactUrl } from "@aibrix/api";
+import { type ArtifactSource, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Agent } from "undici";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import { checkAdapter } from "./check.ts";
-import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./download.ts";
-import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
-import { hashFiles, listFolder } from "./path.ts";
-import { selectFiles } from "./select.ts";
-import type { Credentials, Listing, RemoteFile, Source } from "./source.ts";
-import { type ArtifactStore, contentDigest, type StoredContent } from "./store.ts";
+import { checkAdapter } from "./check/adapter.ts";
+import { selectFiles } from "./check/select.ts";
+import { createHubAgent } from "./sources/huggingface.ts";
+import { openSource } from "./sources/open.ts";
+import { hashFiles, listFolder } from "./sources/path.ts";
+import type { Credentials, Listing, RemoteFile, Source } from "./sources/source.ts";
+import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
+import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./transfer/download.ts";
 
 /** An adapter's files, checked, in a folder that an engine can be given. */
 export interface Content {
@@ -77,27 +78,8 @@ export class RemoteArtifacts implements Artifacts {
   async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
     const parsed = parseArtifactUrl(wanted.url);
     try {
-      switch (parsed.kind) {
-        case "path":
-          return await this.#inPlace(parsed.path, signal);
-        case "huggingface":
-          return await this.#fetched(
-            wanted,
-            () => new HuggingFaceSource(parsed, wanted.credentials, this.#env, this.#hubAgent),
-            onProgress,
-            signal,
-          );
-        case "s3": {
-          // The SDK takes a quarter of the start-up time: only who uses S3 waits for it.
-          const { S3Source } = await import("./s3.ts");
-          let source: InstanceType<typeof S3Source> | undefined;
-          try {
-            return await this.#fetched(wanted, () => (source = new S3Source(parsed, wanted.credentials, this.#env)), onProgress, signal);
-          } finally {
-            source?.close();
-          }
-        }
-      }
+      if (parsed.kind === "path") return await this.#inPlace(parsed.path, signal);
+      return await this.#fetched(wanted, parsed, onProgress, signal);
     } catch (error) {
       throw storageError(error);
     }
@@ -124,22 +106,26 @@ export class RemoteArtifacts implements Artifacts {
 
   async #fetched(
     wanted: Wanted,
-    open: () => Source,
+    artifact: Exclude<ArtifactSource, { kind: "path" }>,
     onProgress: (bytes: number, total: number) => void,
     signal: AbortSignal,
   ): Promise<Content> {
     const local = await this.#store.find(wanted.name, wanted.url);
     if (wanted.preferLocal && local[0] !== undefined) return content(local[0]);
-    const source = open();
-    const listing = await retried(() => list(source, wanted.url, signal), signal);
-    const files = selectFiles(listing.files, wanted.url);
-    const fingerprint = sourceFingerprint(files);
-    const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
-    if (known !== undefined) {
-      await this.#store.touch(wanted.name, known, new Date().toISOString());
-      return content(known);
+    const source = await openSource(artifact, wanted.credentials, { env: this.#env, hubAgent: this.#hubAgent });
+    try {
+      const listing = await retried(() => list(source, wanted.url, signal), signal);
+      const files = selectFiles(listing.files, wanted.url);
+      const fingerprint = sourceFingerprint(files);
+      const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
+      if (known !== undefined) {
+        await this.#store.touch(wanted.name, known, new Date().toISOString());
+        return content(known);
+      }
+      return content(await this.#download(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
+    } finally {
+      source.close?.();
     }
-    return content(await this.#download(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
   }
 
   async #download(

@@ -6,7 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import { createMetrics } from "../metrics.ts";
 import type { Content } from "./artifacts.ts";
 import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
-import { ArtifactStore } from "./store.ts";
+import { ArtifactStore } from "./store/store.ts";
 
 const root = mkdtempSync(join(tmpdir(), "delivery-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -3,7 +3,7 @@ import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
 import { AdapterError, messageOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
-import { ArtifactStore } from "./store.ts";
+import { ArtifactStore } from "./store/store.ts";
 
 /**
  * Reads the `delivery` of a load call.

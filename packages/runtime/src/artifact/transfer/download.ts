@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import pRetry from "p-retry";
-import { AdapterError, messageOf, networkCode } from "../errors.ts";
-import type { Listing, RemoteFile, Source } from "./source.ts";
+import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import type { Listing, RemoteFile, Source } from "../sources/source.ts";
 
 /** How long a source may be silent, in milliseconds. There is no deadline over a whole download: size and line decide that. */
 export const IDLE_TIMEOUT_MS = 30_000;
@@ -94,7 +94,7 @@ async function once(
   const hash = createHash("sha256");
   let sizeBytes = 0;
   try {
-    const body = await source.read(listing, file, either);
+    const body = await source.read(listing, file, undefined, either);
     await pipeline(
       body,
       async function* measure(chunks: AsyncIterable<Buffer>) {

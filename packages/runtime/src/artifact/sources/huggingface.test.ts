@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Agent } from "undici";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { NEVER } from "../../test/fakes.ts";
+import { NEVER } from "../../../test/fakes.ts";
 import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -76,7 +76,9 @@ test("the token goes to the endpoint, and to no other host", async () => {
       ? response.writeHead(302, { location: `${store}/blob` }).end()
       : response.writeHead(307, { location: "/moved" }).end(),
   );
-  expect(await text(await source(endpoint, { token: "hf_secret" }).read({ revision: "c", files: [] }, FILE, NEVER))).toBe("data");
+  expect(await text(await source(endpoint, { token: "hf_secret" }).read({ revision: "c", files: [] }, FILE, undefined, NEVER))).toBe(
+    "data",
+  );
   expect(seen).toEqual([
     "hub /org/repo/resolve/c/adapter_model.safetensors Bearer hf_secret",
     "hub /moved Bearer hf_secret",
@@ -90,13 +92,13 @@ test.each([
   { name: "none", options: {}, want: "-" },
 ])("the token is $name", async ({ options, want }) => {
   const endpoint = await serve("hub", (_, response) => response.end("data"));
-  await source(endpoint, options).read({ revision: "c", files: [] }, FILE, NEVER);
+  await source(endpoint, options).read({ revision: "c", files: [] }, FILE, undefined, NEVER);
   expect(seen[0]).toMatch(new RegExp(`${want}$`));
 });
 
 test("redirects without end are an error", async () => {
   const endpoint = await serve("hub", (_, response) => response.writeHead(302, { location: "/again" }).end());
-  await expect(source(endpoint).read({ files: [] }, FILE, NEVER)).rejects.toMatchObject({ reason: "ArtifactUnavailable" });
+  await expect(source(endpoint).read({ files: [] }, FILE, undefined, NEVER)).rejects.toMatchObject({ reason: "ArtifactUnavailable" });
 });
 
 test.each([

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Downloaded } from "./download.ts";
+import type { Downloaded } from "../transfer/download.ts";
 
 /** Name of the list of files inside a content's folder. Engines ignore it. */
 const MANIFEST_FILE = ".aibrix-manifest.json";

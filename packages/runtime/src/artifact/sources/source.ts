@@ -11,6 +11,12 @@ export interface RemoteFile {
   readonly etag: string;
 }
 
+/** A part of a file, in bytes: from `start` up to, but without, `end`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
 export interface Listing {
   /** What a moving reference was resolved to, a commit for example. */
   readonly revision?: string;
@@ -24,8 +30,13 @@ export interface Listing {
 export interface Source {
   /** Every file at the top of the artifact. */
   list(signal: AbortSignal): Promise<Listing>;
-  /** The content of one file of the listing, exactly the one that was listed. */
-  read(listing: Listing, file: RemoteFile, signal: AbortSignal): Promise<Readable>;
+  /**
+   * The content of one file of the listing, exactly the one that was listed, or a part of it. A source that cannot give parts answers with
+   * `ArtifactUnavailable`, never with other bytes than asked for.
+   */
+  read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+  /** Frees connections of its own. */
+  close?(): void;
 }
 
 /** Credentials of one adapter, by the names in `SECRET_KEYS`. Never logged. */

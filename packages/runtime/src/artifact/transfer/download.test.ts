@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { NEVER } from "../../test/fakes.ts";
-import { AdapterError } from "../errors.ts";
+import { NEVER } from "../../../test/fakes.ts";
+import { AdapterError } from "../../errors.ts";
+import type { Source } from "../sources/source.ts";
 import { downloadFile, IDLE_TIMEOUT_MS, storageError } from "./download.ts";
-import type { Source } from "./source.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -105,7 +105,7 @@ test("a source that is silent gives its place up after half a minute", async () 
     const silent: Source & { reads: number } = {
       reads: 0,
       list: async () => ({ files: [] }),
-      read: (_listing, _file, signal) => {
+      read: (_listing, _file, _range, signal) => {
         silent.reads += 1;
         return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true }));
       },

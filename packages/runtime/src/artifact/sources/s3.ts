@@ -1,8 +1,8 @@
 import type { Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
 import { GetObjectCommand, ListObjectsV2Command, S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
-import { AdapterError, messageOf, networkCode } from "../errors.ts";
-import type { Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
 
 /** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
 const MAX_PAGES = 20;
@@ -46,8 +46,11 @@ export class S3Source implements Source {
     return { files };
   }
 
-  async read(_listing: Listing, file: RemoteFile, signal: AbortSignal): Promise<Readable> {
-    const condition = file.etag === "" ? {} : { IfMatch: file.etag };
+  async read(_listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
+    const condition = {
+      ...(file.etag === "" ? {} : { IfMatch: file.etag }),
+      ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
+    };
     const command = new GetObjectCommand({ Bucket: this.#bucket, Key: `${this.#prefix}${file.name}`, ...condition });
     const { Body } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
     if (Body === undefined)

@@ -1,5 +1,5 @@
-import { AdapterError } from "../errors.ts";
-import type { RemoteFile } from "./source.ts";
+import { AdapterError } from "../../errors.ts";
+import type { RemoteFile } from "../sources/source.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
 export const WEIGHTS_FILE = "adapter_model.safetensors";

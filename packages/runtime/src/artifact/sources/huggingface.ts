@@ -1,8 +1,8 @@
 import type { Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
 import { Agent, request } from "undici";
-import { AdapterError, messageOf, networkCode } from "../errors.ts";
-import type { Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
 
 const MAX_REDIRECTS = 5;
 /** A page of a repository's tree has 1,000 entries; an adapter's folder has a dozen. */
@@ -61,9 +61,9 @@ export class HuggingFaceSource implements Source {
     return { revision, files };
   }
 
-  async read(listing: Listing, file: RemoteFile, signal: AbortSignal): Promise<Readable> {
+  async read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
     const path = `/${this.#repo}/resolve/${listing.revision ?? this.#revision}/${encodeURIComponent(file.name)}`;
-    const { body } = await this.#get(path, signal);
+    const { body } = await this.#get(path, signal, range);
     return body;
   }
 
@@ -78,13 +78,17 @@ export class HuggingFaceSource implements Source {
   }
 
   /** Follows redirects; the token goes to the endpoint's own origin only. */
-  async #get(path: string, signal: AbortSignal) {
+  async #get(path: string, signal: AbortSignal, range?: ByteRange) {
     const origin = new URL(this.#endpoint).origin;
     let url = new URL(path.startsWith("/") ? `${this.#endpoint}${path}` : path);
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#send(url, url.origin === origin ? this.#token : undefined, signal);
+      const response = await this.#send(url, url.origin === origin ? this.#token : undefined, range, signal);
       const { statusCode: status, headers, body } = response;
-      if (status === 200) return response;
+      if (status === (range === undefined ? 200 : 206)) return response;
+      if (status === 200) {
+        body.destroy();
+        throw unavailable(`${url.origin} does not give parts of files (it ignored a Range header) for ${this.#what()}`);
+      }
       const location = headers.location;
       if (status >= 300 && status < 400 && typeof location === "string") {
         await body.dump();
@@ -97,7 +101,7 @@ export class HuggingFaceSource implements Source {
     throw unavailable(`${this.#endpoint} redirects more than ${MAX_REDIRECTS} times for ${this.#what()}`);
   }
 
-  async #send(url: URL, token: string | undefined, signal: AbortSignal) {
+  async #send(url: URL, token: string | undefined, range: ByteRange | undefined, signal: AbortSignal) {
     try {
       return await request(url, {
         dispatcher: this.#agent,
@@ -105,6 +109,7 @@ export class HuggingFaceSource implements Source {
         headers: {
           "user-agent": "aibrix-runtime",
           "accept-encoding": "identity",
+          ...(range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }),
           ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         },
       });

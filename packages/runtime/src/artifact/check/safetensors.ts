@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { AdapterError } from "../errors.ts";
+import { AdapterError } from "../../errors.ts";
 
 /** The format's own bound on its header (safetensors, `MAX_HEADER_SIZE`). */
 const MAX_HEADER_BYTES = 100_000_000;

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { AdapterError } from "../errors.ts";
-import type { Downloaded } from "./download.ts";
+import { AdapterError } from "../../errors.ts";
+import type { Downloaded } from "../transfer/download.ts";
 import type { RemoteFile } from "./source.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AdapterError } from "../errors.ts";
+import { AdapterError } from "../../errors.ts";
 import { checkSafetensors } from "./safetensors.ts";
 import { CONFIG_FILE } from "./select.ts";
 
