@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Downloaded } from "../transfer/download.ts";
+import { type PartialFolder, PartialFolders, type PartialOf } from "./partial.ts";
 
 /** Name of the list of files inside a content's folder. Engines ignore it. */
 const MANIFEST_FILE = ".aibrix-manifest.json";
@@ -31,17 +32,25 @@ export interface StoredContent {
 export class ArtifactStore {
   readonly dir: string;
   readonly #tmp: string;
+  readonly #partials: PartialFolders;
 
   /** @param dir - absolute */
   constructor(dir: string) {
     this.dir = dir;
     this.#tmp = join(dir, ".tmp");
+    this.#partials = new PartialFolders(join(dir, ".partial"));
   }
 
   /** Makes the folder and sweeps what a killed runtime left half done. Throws where the folder cannot be written. */
   async open(): Promise<void> {
     await rm(this.#tmp, { recursive: true, force: true });
     await mkdir(this.#tmp, { recursive: true });
+    await this.#partials.sweep(Date.now());
+  }
+
+  /** The folder where the download of a content grows, with what an earlier try left there. The caller releases or discards it. */
+  async partial(of: PartialOf, signal: AbortSignal): Promise<PartialFolder> {
+    return await this.#partials.take(of, signal);
   }
 
   /** An empty folder for one download. Not `mkdtemp`: its mode 0700 would shut out an engine that runs as another user. */
