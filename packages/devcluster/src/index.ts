@@ -23,6 +23,7 @@ export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
 export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.ts";
 export { type PartContext, PartError } from "./parts/part-context.ts";
+export { ensurePrometheus, type PrometheusPaths } from "./parts/prometheus.ts";
 export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";
 export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";
 export { type ServeCommand, type VllmServeOptions, vllmServeCommand } from "./parts/vllm-serve.ts";

@@ -8,7 +8,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT } from "../test/fakes.ts";
 import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
-import { RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
 import { KeyRing } from "./engine/key-ring.ts";
@@ -34,7 +33,6 @@ beforeEach(async () => {
   const memory = new Memory(dir, SILENT);
   await memory.open();
   const metrics = createMetrics();
-  const gate = new RestoreGate([]);
   manager = new AdapterManager({
     engine,
     observer,
@@ -50,9 +48,8 @@ beforeEach(async () => {
   });
   observer.onChange((view) => {
     feed.setEngine(engineStatus(engine, view));
-    gate.onEngine(view, [], Date.now());
   });
-  app = build({ engine, observer, manager, feed, gate, metrics, log: SILENT, now: Date.now, closing: NEVER });
+  app = build({ engine, observer, manager, feed, notReady: () => observer.view.message, metrics, log: SILENT, closing: NEVER });
 });
 afterEach(async () => {
   await app.close();
@@ -139,8 +136,31 @@ test("metrics are ours and the engine's, each name once", async () => {
   expect(both).not.toMatch(/^(process|nodejs)_/m);
   const names = [...both.matchAll(/^# TYPE (\S+)/gm)].map((m) => m[1]);
   expect(new Set(names).size).toBe(names.length);
+  expect(both).toContain("\naibrix:queue_size 0\n");
   engine.up = false;
-  expect((await app.inject("/metrics")).body).toContain("aibrix_runtime_engine_up");
+  expect((await app.inject("/metrics")).body).toContain('aibrix_runtime_engine_scrapes_total{result="failure"} 1\n');
+});
+
+test("an engine that sends something else than metrics spoils nothing", async () => {
+  engine.metrics = async () => "<html>\n";
+  const { statusCode, body } = await app.inject("/metrics");
+  expect(statusCode).toBe(200);
+  expect(body).toContain("aibrix_runtime_engine_up");
+  expect(body).not.toContain("<html>");
+});
+
+test("many who scrape at once ask a slow engine once", async () => {
+  let asked = 0;
+  const answer = Promise.withResolvers<string>();
+  engine.metrics = () => {
+    asked += 1;
+    return answer.promise;
+  };
+  const scrapes = [1, 2, 3].map(() => app.inject("/metrics"));
+  await vi.waitFor(() => expect(asked).toBe(1), { interval: 5 });
+  answer.resolve("up 1\n");
+  for (const { body } of await Promise.all(scrapes)) expect(body).toContain("\nup 1\n");
+  expect(asked).toBe(1);
 });
 
 test("an unknown path is 404 in the same shape", async () => {

@@ -39,6 +39,11 @@ test.each(["--nope", "--port=70000"])("refuses %s", (flag) => {
   expect(() => readConfig([flag], {})).toThrow(flag.split("=")[0]);
 });
 
+test.each(["http://localhost:8080", "http://127.0.0.1:8080/"])("refuses %s as the engine of a runtime on port 8080", (url) => {
+  expect(() => readConfig([], { INFERENCE_ENGINE_ENDPOINT: url })).toThrow("port of this program itself");
+  expect(readConfig(["--port=8081"], { INFERENCE_ENGINE_ENDPOINT: url })).toMatchObject({ engineEndpoint: url });
+});
+
 test("help names every flag and variable", () => {
   expect(readConfig(["--help"], {})).toBeUndefined();
   for (const word of ["--port", "--artifacts-dir", "--adapters-dir", "--pod-label", "INFERENCE_ENGINE_ENDPOINT", "HF_TOKEN"])

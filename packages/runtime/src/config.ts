@@ -79,6 +79,8 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     problems.push(`INFERENCE_ENGINE=${kind}: no such engine is supported; write ${SUPPORTED_ENGINES.join(" or ")}`);
   const engineEndpoint = env.INFERENCE_ENGINE_ENDPOINT || "http://localhost:8000";
   if (!isHttpUrl(engineEndpoint)) problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: write a URL such as http://localhost:8000`);
+  else if (isOwnAddress(engineEndpoint, port))
+    problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: that is the port of this program itself; write the engine's`);
   if (env.HF_ENDPOINT && !isHttpUrl(env.HF_ENDPOINT))
     problems.push(`HF_ENDPOINT=${env.HF_ENDPOINT}: write a URL such as https://huggingface.co`);
   if (problems.length > 0 || engineKind === undefined) throw new ConfigError(problems.join("\n"));
@@ -96,4 +98,10 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
 
 function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && ["http:", "https:"].includes(new URL(text).protocol);
+}
+
+/** An engine that is this program would ask itself for ever. */
+function isOwnAddress(url: string, port: number): boolean {
+  const { hostname, port: theirs } = new URL(url);
+  return Number(theirs) === port && port !== 0 && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]|0\.0\.0\.0)$/.test(hostname);
 }

@@ -12,6 +12,8 @@ export interface Metrics {
   readonly repairs: Counter;
   readonly adapters: Gauge<"state">;
   readonly engineUp: Gauge;
+  readonly engineScrapes: Counter<"result">;
+  readonly restoreSeconds: Histogram;
 }
 
 /** The process's own metrics carry the prefix too: the engine's stand on the same page. */
@@ -41,6 +43,18 @@ export function createMetrics(): Metrics {
     }),
     adapters: new Gauge({ name: `${PREFIX}adapters`, help: "Adapters by state.", labelNames: ["state"], registers }),
     engineUp: new Gauge({ name: `${PREFIX}engine_up`, help: "1 while the engine answers.", registers }),
+    engineScrapes: new Counter({
+      name: `${PREFIX}engine_scrapes_total`,
+      help: "Times that the engine was asked for its metrics, by result.",
+      labelNames: ["result"],
+      registers,
+    }),
+    restoreSeconds: new Histogram({
+      name: `${PREFIX}restore_seconds`,
+      help: "Time from an engine that answers after a start until its adapters were back or had failed.",
+      buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers,
+    }),
   };
 }
 

@@ -61,11 +61,18 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const folder = dir === undefined ? undefined : new ManifestFolder({ dir, podLabels, manager, observer, feed, log });
   await folder?.open();
   manager.sweepOrphans();
-  const gate = new RestoreGate(manager.names());
+  const gate = new RestoreGate(manager.names(), (ms) => metrics.restoreSeconds.observe(ms / 1000));
   observer.onChange((view) => gate.onEngine(view, manager.names(), now()));
 
+  const isSettled = (name: string) => {
+    const state = feed.adapter(name)?.state;
+    return state === undefined || state === "Serving" || state === "Failed";
+  };
+  const notReady = () => gate.notReady(observer.view, isSettled, now());
+  feed.subscribe(() => void notReady());
+
   const background = [observer.run(signal), folder?.run(signal)];
-  const app = build({ engine, observer, manager, feed, gate, metrics, log, now, closing: signal });
+  const app = build({ engine, observer, manager, feed, notReady, metrics, log, closing: signal });
   return {
     app,
     close: async () => {

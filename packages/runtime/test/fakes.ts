@@ -61,7 +61,12 @@ export class FakeEngine implements Engine {
 
   async metrics(): Promise<string> {
     if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
-    return "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3\n";
+    return [
+      "# TYPE vllm:num_requests_running gauge",
+      "vllm:num_requests_running 3",
+      "# TYPE vllm:num_requests_waiting gauge",
+      "vllm:num_requests_waiting 0\n",
+    ].join("\n");
   }
 
   onDisconnect(listener: () => void): void {

@@ -40,3 +40,28 @@ test("an adapter that is declared later holds nothing back, one that an engine's
   gate.onEngine(up, ["a", "b", "c"], 5);
   expect(notReady(up, 6)).toBe("adapters are being put back: a, b, c");
 });
+
+test("an engine that was restarted between two looks has lost its adapters, too", () => {
+  settled = new Set(["a", "b"]);
+  gate.onEngine({ ...up, bootId: "1" }, [], 0);
+  expect(notReady(up, 1)).toBeUndefined();
+  settled.clear();
+  gate.onEngine({ ...up, bootId: "1" }, ["a"], 2);
+  expect(notReady(up, 3)).toBeUndefined();
+  gate.onEngine({ ...up, bootId: "2" }, ["a"], 4);
+  expect(notReady(up, 5)).toBe("adapters are being put back: a");
+  expect(notReady(up, 4 + RESTORE_HOLD_MS)).toBeUndefined();
+});
+
+test("tells once how long the adapters took", () => {
+  const took: number[] = [];
+  gate = new RestoreGate(["a", "b"], (ms) => took.push(ms));
+  gate.onEngine(up, [], 100);
+  settled.add("a");
+  notReady(up, 150);
+  expect(took).toEqual([]);
+  settled.add("b");
+  notReady(up, 180);
+  notReady(up, 190);
+  expect(took).toEqual([80]);
+});

@@ -8,17 +8,25 @@ export const RESTORE_HOLD_MS = 60_000;
  * failed, or has had a minute. An adapter that is declared while the engine serves holds nothing back.
  */
 export class RestoreGate {
+  readonly #onRestored: (ms: number) => void;
   #waitingFor: Set<string>;
   #readySinceMs: number | undefined;
+  #bootId: string | undefined;
 
-  constructor(names: Iterable<string>) {
+  /** @param onRestored - called when what had to be put back is in or has failed, with the milliseconds since the engine answered */
+  constructor(names: Iterable<string>, onRestored: (ms: number) => void = () => undefined) {
     this.#waitingFor = new Set(names);
+    this.#onRestored = onRestored;
   }
 
   /** @param declared - names that are to be put back if the engine has gone */
   onEngine(view: EngineView, declared: Iterable<string>, nowMs: number): void {
     if (view.ready) {
-      this.#readySinceMs ??= nowMs;
+      // One that was restarted between two looks was never seen away.
+      const isAnother = this.#readySinceMs !== undefined && this.#bootId !== undefined && view.bootId !== this.#bootId;
+      if (isAnother) this.#waitingFor = new Set(declared);
+      if (isAnother || this.#readySinceMs === undefined) this.#readySinceMs = nowMs;
+      this.#bootId = view.bootId ?? this.#bootId;
       return;
     }
     if (this.#readySinceMs !== undefined) this.#waitingFor = new Set(declared);
@@ -28,7 +36,9 @@ export class RestoreGate {
   /** Why the pod should get no requests yet, or `undefined`. */
   notReady(view: EngineView, isSettled: (name: string) => boolean, nowMs: number): string | undefined {
     if (!view.ready || this.#readySinceMs === undefined) return view.message ?? "the engine has not been reached yet";
+    const waited = this.#waitingFor.size > 0;
     for (const name of this.#waitingFor) if (isSettled(name)) this.#waitingFor.delete(name);
+    if (waited && this.#waitingFor.size === 0) this.#onRestored(nowMs - this.#readySinceMs);
     if (nowMs - this.#readySinceMs >= RESTORE_HOLD_MS) this.#waitingFor.clear();
     if (this.#waitingFor.size === 0) return undefined;
     return `adapters are being put back: ${[...this.#waitingFor].slice(0, 20).join(", ")}`;

@@ -1,6 +1,5 @@
 import type { Logger } from "@aibrix/service";
 import type { AdapterManager } from "../adapters/manager.ts";
-import type { RestoreGate } from "../adapters/restore-gate.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import type { Feed } from "../feed.ts";
@@ -12,10 +11,10 @@ export interface AppDeps {
   readonly observer: EngineObserver;
   readonly manager: AdapterManager;
   readonly feed: Feed;
-  readonly gate: RestoreGate;
+  /** Why the pod should get no requests yet, or `undefined`. */
+  readonly notReady: () => string | undefined;
   readonly metrics: Metrics;
   readonly log: Logger;
-  readonly now: () => number;
   /** Aborts when the process ends; streams end with it. */
   readonly closing: AbortSignal;
 }
