@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { modelAdapterCrd, modelAdapterReference } from "@aibrix/api";
+import { modelAdapterCrd, modelAdapterReference, runtimeOpenApi } from "@aibrix/api";
 import { stringify } from "yaml";
 
 const { values } = parseArgs({
@@ -13,6 +13,7 @@ const HEADER = "# Generated from packages/api by `pnpm generate`. Do not edit.\n
 const files: Readonly<Record<string, string>> = {
   "deploy/crd/model.aibrix.ai_modeladapters.yaml": HEADER + stringify(modelAdapterCrd(), { lineWidth: 0, aliasDuplicateObjects: false }),
   "docs/reference/model-adapter.md": modelAdapterReference(),
+  "docs/reference/runtime-openapi.yaml": HEADER + stringify(runtimeOpenApi(), { lineWidth: 0, aliasDuplicateObjects: false }),
 };
 
 let stale = 0;

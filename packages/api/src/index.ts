@@ -83,5 +83,6 @@ export {
   UnloadRequestSchema,
   type WatchEvent,
 } from "./runtime-contract.ts";
+export { runtimeOpenApi } from "./runtime-openapi.ts";
 export { matchesSelector } from "./selector.ts";
 export { type Problem, validateModelAdapter } from "./validate.ts";

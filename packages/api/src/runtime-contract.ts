@@ -10,6 +10,7 @@ export const RUNTIME_PATHS = {
   healthz: "/healthz",
   ready: "/ready",
   metrics: "/metrics",
+  openapi: "/openapi.json",
 } as const;
 
 const LoraName = Type.String({

@@ -25,6 +25,11 @@ export const FLAGS = {
     type: "boolean",
     help: "Load adapters through the sidecar aibrix-runtime of pods that have one. Without it engines are called directly.",
   },
+  "runtime-token-file": {
+    type: "string",
+    value: "FILE",
+    help: "File with the token that sidecars want for load and unload (their --token-file). Default: none is sent.",
+  },
   namespace: { type: "string", value: "NAMESPACE", help: "Only look at this namespace. Default: all." },
   kubeconfig: {
     type: "string",
@@ -50,6 +55,7 @@ export interface Config {
   readonly health: Address;
   readonly metrics: Address;
   readonly runtimeSidecar: boolean;
+  readonly runtimeTokenFile: string | undefined;
   readonly namespace: string | undefined;
   readonly kubeconfig: string | undefined;
   readonly workers: number;
@@ -74,6 +80,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     health: readBindAddress("health-probe-bind-address", flags["health-probe-bind-address"]),
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
     runtimeSidecar: flags["enable-runtime-sidecar"],
+    runtimeTokenFile: flags["runtime-token-file"] || undefined,
     namespace: flags.namespace || undefined,
     kubeconfig: flags.kubeconfig || undefined,
     workers,

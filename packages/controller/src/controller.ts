@@ -78,7 +78,7 @@ export class ControllerManager {
 
   async #lead(signal: AbortSignal): Promise<void> {
     const { client, log, metrics, connect = connectDirectly, timing } = this.#deps;
-    const { systemNamespace, identity, workers, runtimeSidecar } = this.#config;
+    const { systemNamespace, identity, workers, runtimeSidecar, runtimeTokenFile } = this.#config;
     const caches = this.#caches;
     try {
       await Promise.all(caches.reflectors.map((r) => r.synced(signal)));
@@ -94,6 +94,7 @@ export class ControllerManager {
     };
     const agents = new AgentPool({
       runtimeSidecar,
+      runtimeTokenFile,
       connect,
       log,
       onChange: changed,

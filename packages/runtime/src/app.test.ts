@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ErrorBodySchema } from "@aibrix/api";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import type { FastifyInstance } from "fastify";
 import { Value } from "typebox/value";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -20,6 +21,7 @@ let app: FastifyInstance;
 let engine: FakeEngine;
 let observer: EngineObserver;
 let manager: AdapterManager;
+let routes: Set<string>;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "app-"));
@@ -50,6 +52,10 @@ beforeEach(async () => {
     feed.setEngine(engineStatus(engine, view));
   });
   app = build({ engine, observer, manager, feed, notReady: () => observer.view.message, metrics, log: SILENT, closing: NEVER });
+  routes = new Set();
+  app.addHook("onRoute", ({ method, url }) => {
+    for (const m of [method].flat()) if (m !== "HEAD") routes.add(`${m} ${url}`);
+  });
 });
 afterEach(async () => {
   await app.close();
@@ -167,4 +173,13 @@ test("an unknown path is 404 in the same shape", async () => {
   const answer = await app.inject("/v1/nothing?x=1");
   expect(answer.statusCode).toBe(404);
   expect(answer.json()).toEqual({ error: { code: "NotFound", message: "there is no GET /v1/nothing", retryable: false } });
+});
+
+test("every call is in the OpenAPI document, and every call of the document is here", async () => {
+  const document = (await app.inject("/openapi.json")).json<{ paths: Record<string, Record<string, object>> }>();
+  const told = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(told.sort()).toEqual([...routes].sort());
+  expect(await new Validator().validate(structuredClone(document))).toMatchObject({ valid: true });
 });

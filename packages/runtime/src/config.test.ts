@@ -6,6 +6,7 @@ test("has defaults for everything", () => {
     host: "0.0.0.0",
     port: 8080,
     artifactsDir: "/tmp/aibrix/adapters",
+    tokenFile: undefined,
     adaptersDir: undefined,
     podLabels: {},
     engineKind: "vllm",

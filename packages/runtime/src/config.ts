@@ -10,6 +10,11 @@ const FLAGS = {
     value: "DIR",
     help: "Where downloaded adapters are kept; the engine must see it at the same path.",
   },
+  "token-file": {
+    type: "string",
+    value: "FILE",
+    help: "File with a token that every call which changes something must bring as Authorization: Bearer. Default: none is wanted.",
+  },
   "adapters-dir": { type: "string", value: "DIR", help: "Folder of ModelAdapter manifests to follow, for use without a controller." },
   "pod-label": {
     type: "string",
@@ -37,6 +42,8 @@ export interface Config {
   readonly port: number;
   /** Absolute. */
   readonly artifactsDir: string;
+  /** Absolute; `undefined` where calls need no token. */
+  readonly tokenFile: string | undefined;
   /** Absolute; `undefined` where no folder is followed. */
   readonly adaptersDir: string | undefined;
   readonly podLabels: Readonly<Record<string, string>>;
@@ -85,10 +92,12 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     problems.push(`HF_ENDPOINT=${env.HF_ENDPOINT}: write a URL such as https://huggingface.co`);
   if (problems.length > 0 || engineKind === undefined) throw new ConfigError(problems.join("\n"));
   const adaptersDir = flags["adapters-dir"];
+  const tokenFile = flags["token-file"];
   return {
     host: flags.host,
     port,
     artifactsDir: resolve(flags["artifacts-dir"]),
+    tokenFile: tokenFile === undefined ? undefined : resolve(tokenFile),
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     engineKind,

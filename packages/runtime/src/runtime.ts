@@ -72,7 +72,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   feed.subscribe(() => void notReady());
 
   const background = [observer.run(signal), folder?.run(signal)];
-  const app = build({ engine, observer, manager, feed, notReady, metrics, log, closing: signal });
+  const app = build({ engine, observer, manager, feed, notReady, metrics, log, tokenFile: config.tokenFile, closing: signal });
   return {
     app,
     close: async () => {

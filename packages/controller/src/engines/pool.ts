@@ -9,6 +9,8 @@ import { SidecarAgent } from "./sidecar.ts";
 export interface PoolOptions {
   /** Talk to the sidecar of pods that have one; else always to the engine. */
   readonly runtimeSidecar: boolean;
+  /** File with the token that sidecars want. */
+  readonly runtimeTokenFile?: string | undefined;
   readonly connect: Connect;
   readonly log: Log;
   /** Called when something changed on a pod: with the adapters' names, or `undefined` for all of them. */
@@ -97,10 +99,10 @@ export class AgentPool {
   }
 
   #create(pod: PodFacts, viaRuntime: boolean, port: number, onChange: (names: readonly string[] | undefined) => void): PodAgent {
-    const { connect, log, silenceMs, directPeriodMs } = this.#options;
+    const { connect, log, silenceMs, directPeriodMs, runtimeTokenFile: tokenFile } = this.#options;
     const common = { url: connect(pod.ip ?? "", port), pod: pod.key, dispatcher: this.#dispatcher, log, onChange };
     return viaRuntime
-      ? new SidecarAgent({ ...common, ...(silenceMs === undefined ? {} : { silenceMs }) })
+      ? new SidecarAgent({ ...common, tokenFile, ...(silenceMs === undefined ? {} : { silenceMs }) })
       : new DirectAgent({ ...common, ...(directPeriodMs === undefined ? {} : { periodMs: directPeriodMs }) });
   }
 

@@ -1,5 +1,8 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { AdapterStatus } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { podDispatcher } from "./http.ts";
@@ -178,4 +181,29 @@ test("a sidecar that does not answer says so, and names no secret", async () => 
   expect(error).toMatchObject({ reason: "RuntimeUnavailable", retryable: true });
   expect(error.message).toMatch(/the sidecar aibrix-runtime does not answer .*look into the log/);
   expect(error.message).not.toMatch(/sk/);
+});
+
+test("brings the token that the sidecar wants, as it is in the file now; without the file it says what is missing", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "token-"));
+  try {
+    const tokenFile = join(dir, "token");
+    const seen: (string | undefined)[] = [];
+    onRequest = (request, reply) => {
+      seen.push(request.headers.authorization);
+      reply.writeHead(202).end("{}");
+    };
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const guarded = new SidecarAgent({ url, pod: "default/p", dispatcher, onChange: () => undefined, log: LOG, tokenFile });
+    await expect(guarded.unload("x", undefined, stop.signal)).rejects.toMatchObject({
+      message: expect.stringContaining("--runtime-token-file"),
+      retryable: true,
+    });
+    for (const token of ["one", "two"]) {
+      await writeFile(tokenFile, `${token}\n`);
+      await guarded.unload("x", undefined, stop.signal);
+    }
+    expect(seen).toEqual(["Bearer one", "Bearer two"]);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 });

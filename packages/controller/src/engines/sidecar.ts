@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
   type AdapterStatus,
@@ -26,6 +27,8 @@ export interface SidecarOptions {
   /** The pod, for logs. */
   readonly pod: string;
   readonly dispatcher: Dispatcher;
+  /** File with the token that the sidecar wants for load and unload. Read at each call: a mounted Secret changes. */
+  readonly tokenFile?: string | undefined;
   /** Called with the names whose state changed; `undefined` for all of the pod's. */
   readonly onChange: (names: readonly string[] | undefined) => void;
   readonly log: Log;
@@ -221,8 +224,10 @@ export class SidecarAgent implements PodAgent {
   }
 
   async #post(path: string, body: object, signal: AbortSignal): Promise<Answer> {
-    const { dispatcher, url } = this.#options;
-    return await call(dispatcher, { method: "POST", url: `${url}${path}`, body, timeoutMs: CALL_TIMEOUT_MS }, "RuntimeUnavailable", signal);
+    const { dispatcher, url, tokenFile } = this.#options;
+    const apiKey = tokenFile === undefined ? undefined : await readToken(tokenFile);
+    const request = { method: "POST", url: `${url}${path}`, body, apiKey, timeoutMs: CALL_TIMEOUT_MS } as const;
+    return await call(dispatcher, request, "RuntimeUnavailable", signal);
   }
 }
 
@@ -257,4 +262,16 @@ function refuseUnlessOk({ status, body }: Answer): void {
   const message = typeof error.message === "string" ? error.message : `the sidecar aibrix-runtime answered HTTP ${status}`;
   const reason: Reason = typeof error.code === "string" && error.code in REASONS ? (error.code as Reason) : "RuntimeUnavailable";
   throw new CallError(reason, message, { retryable });
+}
+
+async function readToken(file: string): Promise<string> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    throw new CallError(
+      "RuntimeUnavailable",
+      `the controller cannot read the token for sidecars (--runtime-token-file=${file}: ${(error as NodeJS.ErrnoException).code}): mount the Secret; it is tried again`,
+      { retryable: true, cause: error },
+    );
+  }
 }

@@ -11,6 +11,7 @@ import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { Type } from "typebox";
 import { RequestError } from "../errors.ts";
 import type { AppDeps } from "./deps.ts";
+import { requireToken } from "./token.ts";
 import { WatchStream } from "./watch-stream.ts";
 
 /** More than any request of ours: names and a Secret. */
@@ -19,15 +20,16 @@ const BODY_LIMIT_BYTES = 256 * 1024;
 const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
 
 /** Load, unload, list and watch. */
-export function adapterRoutes({ manager, feed, closing, log }: AppDeps): FastifyPluginAsyncTypebox {
+export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDeps): FastifyPluginAsyncTypebox {
+  const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { preHandler: requireToken(tokenFile) }) };
   return async (app) => {
-    app.post(RUNTIME_PATHS.load, { schema: { body: LoadRequestSchema }, bodyLimit: BODY_LIMIT_BYTES }, async (request, reply) => {
+    app.post(RUNTIME_PATHS.load, { ...changes, schema: { body: LoadRequestSchema } }, async (request, reply) => {
       checkUrl(request.body);
       const { status, body } = await manager.load(request.body);
       return reply.code(status).send(body);
     });
 
-    app.post(RUNTIME_PATHS.unload, { schema: { body: UnloadRequestSchema }, bodyLimit: BODY_LIMIT_BYTES }, async (request, reply) => {
+    app.post(RUNTIME_PATHS.unload, { ...changes, schema: { body: UnloadRequestSchema } }, async (request, reply) => {
       const { status, body } = await manager.unload(request.body);
       return reply.code(status).send(body);
     });

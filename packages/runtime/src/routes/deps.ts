@@ -14,6 +14,8 @@ export interface AppDeps {
   /** Why the pod should get no requests yet, or `undefined`. */
   readonly notReady: () => string | undefined;
   readonly metrics: Metrics;
+  /** File with the token that calls which change something must bring. */
+  readonly tokenFile?: string | undefined;
   readonly log: Logger;
   /** Aborts when the process ends; streams end with it. */
   readonly closing: AbortSignal;

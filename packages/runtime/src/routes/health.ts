@@ -1,4 +1,4 @@
-import { RUNTIME_PATHS } from "@aibrix/api";
+import { RUNTIME_PATHS, runtimeOpenApi } from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { withNeutralCopies } from "../engine/exposition.ts";
 import { messageOf } from "../errors.ts";
@@ -23,6 +23,7 @@ export function healthRoutes({ engine, observer, feed, notReady, metrics, closin
   return async (app) => {
     app.get(RUNTIME_PATHS.healthz, async (_request, reply) => reply.type("text/plain").send("ok\n"));
 
+    app.get(RUNTIME_PATHS.openapi, async (_request, reply) => reply.send(runtimeOpenApi()));
     app.get(RUNTIME_PATHS.ready, async (_request, reply) => {
       const reason = notReady();
       return reply

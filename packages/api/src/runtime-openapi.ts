@@ -1,0 +1,166 @@
+import { type TSchema, Type } from "typebox";
+import {
+  AdapterStatusSchema,
+  ErrorBodySchema,
+  LoadRequestSchema,
+  RUNTIME_PATHS,
+  SnapshotSchema,
+  UnloadRequestSchema,
+} from "./runtime-contract.ts";
+
+/** One call of the runtime's HTTP API, as its document tells it. */
+interface Operation {
+  readonly method: "get" | "post";
+  readonly path: string;
+  readonly id: string;
+  readonly summary: string;
+  readonly body?: TSchema;
+  readonly query?: readonly { readonly name: string; readonly description: string }[];
+  /** Description and content by HTTP status. */
+  readonly answers: Readonly<Record<number, readonly [description: string, content: TSchema | "text"]>>;
+  /** It changes something, and wants the token where `--token-file` is set. */
+  readonly changes?: true;
+}
+
+const Model = Type.Object(
+  { id: Type.String(), root: Type.Optional(Type.String()), parent: Type.Optional(Type.Union([Type.String(), Type.Null()])) },
+  { description: "As the engine lists it." },
+);
+
+const ERRORS = {
+  400: "The request cannot work as it is: the message names the field and what to write.",
+  404: "There is nothing of this name.",
+  409: "The name belongs to somebody else.",
+  413: "The body is too large.",
+  422: "The fields are well formed, and cannot work together or here.",
+  503: "The engine is needed, and does not answer.",
+} as const;
+
+function errors(...codes: readonly (keyof typeof ERRORS)[]): Operation["answers"] {
+  return Object.fromEntries(codes.map((code) => [code, [ERRORS[code], ErrorBodySchema] as const]));
+}
+
+const OPERATIONS: readonly Operation[] = [
+  {
+    method: "post",
+    path: RUNTIME_PATHS.load,
+    id: "loadAdapter",
+    summary: "Declare that an adapter should be served. Calling again joins what runs, or tries again what failed.",
+    body: LoadRequestSchema,
+    answers: {
+      200: ["It is served.", AdapterStatusSchema],
+      202: ["It is on its way.", AdapterStatusSchema],
+      ...errors(400, 409, 413, 422),
+    },
+    changes: true,
+  },
+  {
+    method: "post",
+    path: RUNTIME_PATHS.unload,
+    id: "unloadAdapter",
+    summary: "Declare that an adapter should no longer be served.",
+    body: UnloadRequestSchema,
+    answers: {
+      200: ["It is gone.", AdapterStatusSchema],
+      202: ["It is on its way out.", AdapterStatusSchema],
+      ...errors(400, 404, 409, 413),
+    },
+    changes: true,
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.adapters,
+    id: "listAdapters",
+    summary: "Every adapter, the engine, and problems with manifests.",
+    query: [
+      { name: "watch", description: "true: the same as a first line, then a line for every change, and one every 5 seconds at least." },
+    ],
+    answers: { 200: ["The state; with watch, lines of JSON (application/x-ndjson).", SnapshotSchema], ...errors(400) },
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.models,
+    id: "listModels",
+    summary: "What the engine answers to now.",
+    answers: { 200: ["The list.", Type.Object({ object: Type.Literal("list"), data: Type.Array(Model) })], ...errors(503) },
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.healthz,
+    id: "health",
+    summary: "Whether this process answers.",
+    answers: { 200: ["It does.", "text"] },
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.ready,
+    id: "ready",
+    summary: "Whether the engine answers and its adapters are back, or have failed.",
+    answers: { 200: ["They are.", "text"], 503: ["What is waited for.", "text"] },
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.metrics,
+    id: "metrics",
+    summary: "The runtime's metrics and the engine's, in Prometheus' text format.",
+    answers: { 200: ["The page.", "text"] },
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.openapi,
+    id: "openapi",
+    summary: "This document.",
+    answers: { 200: ["The document.", Type.Object({}, { additionalProperties: true })] },
+  },
+];
+
+/** The runtime's HTTP API as an OpenAPI 3.1 document, made from the contract's schemas. */
+export function runtimeOpenApi(): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of OPERATIONS) {
+    paths[operation.path] = { ...paths[operation.path], [operation.method]: describe(operation) };
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "aibrix_runtime",
+      version: "v1",
+      description: "Brings adapters to the inference engine beside it. Every field that is not in a schema is refused.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "http://localhost:8080" }],
+    paths,
+    components: {
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer", description: "What is in the file of --token-file; none is wanted without that flag." },
+      },
+    },
+  };
+}
+
+function describe({ id, summary, body, query, answers, changes }: Operation): object {
+  const refused = { 401: ["The token is missing or wrong.", ErrorBodySchema] as const };
+  return {
+    operationId: id,
+    summary,
+    ...(changes === undefined ? { security: [] } : { security: [{ token: [] }, {}] }),
+    ...(query === undefined ? {} : { parameters: query.map((q) => ({ ...q, in: "query", schema: { type: "string" } })) }),
+    ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: plain(body) } } } }),
+    responses: Object.fromEntries(
+      Object.entries({ ...answers, ...(changes === undefined ? {} : refused) }).map(([status, [description, content]]) => [
+        status,
+        { description, content: contentOf(content) },
+      ]),
+    ),
+  };
+}
+
+function contentOf(content: TSchema | "text"): object {
+  if (content === "text") return { "text/plain": { schema: { type: "string" } } };
+  return { "application/json": { schema: plain(content) } };
+}
+
+/** A schema without what only TypeBox reads. */
+function plain(schema: TSchema): unknown {
+  return JSON.parse(JSON.stringify(schema));
+}
