@@ -51,8 +51,8 @@ describe.skipIf(ENGINE === "vllm")("bad input", () => {
   test.each<{ kind: BrokenAdapterKind; reason: string; says: RegExp }>([
     { kind: "truncated", reason: "ArtifactInvalid", says: /truncated|shorter|ends|bytes/ },
     { kind: "empty", reason: "ArtifactInvalid", says: /adapter_config\.json/ },
-    { kind: "rank16", reason: "EngineRefused", says: /rank 16.*--max-lora-rank 16/ },
-    { kind: "wrong-base", reason: "EngineRefused", says: /base model/ },
+    { kind: "rank16", reason: "ArtifactUnfit", says: /rank 16.*--max-lora-rank 16/ },
+    { kind: "wrong-base", reason: "ArtifactUnfit", says: /base model/ },
     { kind: "broken-config", reason: "ArtifactInvalid", says: /adapter_config\.json/ },
     { kind: "only-bin", reason: "ArtifactInvalid", says: /safetensors/ },
   ])("an artifact that is $kind", async ({ kind, reason, says }) => {
@@ -108,7 +108,7 @@ describe.skipIf(ENGINE === "vllm")("bad input", () => {
   test("status shows all of it", async () => {
     const { output } = await cli(["status", "--dir", stack.dir]);
     expect(output).toMatch(/^good +engine-1 +Serving/m);
-    expect(output).toMatch(/^rank16 +engine-1 +Failed +EngineRefused: .*--max-lora-rank/m);
+    expect(output).toMatch(/^rank16 +engine-1 +Failed +ArtifactUnfit: .*--max-lora-rank/m);
     expect(output).toMatch(/^PROBLEMS$/m);
     expect(output).toMatch(/broken-yaml\.yaml: line/);
     expect(output).toMatch(
@@ -125,7 +125,10 @@ describe.skipIf(ENGINE === "vllm")("bad input", () => {
   test("an adapter that is declared but not served is a 503 with its cause, not a 404", async () => {
     const answer = await complete(stack.gateway, "rank16");
     expect(answer.status).toBe(503);
-    expect(errorOf(answer)).toMatchObject({ code: "model_not_ready", message: expect.stringContaining("the engine refused the adapter") });
+    expect(errorOf(answer)).toMatchObject({
+      code: "model_not_ready",
+      message: expect.stringContaining("the adapter does not fit the engine"),
+    });
   });
 
   test.each([

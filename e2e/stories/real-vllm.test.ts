@@ -79,7 +79,7 @@ describe.runIf(ENGINE === "vllm")("a real vLLM", () => {
     await writeBrokenAdapter(dir, "rank16");
     dropManifest(stack.adapters, "rank16.yaml", manifest("rank16", dir));
     const state = await adapterState(stack, "rank16", (a) => a.state === "Failed");
-    expect(state).toMatchObject({ reason: "EngineRefused", message: expect.stringMatching(/rank 16.*--max-lora-rank 16/) });
+    expect(state).toMatchObject({ reason: "ArtifactUnfit", message: expect.stringMatching(/rank 16.*--max-lora-rank 16/) });
     expect((await complete(stack.gateway, "sql-lora")).status).toBe(200);
   });
 

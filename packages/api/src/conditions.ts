@@ -14,6 +14,7 @@ export const REASONS = {
   ArtifactDenied: "the storage refused the credentials, or wants some",
   ArtifactUnavailable: "the storage did not answer, or answered with an error",
   ArtifactInvalid: "the files are not an adapter that can be loaded safely",
+  ArtifactUnfit: "the adapter does not fit the engine: its rank, the modules that it changes, or the size of its base model",
   StorageFull: "there is no room for the artifact on the volume",
   // What the engine said.
   EngineUnavailable: "the engine does not answer",

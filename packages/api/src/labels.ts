@@ -19,6 +19,9 @@ export const LABEL_ADAPTER_ENABLED = "adapter.model.aibrix.ai/enabled";
 /** Kind of the engine in the pod; {@link DEFAULT_ENGINE} where it is absent. */
 export const LABEL_ENGINE = "model.aibrix.ai/engine";
 
+/** On a pod: the engine's `--max-lora-rank`, where its arguments do not tell it. */
+export const LABEL_MAX_LORA_RANK = "model.aibrix.ai/max-lora-rank";
+
 /** Who writes the Services and EndpointSlices of adapters and of {@link ENGINES_SERVICE}: value of their `managed-by` labels. */
 export const CONTROLLER_MANAGER = "aibrix-controller-manager";
 /** On an EndpointSlice: the Service that it belongs to, which has the ModelAdapter's name. */

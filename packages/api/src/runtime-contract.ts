@@ -39,6 +39,15 @@ export const DeliverySchema = Type.Object(
 );
 export type DeliveryRequest = Static<typeof DeliverySchema>;
 
+/**
+ * Limits of the engine, which it does not tell over HTTP. What breaks one is refused before the engine is asked; without them the
+ * runtime's own flags count, and else the engine decides.
+ */
+export const LimitsSchema = Type.Object(
+  { max_lora_rank: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536, description: "The engine's --max-lora-rank." })) },
+  { additionalProperties: false },
+);
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -47,6 +56,7 @@ export const LoadRequestSchema = Type.Object(
     credentials: Type.Optional(STRING_MAP),
     additional_config: Type.Optional(STRING_MAP),
     delivery: Type.Optional(DeliverySchema),
+    limits: Type.Optional(LimitsSchema),
   },
   { additionalProperties: false },
 );

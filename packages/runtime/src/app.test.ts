@@ -46,6 +46,7 @@ beforeEach(async () => {
     feed,
     log: SILENT,
     now: Date.now,
+    maxLoraRank: undefined,
     random: () => 0,
   });
   observer.onChange((view) => {

@@ -13,6 +13,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   credentials: "write an object of strings",
   additional_config: "write an object of strings",
   cleanup_local: "write true or false",
+  limits: 'write an object such as {"max_lora_rank": 16}',
 };
 
 /** The HTTP API, apart from listening. */

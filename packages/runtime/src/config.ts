@@ -22,6 +22,11 @@ const FLAGS = {
     value: "KEY=VALUE",
     help: "Label that a manifest's podSelector is compared with; may be given several times.",
   },
+  "max-lora-rank": {
+    type: "string",
+    value: "N",
+    help: "The engine's --max-lora-rank: adapters of a higher rank are refused before the engine is asked. Without it the engine decides.",
+  },
 } as const satisfies Record<string, Flag>;
 
 const ENVIRONMENT = `
@@ -47,6 +52,8 @@ export interface Config {
   /** Absolute; `undefined` where no folder is followed. */
   readonly adaptersDir: string | undefined;
   readonly podLabels: Readonly<Record<string, string>>;
+  /** The engine's `--max-lora-rank`; `undefined` where nobody said it. */
+  readonly maxLoraRank: number | undefined;
   readonly engineKind: (typeof SUPPORTED_ENGINES)[number];
   readonly engineEndpoint: string;
 }
@@ -73,6 +80,10 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const problems: string[] = [];
   const port = Number(flags.port);
   if (!/^\d{1,5}$/.test(flags.port) || port > 65_535) problems.push(`--port=${flags.port}: write a number from 0 to 65535`);
+  const rankText = flags["max-lora-rank"];
+  const maxLoraRank = readRank(rankText);
+  if (rankText !== undefined && maxLoraRank === undefined)
+    problems.push(`--max-lora-rank=${rankText}: write the number that the engine was started with, 16 for example`);
   const podLabels: Record<string, string> = {};
   for (const label of flags["pod-label"]) {
     const [, key, value] = /^([^=\s]+)=(\S*)$/.exec(label) ?? [];
@@ -100,9 +111,15 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     tokenFile: tokenFile === undefined ? undefined : resolve(tokenFile),
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
+    maxLoraRank,
     engineKind,
     engineEndpoint,
   };
+}
+
+/** A `--max-lora-rank`, or `undefined` for what is none. */
+export function readRank(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,4}$/.test(text) ? Number(text) : undefined;
 }
 
 function isHttpUrl(text: string): boolean {

@@ -51,6 +51,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     memory,
     keys,
     metrics,
+    maxLoraRank: config.maxLoraRank,
     feed,
     log,
     now,

@@ -1,5 +1,6 @@
 import { createLogger, type Logger } from "@aibrix/service";
 import type { Artifacts, Content, Wanted } from "../src/artifact/artifacts.ts";
+import type { AdapterFacts } from "../src/artifact/check/adapter.ts";
 import type { Engine, EngineModel } from "../src/engine/engine.ts";
 import { AdapterError } from "../src/errors.ts";
 
@@ -97,6 +98,13 @@ export class FakeArtifacts implements Artifacts {
     const content = await Promise.race([result, aborted(signal)]);
     this.lost.delete(content.path);
     return content;
+  }
+
+  /** What is in the files of a path. */
+  readonly facts = new Map<string, AdapterFacts>();
+
+  async inspect(content: Content): Promise<AdapterFacts | undefined> {
+    return this.facts.get(content.path);
   }
 
   async isComplete(_name: string, content: Content): Promise<boolean> {

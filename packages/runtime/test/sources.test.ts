@@ -202,8 +202,8 @@ describe("a path", () => {
     { kind: "broken-config", reason: "ArtifactInvalid", says: /adapter_config\.json is not JSON/, reaches: false },
     { kind: "no-config", reason: "ArtifactInvalid", says: /adapter_config\.json is missing/, reaches: false },
     { kind: "rank16", reason: "EngineRefused", says: /LoRA rank 16 is greater than max_lora_rank 8.*--max-lora-rank 16/, reaches: true },
-    { kind: "wrong-base", reason: "EngineRefused", says: /base model of another size/, reaches: true },
-    { kind: "lm-head", reason: "EngineRefused", says: /lm_head/, reaches: true },
+    { kind: "wrong-base", reason: "ArtifactUnfit", says: /base model of another size/, reaches: true },
+    { kind: "lm-head", reason: "ArtifactUnfit", says: /lm_head/, reaches: true },
   ])("$kind is refused with its cause", async ({ kind, reason, says, reaches }) => {
     await writeBrokenAdapter(world.path(`local/${kind}`), kind);
     await runtime.load(kind, world.path(`local/${kind}`));

@@ -51,6 +51,8 @@ export interface LoadCall {
   readonly delivery: Delivery;
   readonly credentials: Readonly<Record<string, string>> | undefined;
   readonly apiKey: string | undefined;
+  /** The highest rank that the engine takes, where it is known. */
+  readonly maxLoraRank: number | undefined;
   /** Without the API key. */
   readonly additionalConfig: Readonly<Record<string, string>>;
 }

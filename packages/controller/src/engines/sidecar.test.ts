@@ -127,6 +127,7 @@ const LOAD = {
   delivery: { kind: "volume", runtimeDir: "/r", engineDir: "/e" },
   credentials: { a: "b" },
   apiKey: "sk",
+  maxLoraRank: 64,
   additionalConfig: { more: "1" },
 } as const;
 
@@ -147,6 +148,7 @@ test("a load says everything, and an unload of what is not there is fine", async
         credentials: { a: "b" },
         additional_config: { more: "1", "api-key": "sk" },
         delivery: { mode: "volume", runtime_dir: "/r", engine_dir: "/e" },
+        limits: { max_lora_rank: 64 },
       },
     ],
     ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true }],

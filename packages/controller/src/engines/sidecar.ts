@@ -70,6 +70,7 @@ export class SidecarAgent implements PodAgent {
       ...(c.credentials === undefined ? {} : { credentials: { ...c.credentials } }),
       ...(Object.keys(config).length === 0 ? {} : { additional_config: config }),
       ...(request === undefined ? {} : { delivery: request }),
+      ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
     };
     refuseUnlessOk(await this.#post(RUNTIME_PATHS.load, body, signal));
   }

@@ -191,6 +191,7 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
     delivery: p.delivery,
     credentials: secrets.credentials,
     apiKey: secrets.apiKey,
+    maxLoraRank: p.facts.limits.maxLoraRank,
     additionalConfig,
   };
 }

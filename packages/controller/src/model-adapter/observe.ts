@@ -109,7 +109,7 @@ function observePod(
     load: placements.load(facts.key, key),
     view,
     call: calls.state(facts.uid, name),
-    fingerprint: hash([adapter?.metadata.uid, adapter?.metadata.generation, how, secretsHash, instance]),
+    fingerprint: hash([adapter?.metadata.uid, adapter?.metadata.generation, how, facts.limits.maxLoraRank, secretsHash, instance]),
   };
 }
 

@@ -12,11 +12,14 @@ import {
 } from "@aibrix/api";
 import { keyOf, type Pod } from "@aibrix/kube";
 import { flagValue, runtimeContainer } from "./containers.ts";
+import { maxLoraRank } from "./max-lora-rank.ts";
 
-/** What the engine's arguments say of its room for adapters; `undefined` where they say nothing, and vLLM's default holds. */
+/** The engine's room for adapters. */
 export interface LoraLimits {
+  /** What its arguments say; `undefined` where they say nothing, and vLLM's default holds. */
   readonly maxLoras: number | undefined;
   readonly maxCpuLoras: number | undefined;
+  /** See `maxLoraRank`; `undefined` where it cannot be told. */
   readonly maxLoraRank: number | undefined;
 }
 
@@ -81,7 +84,7 @@ export function podFacts(pod: Pod): PodFacts {
     containerPort: declaredPort(engine),
     runtimePort:
       runtime === undefined ? undefined : (portOf(flagValue(runtime, "--port")) ?? declaredPort(runtime) ?? DEFAULT_RUNTIME_PORT),
-    limits: { maxLoras: number("--max-loras"), maxCpuLoras: number("--max-cpu-loras"), maxLoraRank: number("--max-lora-rank") },
+    limits: { maxLoras: number("--max-loras"), maxCpuLoras: number("--max-cpu-loras"), maxLoraRank: maxLoraRank(labels, engine) },
   };
 }
 

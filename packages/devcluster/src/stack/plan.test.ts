@@ -71,6 +71,8 @@ test("a runtime is led to its engine, the Hub and S3 by its environment", () => 
     "/d/artifacts/engine-2",
     "--adapters-dir",
     "/adapters",
+    "--max-lora-rank",
+    "32",
   ]);
   expect(runtime?.env).toMatchObject({
     INFERENCE_ENGINE_ENDPOINT: "http://127.0.0.1:1003",
@@ -78,6 +80,18 @@ test("a runtime is led to its engine, the Hub and S3 by its environment", () => 
     AWS_ENDPOINT_URL_S3: "http://127.0.0.1:2002",
     AWS_SECRET_ACCESS_KEY: "s3-secret",
   });
+});
+
+test.each<{ name: string; change: Partial<PlanInput>; want: string | undefined }>([
+  { name: "what is started without more", change: { engineArgs: [] }, want: "8" },
+  { name: "two words", change: { engineArgs: ["--max-lora-rank", "64"] }, want: "64" },
+  { name: "the last of several", change: { engineArgs: ["--max-lora-rank=64", "--max_lora_rank=16", "--x"] }, want: "16" },
+  { name: "nothing of a limit that is none", change: { engineArgs: ["--max-lora-rank"] }, want: undefined },
+  { name: "nothing of the user's own engine", change: { engine: "external" }, want: undefined },
+])("a runtime knows its engine's limit of ranks: $name", ({ change, want }) => {
+  const args = named(everything({ ...input, ...change }), "runtime-1")?.args ?? [];
+  const at = args.indexOf("--max-lora-rank");
+  expect(at < 0 ? undefined : args[at + 1]).toBe(want);
 });
 
 test("with the local S3 nothing of the user's own AWS settings mixes in", () => {

@@ -177,12 +177,22 @@ function planS3({ ports, programs, paths, s3 }: PlanInput): readonly PartPlan[] 
   ];
 }
 
-function planRuntime({ programs, paths, adaptersDir, hubUrl, s3 }: PlanInput, slot: EngineSlot): PartPlan {
+/** The rank limit of the engines that are started; an engine of the user's own says nothing of it. */
+function rankFlags({ engine, engineArgs }: PlanInput): readonly string[] {
+  if (engine === "external") return [];
+  // The last one wins, in the engines too.
+  const at = engineArgs.findLastIndex((arg) => /^--max[-_]lora[-_]rank(=|$)/.test(arg));
+  const value = at < 0 ? String(MAX_LORA_RANK) : (engineArgs[at]?.split("=")[1] ?? engineArgs[at + 1] ?? "");
+  return /^[1-9]\d*$/.test(value) ? ["--max-lora-rank", value] : [];
+}
+
+function planRuntime(input: PlanInput, slot: EngineSlot): PartPlan {
+  const { programs, paths, adaptersDir, hubUrl, s3 } = input;
   const url = `http://${HOST}:${slot.runtimePort}`;
   const flags = ["--host", HOST, "--port", String(slot.runtimePort)];
   const dirs = ["--artifacts-dir", `${paths.artifacts}/${slot.name}`, "--adapters-dir", adaptersDir];
   return {
-    ...nodePart(programs, programs.runtime, [...flags, ...dirs]),
+    ...nodePart(programs, programs.runtime, [...flags, ...dirs, ...rankFlags(input)]),
     name: runtimeName(slot.name),
     env: { INFERENCE_ENGINE: "vllm", INFERENCE_ENGINE_ENDPOINT: slot.url, HF_ENDPOINT: hubUrl, ...(s3 === undefined ? {} : s3Env(s3)) },
     url,

@@ -135,6 +135,7 @@ const FINAL: readonly Reason[] = [
   "ArtifactNotFound",
   "ArtifactDenied",
   "ArtifactInvalid",
+  "ArtifactUnfit",
   "EngineUnauthorized",
   "EngineRuntimeUpdatingDisabled",
   "EngineRefused",

@@ -25,6 +25,8 @@ export class Adapter {
   progressShownMs = 0;
   download: { bytes: number; totalBytes: number | undefined } | undefined;
   busyWithEngine = false;
+  /** The base model that its configuration names, once its files are here. */
+  trainedOn: string | undefined;
   /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */
   lastServedPath: string | undefined;
   servingSinceMs: number | undefined;
@@ -117,6 +119,7 @@ export class Adapter {
         queuedForDownload: this.queuedForDownload,
         download: this.download,
         attempts: this.attempts,
+        trainedOn: this.trainedOn,
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },
       engine,

@@ -45,7 +45,7 @@ test("whatever happens, what is declared and can be served is served in the end,
         const memory = new Memory(dir, SILENT);
         await memory.open();
         const deps = { engine, observer, artifacts, memory, keys, feed, store: new ArtifactStore(dir), metrics: createMetrics() };
-        const manager = new AdapterManager({ ...deps, log: SILENT, now: Date.now, random: () => 0 });
+        const manager = new AdapterManager({ ...deps, maxLoraRank: undefined, log: SILENT, now: Date.now, random: () => 0 });
         manager.restore();
         manager.sweepOrphans();
         await observer.refresh(NEVER);

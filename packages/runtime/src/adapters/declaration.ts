@@ -8,6 +8,12 @@ export interface Problem {
   readonly message: string;
 }
 
+/** What whoever started the engine knows of its limits, which it does not tell itself. */
+export interface Limits {
+  /** `--max-lora-rank`. */
+  readonly maxLoraRank: number;
+}
+
 /** That an adapter should be served, and from what. */
 export interface Declaration {
   readonly name: string;
@@ -15,6 +21,8 @@ export interface Declaration {
   readonly credentials: Credentials;
   /** How the files get to the engine; as the runtime was started where absent. */
   readonly delivery?: Delivery | undefined;
+  /** Limits of the engine, as this declaration gave them. */
+  readonly limits?: Limits | undefined;
   /** The engine's key, as this declaration gave it. */
   readonly apiKey: string | undefined;
   readonly origin: "api" | "manifest";

@@ -30,7 +30,7 @@ async function start() {
   await memory.open();
   const metrics = createMetrics();
   const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now: Date.now, random: () => 0 };
-  const manager = new AdapterManager(deps);
+  const manager = new AdapterManager({ ...deps, maxLoraRank: 16 });
   manager.restore();
   manager.sweepOrphans();
   await observer.refresh(NEVER);
@@ -68,6 +68,40 @@ test("loads what is declared, and says 200 once it serves", async () => {
   await serves("a", "one");
   expect(await load("a", "/one")).toMatchObject({ status: 200, body: { state: "Serving" } });
   expect(engine.calls).toEqual(["load a /store/one"]);
+});
+
+const ofRank = (rank: number) => ({
+  config: { rank, patternRanks: [], baseModel: undefined },
+  maxRank: rank,
+  modules: [],
+  dtypes: [],
+  tensors: 0,
+});
+
+test("what does not fit the engine is refused without asking it, and looked at again when it was restarted", async () => {
+  artifacts.facts.set("/store/one", ofRank(32));
+  await load("a", "/one");
+  await failed("a", "ArtifactUnfit");
+  expect(engine.calls).toEqual([]);
+  // The files were mended in place, say: the fake's content never changes by itself.
+  artifacts.facts.set("/store/one", ofRank(16));
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+});
+
+test("limits that a call gives count before the runtime's own, and after a restart, too", async () => {
+  artifacts.facts.set("/store/one", ofRank(32));
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", limits: { max_lora_rank: 32 } });
+  await serves("a", "one");
+  engine.restart("boot-2");
+  await restart();
+  await serves("a", "one");
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", limits: { max_lora_rank: 8 } });
+  await world.manager.unload({ lora_name: "a" });
+  await until(() => expect(status("a")).toBeUndefined());
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", limits: { max_lora_rank: 8 } });
+  await failed("a", "ArtifactUnfit");
 });
 
 test("a second call joins a running download", async () => {

@@ -6,7 +6,7 @@ import type { EngineView } from "../engine/observer.ts";
 import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
-import type { Declaration } from "./declaration.ts";
+import type { Declaration, Limits } from "./declaration.ts";
 import { nextRetryMs, plan } from "./plan.ts";
 import { Runner, type RunnerDeps } from "./runner.ts";
 
@@ -57,7 +57,7 @@ export class AdapterManager {
 
   /** Puts back what the API had declared before the runtime ended. */
   restore(): void {
-    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey, delivery } of this.#deps.memory.declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey, delivery, limits } of this.#deps.memory.declared) {
       this.#declare({
         name,
         url,
@@ -70,6 +70,7 @@ export class AdapterManager {
         hold: undefined,
         baseModel: undefined,
         delivery,
+        limits,
       });
     }
   }
@@ -98,6 +99,7 @@ export class AdapterManager {
     this.#refuseManifests(name, "change the manifest instead, or use another name");
     const apiKey = additional_config[CONFIG_API_KEY];
     const delivery = deliveryOf(request);
+    const limits = limitsOf(request);
     this.#declare({
       name,
       url,
@@ -110,9 +112,10 @@ export class AdapterManager {
       hold: undefined,
       baseModel: undefined,
       delivery,
+      limits,
     });
     // The answer says "remembered": it waits for the file.
-    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery });
+    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits });
     await this.#deps.memory.cancelCleanup(name);
     const body = this.#deps.feed.adapter(name);
     if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
@@ -307,6 +310,10 @@ function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefin
     if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message);
     throw error;
   }
+}
+
+function limitsOf({ limits }: LoadRequest): Limits | undefined {
+  return limits?.max_lora_rank === undefined ? undefined : { maxLoraRank: limits.max_lora_rank };
 }
 
 function sameDeclaration(a: Declaration, b: Declaration): boolean {

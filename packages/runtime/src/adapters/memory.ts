@@ -4,6 +4,7 @@ import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Delivery } from "../artifact/artifacts.ts";
 import { messageOf } from "../errors.ts";
+import type { Limits } from "./declaration.ts";
 
 /** What a restart of the runtime must not forget. It never holds a key or a credential. */
 interface State {
@@ -21,6 +22,7 @@ export interface RememberedDeclaration {
   readonly artifact_url: string;
   readonly needs_api_key: boolean;
   readonly delivery?: Delivery | undefined;
+  readonly limits?: Limits | undefined;
 }
 
 export interface LoadedPath {

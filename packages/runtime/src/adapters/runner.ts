@@ -1,6 +1,8 @@
 import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Artifacts, Content } from "../artifact/artifacts.ts";
+import { readBaseModel } from "../artifact/check/base-model.ts";
+import { checkFit } from "../artifact/check/fit.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
@@ -21,6 +23,8 @@ export interface RunnerDeps {
   readonly memory: Memory;
   readonly keys: KeyRing;
   readonly metrics: Metrics;
+  /** `--max-lora-rank` of the engine, where the runtime was told and a declaration does not say it. */
+  readonly maxLoraRank: number | undefined;
   readonly log: Logger;
   readonly now: () => number;
   readonly random: () => number;
@@ -62,8 +66,10 @@ export class Runner {
           both,
         );
       });
+      const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
+      a.trainedOn = facts?.config.baseModel;
       metrics.downloads.inc({ result: "success" });
       log.info({ adapter: a.name, url, digest: content.digest, revision: content.revision, path: content.path }, "the artifact is here");
     } catch (error) {
@@ -84,6 +90,7 @@ export class Runner {
       const isRepair = a.lastServedPath === step.content.path && step.replaces === undefined;
       const startedMs = now();
       try {
+        await this.#checkFit(a, step.content, signal);
         await this.#replace(a, step, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -115,6 +122,15 @@ export class Runner {
         if (!signal.aborted) a.failure = { ...this.#failure(a, "unload", error), retryAtMs: this.#retryAtMs(a) };
       }
     });
+  }
+
+  /** Asks whether this engine can take the content, before anything of it changes. */
+  async #checkFit(a: Adapter, content: Content, signal: AbortSignal): Promise<void> {
+    const { artifacts, observer, maxLoraRank } = this.#deps;
+    const facts = await artifacts.inspect(content, signal);
+    if (facts === undefined) return;
+    const base = await readBaseModel(observer.view.models?.values() ?? []);
+    checkFit(facts, { maxLoraRank: a.declaration.limits?.maxLoraRank ?? maxLoraRank, base });
   }
 
   async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {

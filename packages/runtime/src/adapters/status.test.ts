@@ -41,6 +41,7 @@ const shown: Shown = {
   queuedForDownload: false,
   download: undefined,
   attempts: 0,
+  trainedOn: undefined,
   serving: undefined,
 };
 const ready: EngineView = {
@@ -127,6 +128,12 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     name: "another base model than the engine's",
     given: { declaration: { ...declaration, baseModel: "llama" }, facts: { ...facts, wanted: NEW }, serving: servingNew },
     want: { state: "Serving", message: 'warning: spec.baseModel is "llama", the engine serves base' },
+  },
+  {
+    name: "an adapter that was trained on another model",
+    given: { trainedOn: "org/llama", facts: { ...facts, wanted: NEW }, serving: servingNew },
+    engine: { ...ready, models: new Map([["base", { id: "base", root: "Qwen/Qwen2.5", parent: undefined, raw: {} }]]) },
+    want: { state: "Serving", message: "warning: the adapter was trained on org/llama, the engine serves Qwen/Qwen2.5" },
   },
 ])("shows $name", ({ given, engine = empty, want }) => {
   const status = adapterStatus({ ...shown, ...given }, engine, NOW);

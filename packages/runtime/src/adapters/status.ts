@@ -1,4 +1,5 @@
 import type { AdapterState, AdapterStatus } from "@aibrix/api";
+import { baseModelWarning } from "../artifact/check/base-model.ts";
 import type { EngineView } from "../engine/observer.ts";
 import type { Declaration, Problem } from "./declaration.ts";
 import { type Facts, isStuck, plan } from "./plan.ts";
@@ -13,6 +14,8 @@ export interface Shown {
   readonly queuedForDownload: boolean;
   readonly download: { readonly bytes: number; readonly totalBytes: number | undefined } | undefined;
   readonly attempts: number;
+  /** The base model that the adapter's own configuration names. */
+  readonly trainedOn: string | undefined;
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
 }
 
@@ -21,7 +24,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): Adap
   const { state, problem } = stateOf(s, engine, nowMs);
   const { facts, declaration, serving, download } = s;
   const retryAtMs = facts.failure?.retryAtMs;
-  const message = problem === undefined ? warning(declaration, engine) : withRest(problem.message, s);
+  const message = problem === undefined ? warning(s, engine) : withRest(problem.message, s);
   return {
     lora_name: declaration.name,
     artifact_url: declaration.url,
@@ -69,7 +72,8 @@ function withRest(message: string, { serving, facts }: Shown): string {
   return serving === undefined || facts.removing ? message : `${message} (the content that served before goes on serving)`;
 }
 
-function warning({ baseModel }: Declaration, { baseModels }: EngineView): string | undefined {
-  if (baseModel === undefined || baseModels.length === 0 || baseModels.includes(baseModel)) return undefined;
+function warning({ declaration: { baseModel }, trainedOn }: Shown, { baseModels, models }: EngineView): string | undefined {
+  if (baseModel === undefined || baseModels.length === 0 || baseModels.includes(baseModel))
+    return baseModelWarning(trainedOn, models?.values() ?? []);
   return `warning: spec.baseModel is "${baseModel}", the engine serves ${baseModels.join(", ")}`;
 }

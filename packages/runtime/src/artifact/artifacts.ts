@@ -5,7 +5,7 @@ import pLimit from "p-limit";
 import type { Agent } from "undici";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import { checkAdapter } from "./check/adapter.ts";
+import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
 import { createHubAgent } from "./sources/huggingface.ts";
 import { openSource } from "./sources/open.ts";
@@ -52,6 +52,12 @@ export interface Artifacts {
   obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content>;
   /** Whether the files of a content are still there, and those that were checked. */
   isComplete(name: string, content: Content): Promise<boolean>;
+  /**
+   * What is in a content's files now; `undefined` where the engine reads them itself.
+   *
+   * @throws AdapterError where they are no adapter, or cannot be read
+   */
+  inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts | undefined>;
 }
 
 /** Files of one artifact that are fetched at once. */
@@ -95,11 +101,22 @@ export class RemoteArtifacts implements Artifacts {
     }
   }
 
+  async inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts> {
+    const dir = content.local ?? content.path;
+    const files = selectFiles(await listFolder(dir), dir);
+    return await inspectFolder(
+      dir,
+      files.map((f) => f.name),
+      signal,
+    );
+  }
+
   async #inPlace(path: string, signal: AbortSignal): Promise<Content> {
     const files = selectFiles(await listFolder(path), path);
-    await checkAdapter(
+    await inspectFolder(
       path,
       files.map((f) => f.name),
+      signal,
     );
     return { path, digest: contentDigest(await hashFiles(path, files, signal)), stamp: sourceFingerprint(files) };
   }
@@ -164,9 +181,10 @@ export class RemoteArtifacts implements Artifacts {
       signal.throwIfAborted();
       failed.signal.throwIfAborted();
       const files = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
-      await checkAdapter(
+      await inspectFolder(
         folder,
         files.map((f) => f.name),
+        signal,
       );
       return await this.#store.install(wanted.name, folder, {
         artifact_url: wanted.url,

@@ -3,6 +3,7 @@ import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
 import { AdapterError, messageOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
+import type { AdapterFacts } from "./check/adapter.ts";
 import { ArtifactStore } from "./store/store.ts";
 
 /**
@@ -65,6 +66,11 @@ export class DeliveredArtifacts implements Artifacts {
     const here = content.local ?? content.path;
     const dir = [...this.#folders.keys()].find((d) => here.startsWith(join(d, name)));
     return await (await this.#open(dir ?? this.#default)).isComplete(name, { ...content, path: here });
+  }
+
+  async inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts | undefined> {
+    if (content.digest === "") return undefined; // The engine's own affair.
+    return await (await this.#open(this.#default)).inspect(content, signal);
   }
 
   /** Drops every content of a name, in every folder. Only for names that no living engine process can read. */

@@ -120,7 +120,8 @@ const ROWS: readonly Row[] = [
 /** vLLM takes no other limits (`MaxLoRARanks` in vllm/config/lora.py). */
 const RANK_LIMITS = [1, 8, 16, 32, 64, 128, 256, 320, 512];
 
-function rankLimit(rank: number): number {
+/** The limit to start vLLM with, so that it takes a rank. */
+export function rankLimit(rank: number): number {
   return RANK_LIMITS.find((limit) => limit >= rank) ?? rank;
 }
 

@@ -1,9 +1,17 @@
-import { open } from "node:fs/promises";
 import { AdapterError } from "../../errors.ts";
+import { brief } from "./config.ts";
+import type { AdapterFile } from "./files.ts";
 
-/** The format's own bound on its header (safetensors, `MAX_HEADER_SIZE`). */
-const MAX_HEADER_BYTES = 100_000_000;
+/**
+ * The largest header that is read. The format allows 100,000,000 bytes, which parsed would be more memory than a sidecar has. An adapter on
+ * every expert of the largest models in use, 140,000 tensors, has one of 21 MB.
+ */
+export const MAX_HEADER_BYTES = 32 * 1024 * 1024;
+/** What is read at first: nearly every adapter's header is in it, which saves a second request. */
+const FIRST_BYTES = 64 * 1024;
+const LENGTH_BYTES = 8;
 
+/** Bytes of one element. A type that is not here has a length that is not checked. */
 const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   F64: 8,
   F32: 4,
@@ -22,65 +30,86 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   F8_E5M2: 1,
 };
 
-/**
- * Checks that a safetensors file is whole: the header is valid, and its tensors cover the rest of the file exactly.
- * Reads the header only.
- *
- * @param name - the file's name, for messages
- * @throws AdapterError `ArtifactInvalid`
- */
-export async function checkSafetensors(path: string, name: string): Promise<void> {
-  const file = await open(path);
-  try {
-    const { size } = await file.stat();
-    const prefix = Buffer.alloc(8);
-    const { bytesRead } = await file.read(prefix, 0, 8, 0);
-    if (bytesRead < 8) throw damaged(name, `it has ${size} bytes`);
-    const headerBytes = prefix.readBigUInt64LE();
-    if (headerBytes > BigInt(MAX_HEADER_BYTES))
-      throw damaged(name, `its first bytes announce a header of ${headerBytes} bytes: it is no safetensors file`);
-    if (headerBytes > BigInt(size - 8)) throw truncated(name, size, Number(headerBytes) + 8);
-    const header = Buffer.alloc(Number(headerBytes));
-    await file.read(header, 0, header.length, 8);
-    checkCover(header.toString("utf8"), size - 8 - header.length, { name, size });
-  } finally {
-    await file.close();
-  }
+/** A tensor as the header describes it. */
+export interface Tensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
 }
 
-function checkCover(headerText: string, dataBytes: number, file: { readonly name: string; readonly size: number }): void {
+/**
+ * Reads a safetensors file's header, and checks that the file is whole: the header is valid, and its tensors cover the rest exactly.
+ * The weights themselves are not read.
+ *
+ * @throws AdapterError `ArtifactInvalid`
+ */
+export async function readTensors(file: AdapterFile, signal: AbortSignal): Promise<readonly Tensor[]> {
+  const { name, sizeBytes } = file;
+  if (sizeBytes < LENGTH_BYTES) throw damaged(name, `it has ${sizeBytes} bytes`);
+  const start = await file.read(0, Math.min(FIRST_BYTES, sizeBytes), signal);
+  const headerBytes = start.readBigUInt64LE();
+  // Another number than a length stands there in what is no safetensors file at all, which is the likely reason for one beyond the format's bound.
+  if (headerBytes > 100_000_000n)
+    throw damaged(name, `its first bytes announce a header of ${headerBytes} bytes: it is no safetensors file`);
+  const end = LENGTH_BYTES + Number(headerBytes);
+  if (end > sizeBytes) throw truncated(name, sizeBytes, end);
+  if (end - LENGTH_BYTES > MAX_HEADER_BYTES)
+    throw new AdapterError(
+      "ArtifactInvalid",
+      `${name} has a header of ${headerBytes} bytes, of which the runtime reads ${MAX_HEADER_BYTES} at most: save the adapter with fewer tensors`,
+    );
+  const rest = end > start.length ? await file.read(start.length, end, signal) : Buffer.alloc(0);
+  const header = Buffer.concat([start.subarray(LENGTH_BYTES, Math.min(end, start.length)), rest]);
+  return parseHeader(header.toString("utf8"), sizeBytes - end, { name, sizeBytes });
+}
+
+function parseHeader(text: string, dataBytes: number, file: { readonly name: string; readonly sizeBytes: number }): readonly Tensor[] {
   let header: unknown;
   try {
-    header = JSON.parse(headerText);
+    header = JSON.parse(text);
   } catch {
     throw damaged(file.name, "its header is not JSON");
   }
   if (header === null || typeof header !== "object" || Array.isArray(header)) throw damaged(file.name, "its header is not an object");
-  const spans = Object.entries(header)
-    .filter(([tensor]) => tensor !== "__metadata__")
-    .map(([tensor, info]) => span(tensor, info, file.name))
-    .sort(([a], [b]) => a - b);
+  const places: Place[] = [];
+  for (const [name, info] of Object.entries(header) as [string, unknown][]) {
+    if (name === "__metadata__") checkMetadata(info, file.name);
+    else places.push(readPlace(name, info, file.name));
+  }
+  places.sort((a, b) => a.from - b.from || a.to - b.to);
   let end = 0;
-  for (const [from, to] of spans) {
+  for (const { from, to } of places) {
     if (from !== end) throw damaged(file.name, `its tensors leave a gap or overlap at byte ${end}`);
     end = to;
   }
-  if (end > dataBytes) throw truncated(file.name, file.size, file.size - dataBytes + end);
+  if (end > dataBytes) throw truncated(file.name, file.sizeBytes, file.sizeBytes - dataBytes + end);
   if (end < dataBytes) throw damaged(file.name, `${dataBytes - end} bytes follow its last tensor`);
+  return places.map(({ name, dtype, shape }) => ({ name, dtype, shape }));
 }
 
-/** Where a tensor's bytes are, from the start of the data. */
-function span(tensor: string, info: unknown, name: string): readonly [number, number] {
+function checkMetadata(metadata: unknown, file: string): void {
+  if (metadata === null) return;
+  if (typeof metadata !== "object" || Array.isArray(metadata) || Object.values(metadata).some((v) => typeof v !== "string"))
+    throw damaged(file, "its __metadata__ is not an object of strings");
+}
+
+/** A tensor, and where its bytes are, from the start of the data. */
+interface Place extends Tensor {
+  readonly from: number;
+  readonly to: number;
+}
+
+function readPlace(tensor: string, info: unknown, file: string): Place {
   const { dtype, shape, data_offsets: offsets } = (info ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
   const isCount = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-  const [from, to] = Array.isArray(offsets) ? (offsets as unknown[]) : [];
+  const [from, to] = Array.isArray(offsets) && offsets.length === 2 ? (offsets as unknown[]) : [];
   if (typeof dtype !== "string" || !Array.isArray(shape) || !shape.every(isCount) || !isCount(from) || !isCount(to) || to < from)
-    throw damaged(name, `its header does not describe tensor "${tensor.slice(0, 100)}"`);
-  const elementBytes = ELEMENT_BYTES[dtype];
+    throw damaged(file, `its header does not describe tensor ${brief(tensor)}`);
+  const elementBytes = Object.hasOwn(ELEMENT_BYTES, dtype) ? ELEMENT_BYTES[dtype] : undefined;
   const bytes = shape.reduce((product, n) => product * n, elementBytes ?? 0);
   if (elementBytes !== undefined && bytes !== to - from)
-    throw damaged(name, `tensor "${tensor.slice(0, 100)}" takes ${bytes} bytes by its shape and ${to - from} by its place`);
-  return [from, to];
+    throw damaged(file, `tensor ${brief(tensor)} takes ${bytes} bytes by its shape and ${to - from} by its place`);
+  return { name: tensor, dtype, shape, from, to };
 }
 
 function truncated(name: string, size: number, expected: number): AdapterError {

@@ -1,0 +1,27 @@
+import { LABEL_MAX_LORA_RANK } from "@aibrix/api";
+import { expect, test } from "vitest";
+import { maxLoraRank } from "./max-lora-rank.ts";
+
+test.each<{ name: string; command?: readonly string[]; args?: readonly string[]; label?: string; want: number | undefined }>([
+  { name: "a flag and a value", args: ["--enable-lora", "--max-lora-rank", "64"], want: 64 },
+  { name: "one word", args: ["--enable-lora", "--max-lora-rank=32"], want: 32 },
+  { name: "underscores", args: ["--enable_lora", "--max_lora_rank=8"], want: 8 },
+  { name: "a line of a shell", command: ["sh", "-c", "vllm serve m --enable-lora --max-lora-rank 128"], want: 128 },
+  { name: "the last of two", args: ["--max-lora-rank=8", "--max-lora-rank=16"], want: 16 },
+  { name: "vLLM's default", command: ["vllm", "serve", "m"], args: ["--enable-lora", "--max-loras", "2"], want: 16 },
+  { name: "nothing, where the image has the arguments", want: undefined },
+  { name: "nothing, where a file may say more", args: ["--enable-lora", "--config", "/etc/vllm.yaml"], want: undefined },
+  { name: "nothing, where a variable may say more", command: ["sh", "-c", "vllm serve m --enable-lora $EXTRA"], want: undefined },
+  { name: "nothing, where a variable is the value", args: ["--enable-lora", "--max-lora-rank=$(RANK)"], want: undefined },
+  { name: "the label before all", args: ["--enable-lora", "--max-lora-rank=8"], label: "256", want: 256 },
+  { name: "the arguments where the label is no number", args: ["--max-lora-rank=8"], label: "high", want: 8 },
+])("reads $name", ({ command, args, label, want }) => {
+  const labels: Record<string, string> = label === undefined ? {} : { [LABEL_MAX_LORA_RANK]: label };
+  const engine = {
+    name: "vllm",
+    image: "vllm",
+    ...(command === undefined ? {} : { command: [...command] }),
+    ...(args === undefined ? {} : { args: [...args] }),
+  };
+  expect(maxLoraRank(labels, engine)).toBe(want);
+});

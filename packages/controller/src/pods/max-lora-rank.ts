@@ -1,0 +1,27 @@
+import { LABEL_MAX_LORA_RANK } from "@aibrix/api";
+import type { Container } from "@aibrix/kube";
+import { flagValue, words } from "./containers.ts";
+
+/** vLLM's own default of `--max-lora-rank`. */
+const DEFAULT_MAX_LORA_RANK = 16;
+
+/**
+ * The highest rank that a pod's engine takes: what its label says, else its arguments. Pure.
+ *
+ * @returns `undefined` where that cannot be told for sure: a wrong guess would refuse what the engine takes
+ */
+export function maxLoraRank(labels: Readonly<Record<string, string>>, engine: Container | undefined): number | undefined {
+  const label = positive(labels[LABEL_MAX_LORA_RANK]);
+  if (label !== undefined || engine === undefined) return label;
+  const stated = flagValue(engine, "--max-lora-rank");
+  if (stated !== undefined) return positive(stated);
+  const all = words(engine).map((word) => word.replaceAll("_", "-"));
+  // Arguments that are all in the pod say by their silence that the default holds; a file or a variable may hold others.
+  const isAllSaid = all.includes("--enable-lora") && !all.some((word) => word.startsWith("--config") || word.includes("$"));
+  return isAllSaid ? DEFAULT_MAX_LORA_RANK : undefined;
+}
+
+function positive(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return Number.isInteger(value) && value > 0 ? value : undefined;
+}
