@@ -34,6 +34,7 @@ test("the documented manifest, applied unchanged, reads as documented", async ()
       lora_name: "qwen-code-lora",
       artifact_url: "huggingface://ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora",
       delivery: { mode: "engine" },
+      limits: { max_lora_rank: 16 },
     },
   ]);
 
