@@ -1,11 +1,11 @@
 # All images of this project, one target each: `npm run images` builds them with docker, podman or buildah.
 #   controller-manager  gateway-plugins  runtime  mock-engine
 #   runtime-dev, vllm-mock, dev-services: for a cluster on one machine, with a Hub of its own
-# The end images hold Node, the libraries that it is linked to, and one program with its production libraries: no shell, no package
+# The end images hold Node, the libraries that it is linked to, and one program bundled with its libraries: no shell, no package
 # manager. They run as user 65532 with a read-only root; what a program writes goes to /tmp or to a volume.
 ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 
-# Every program, compiled, with its production libraries alone: a tree to put over the root, with its command on PATH.
+# Every program, compiled and bundled with the libraries that it uses: a tree to put over the root, with its command on PATH.
 # The build gets two secrets, both optional: npmrc (registry, proxy) and ca (a certificate bundle in PEM).
 FROM ${NODE_IMAGE} AS programs
 ENV CI=true \
@@ -20,7 +20,7 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,i
     node -e 'require("fs").writeFileSync("/opt/ca.pem", require("tls").getCACertificates("default").join("\n"))' \
     && version="$(node -p 'require("./package.json").packageManager.split("@")[1]')" \
     && npm install --prefix /opt/pnpm --no-audit --no-fund --no-update-notifier "pnpm@$version"
-COPY pnpm-lock.yaml pnpm-workspace.yaml tsconfig.base.json ./
+COPY pnpm-lock.yaml pnpm-workspace.yaml rolldown.config.js tsconfig.base.json ./
 COPY packages packages
 # What was fetched stays in a cache for the next build; what only this build needs is gone before the layer is written.
 RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,id=ca,target=/run/secrets/ca \
@@ -29,19 +29,19 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,i
     && pnpm install --frozen-lockfile --prefer-offline \
     && ./node_modules/.bin/tsc -b packages/controller packages/gateway packages/runtime packages/mock-engine \
        packages/dev-services \
+    && OUT=/out ./node_modules/.bin/rolldown -c \
     && for program in controller:aibrix_controller_manager gateway:aibrix_gateway_plugins runtime:aibrix_runtime \
          mock-engine:aibrix_mock_engine dev-services:aibrix_dev_services; do \
          name="${program%%:*}" \
-         && pnpm --filter "@aibrix/$name" deploy --prod --config.inject-workspace-packages=true "/out/$name/app" \
-         && chmod 0755 "/out/$name/app/dist/main.js" \
+         && chmod 0755 "/out/$name/app/main.mjs" \
          && mkdir -p "/out/$name/usr/local/bin" \
-         && ln -s /app/dist/main.js "/out/$name/usr/local/bin/${program##*:}" \
+         && ln -s /app/main.mjs "/out/$name/usr/local/bin/${program##*:}" \
          || exit 1; \
        done \
     && mkdir -p /out/vllm-mock/usr/local/bin \
-    && ln -s /app/dist/vllm/main.js /out/vllm-mock/usr/local/bin/python3 \
-    && ln -s /app/dist/vllm/main.js /out/vllm-mock/usr/local/bin/vllm \
-    && chmod 0755 /out/mock-engine/app/dist/vllm/main.js \
+    && ln -s /app/vllm.mjs /out/vllm-mock/usr/local/bin/python3 \
+    && ln -s /app/vllm.mjs /out/vllm-mock/usr/local/bin/vllm \
+    && chmod 0755 /out/mock-engine/app/vllm.mjs \
     && rm -rf node_modules packages
 
 # What Node needs from the system, and nothing else. `dpkg -s` writes down whose files they are, for those who scan images.

@@ -4,9 +4,17 @@ import { join } from "node:path";
 import type { DockerfileSource, FilesSource } from "./spec.ts";
 
 /** Counts up when images are made in another way, so that older ones are made anew. */
-const RECIPE = 1;
+const RECIPE = 2;
 
-const ROOT_FILES = ["Dockerfile", ".dockerignore", "package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", "tsconfig.base.json"];
+const ROOT_FILES = [
+  "Dockerfile",
+  ".dockerignore",
+  "package.json",
+  "pnpm-lock.yaml",
+  "pnpm-workspace.yaml",
+  "rolldown.config.js",
+  "tsconfig.base.json",
+];
 const NOT_BUILT = new Set(["node_modules", "dist", "test"]);
 
 /** A key of all that goes into a target of the Dockerfile: another key, another image. */
