@@ -7,6 +7,7 @@ test("has defaults for everything", () => {
     port: 8080,
     artifactsDir: "/tmp/aibrix/adapters",
     tokenFile: undefined,
+    engineApiKeyFile: undefined,
     adaptersDir: undefined,
     podLabels: {},
     engineKind: "vllm",

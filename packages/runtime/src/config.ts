@@ -15,6 +15,11 @@ const FLAGS = {
     value: "FILE",
     help: "File with a token that every call which changes something must bring as Authorization: Bearer. Default: none is wanted.",
   },
+  "engine-api-key-file": {
+    type: "string",
+    value: "FILE",
+    help: "File with the engine's API key, for adapters that bring none. Default: each load call or manifest brings it.",
+  },
   "adapters-dir": { type: "string", value: "DIR", help: "Folder of ModelAdapter manifests to follow, for use without a controller." },
   "pod-label": {
     type: "string",
@@ -49,6 +54,8 @@ export interface Config {
   readonly artifactsDir: string;
   /** Absolute; `undefined` where calls need no token. */
   readonly tokenFile: string | undefined;
+  /** Absolute; `undefined` where the engine's key comes with each adapter. */
+  readonly engineApiKeyFile: string | undefined;
   /** Absolute; `undefined` where no folder is followed. */
   readonly adaptersDir: string | undefined;
   readonly podLabels: Readonly<Record<string, string>>;
@@ -104,11 +111,13 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   if (problems.length > 0 || engineKind === undefined) throw new ConfigError(problems.join("\n"));
   const adaptersDir = flags["adapters-dir"];
   const tokenFile = flags["token-file"];
+  const engineApiKeyFile = flags["engine-api-key-file"];
   return {
     host: flags.host,
     port,
     artifactsDir: resolve(flags["artifacts-dir"]),
     tokenFile: tokenFile === undefined ? undefined : resolve(tokenFile),
+    engineApiKeyFile: engineApiKeyFile === undefined ? undefined : resolve(engineApiKeyFile),
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     maxLoraRank,

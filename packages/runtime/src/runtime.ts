@@ -38,7 +38,8 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
 
   const metrics = createMetrics();
   const engine = createEngine(config);
-  const keys = new KeyRing();
+  const keys = new KeyRing(config.engineApiKeyFile);
+  await keys.reload();
   const observer = new EngineObserver({ engine, keys, log });
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));

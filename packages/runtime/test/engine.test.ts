@@ -146,6 +146,29 @@ test("an engine with a key: without it the state says what to set; with it the a
   expect(seen).toContain("additionalConfig.api-key");
 });
 
+test("a mounted key serves adapters that bring none, also after a restart of the runtime, and one that changes is read anew", async () => {
+  const keyFile = world.path("engine-key");
+  await writeFile(keyFile, "sk-old\n");
+  const engine = await world.engine({ env: { VLLM_API_KEY: KEY } });
+  const options = { env: HUB(), args: [`--engine-api-key-file=${keyFile}`] };
+  const runtime = await world.runtime(engine.url, options);
+  await runtime.load("a", "hf://acme/a");
+  await runtime.failed("a", "EngineUnauthorized");
+  await writeFile(keyFile, `${KEY}\n`);
+  await eventually(async () => expect(await runtime.snapshot()).toMatchObject({ engine: { base_models: [expect.any(String)] } }));
+  await runtime.load("a", "hf://acme/a");
+  await runtime.serves("a");
+  await runtime.load("b", "hf://acme/b", { additional_config: { "api-key": KEY } });
+  await runtime.serves("b");
+  await runtime.program.kill();
+  await engine.kill();
+  const next = await world.engine({ env: { VLLM_API_KEY: KEY }, port: portOf(engine) });
+  const again = await world.runtime(next.url, options);
+  await again.serves("a");
+  await again.serves("b");
+  expect(runtime.program.output() + again.program.output()).not.toMatch(/sk-/);
+});
+
 test("unload takes it out of the engine; its files stay until that engine process is gone", async () => {
   const engine = await world.engine();
   const runtime = await world.runtime(engine.url, { env: HUB() });

@@ -55,16 +55,16 @@ export class AdapterManager {
     return [...this.#adapters.values()].filter((a) => !a.removing).map((a) => a.name);
   }
 
-  /** Puts back what the API had declared before the runtime ended. */
+  /** Puts back what the API had declared before the runtime ended. What came with a key waits for it, unless one is mounted. */
   restore(): void {
-    for (const { lora_name: name, artifact_url: url, needs_api_key: lacksKey, delivery, limits } of this.#deps.memory.declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits } of this.#deps.memory.declared) {
       this.#declare({
         name,
         url,
         credentials: {},
         apiKey: undefined,
         origin: "api",
-        lacksKey,
+        lacksKey: needsKey && this.#deps.keys.mounted === undefined,
         restored: true,
         revision: "",
         hold: undefined,

@@ -134,7 +134,7 @@ export class Runner {
   }
 
   async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {
-    const { engine, observer, memory } = this.#deps;
+    const { engine, observer, memory, keys } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     await memory.setLoaded(a.name, a.own);
@@ -142,7 +142,7 @@ export class Runner {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
     }
-    await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey }, signal);
+    await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
     const view = await observer.refresh(signal);
     if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
     const root = view.models.get(a.name)?.root;

@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+
 /** Keys that one look at the engine tries: a wrong one in each of many manifests must not become a storm of calls. */
 const MOST_AT_ONCE = 8;
 
@@ -7,8 +9,25 @@ const MOST_AT_ONCE = 8;
  */
 export class KeyRing {
   readonly #keys = new Map<string, string>();
+  readonly #file: string | undefined;
+  #mounted: string | undefined;
   #good: string | undefined;
   #from = 0;
+
+  /** @param file - a mounted Secret with the engine's key, for adapters that bring none */
+  constructor(file?: string) {
+    this.#file = file;
+  }
+
+  /** Reads the mounted key anew: a Secret changes under a running pod. A file that cannot be read leaves what was known. */
+  async reload(): Promise<void> {
+    if (this.#file !== undefined) this.#mounted = (await readFile(this.#file, "utf8").catch(() => this.#mounted))?.trim() || undefined;
+  }
+
+  /** The key in the mounted file, as last read. */
+  get mounted(): string | undefined {
+    return this.#mounted;
+  }
 
   /** Replaces what one adapter brought; `undefined` takes it away. */
   set(adapter: string, key: string | undefined): void {
@@ -27,7 +46,7 @@ export class KeyRing {
     const from = others.length > MOST_AT_ONCE ? this.#from % others.length : 0;
     this.#from = from + MOST_AT_ONCE;
     const some = [...others.slice(from), ...others.slice(0, from)].slice(0, MOST_AT_ONCE);
-    return [...new Set([this.#good, undefined, ...some])];
+    return [...new Set([this.#good, undefined, this.#mounted, ...some])];
   }
 
   /** Remembers what worked. */

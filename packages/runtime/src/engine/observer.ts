@@ -93,6 +93,7 @@ export class EngineObserver {
       this.#bootIdIsStale = true;
       return { ...before, ready: false, message: messageOf(error), models: undefined, unauthorized: false };
     }
+    await this.#keys.reload();
     const listed = await this.#list(before, signal);
     const shrank = listed.models !== undefined && [...(before.models?.keys() ?? [])].some((id) => listed.models?.has(id) === false);
     const bootId = this.#bootIdIsStale || shrank || !before.ready ? await this.#bootId(before.bootId, signal) : before.bootId;
