@@ -8,6 +8,8 @@ test("has defaults for everything", () => {
     artifactsDir: "/tmp/aibrix/adapters",
     tokenFile: undefined,
     engineApiKeyFile: undefined,
+    podFolder: undefined,
+    cache: { maxBytes: undefined, minFree: { share: 0.05 } },
     adaptersDir: undefined,
     podLabels: {},
     engineKind: "vllm",
@@ -26,6 +28,23 @@ test("reads flags and environment", () => {
   });
 });
 
+test.each([
+  { argv: ["--cache-size=50Gi"], want: { maxBytes: 50 * 2 ** 30 } },
+  { argv: ["--cache-size=1.5M"], want: { maxBytes: 1_500_000 } },
+  { argv: ["--cache-size=0"], want: { maxBytes: 0 } },
+  { argv: ["--cache-min-free=0"], want: { minFree: { bytes: 0 } } },
+  { argv: ["--cache-min-free=10Gi"], want: { minFree: { bytes: 10 * 2 ** 30 } } },
+  { argv: ["--cache-min-free=15%"], want: { minFree: { share: 0.15 } } },
+])("reads $argv", ({ argv, want }) => {
+  expect(readConfig(argv, {})?.cache).toMatchObject(want);
+});
+
+test("a pod's folder is the flag's, or the pod's uid", () => {
+  expect(readConfig([], { POD_UID: "uid" })?.podFolder).toBe("uid");
+  expect(readConfig(["--pod-folder=mine"], { POD_UID: "uid" })?.podFolder).toBe("mine");
+  expect(readConfig([], { POD_UID: "" })?.podFolder).toBeUndefined();
+});
+
 test("names everything that cannot be used, at once", () => {
   const read = () => readConfig(["--port=x", "--pod-label=a"], { INFERENCE_ENGINE: "sglang", INFERENCE_ENGINE_ENDPOINT: "localhost:8000" });
   for (const says of [
@@ -37,7 +56,16 @@ test("names everything that cannot be used, at once", () => {
     expect(read).toThrow(says);
 });
 
-test.each(["--nope", "--port=70000"])("refuses %s", (flag) => {
+test.each([
+  "--nope",
+  "--port=70000",
+  "--cache-size=lots",
+  "--cache-size=-1",
+  "--cache-min-free=101%",
+  "--pod-folder=../other",
+  "--pod-folder=.cache",
+  "--pod-folder=a/b",
+])("refuses %s", (flag) => {
   expect(() => readConfig([flag], {})).toThrow(flag.split("=")[0]);
 });
 
@@ -48,6 +76,17 @@ test.each(["http://localhost:8080", "http://127.0.0.1:8080/"])("refuses %s as th
 
 test("help names every flag and variable", () => {
   expect(readConfig(["--help"], {})).toBeUndefined();
-  for (const word of ["--port", "--artifacts-dir", "--adapters-dir", "--pod-label", "INFERENCE_ENGINE_ENDPOINT", "HF_TOKEN"])
+  for (const word of [
+    "--port",
+    "--artifacts-dir",
+    "--adapters-dir",
+    "--pod-folder",
+    "POD_UID",
+    "--cache-size",
+    "--cache-min-free",
+    "--pod-label",
+    "INFERENCE_ENGINE_ENDPOINT",
+    "HF_TOKEN",
+  ])
     expect(help()).toContain(word);
 });

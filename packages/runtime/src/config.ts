@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
 import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
+import { POD_FOLDER } from "./artifact/store/layout.ts";
+import type { CacheBounds } from "./artifact/store/pool.ts";
 
 const FLAGS = {
   port: { type: "string", default: "8080", value: "PORT", help: "Port of the HTTP API; 0 takes a free one, which the log names." },
@@ -20,6 +22,22 @@ const FLAGS = {
     value: "FILE",
     help: "File with the engine's API key, for adapters that bring none. Default: each load call or manifest brings it.",
   },
+  "pod-folder": {
+    type: "string",
+    value: "NAME",
+    help: "This pod's folder in a volume that the pods of a node share, a hostPath for example (default $POD_UID): adapters are kept in pods/NAME, what was downloaded is common to all. Without it a volume is this pod's alone.",
+  },
+  "cache-size": {
+    type: "string",
+    value: "SIZE",
+    help: "Most that downloaded adapters may take on a volume, 50Gi for example; the least recently used ones go, never those in use. No bound by default.",
+  },
+  "cache-min-free": {
+    type: "string",
+    default: "5%",
+    value: "SIZE",
+    help: "What is to stay free on a volume, 10Gi or 5% for example; the least recently used adapters go, never those in use.",
+  },
   "adapters-dir": { type: "string", value: "DIR", help: "Folder of ModelAdapter manifests to follow, for use without a controller." },
   "pod-label": {
     type: "string",
@@ -39,6 +57,7 @@ Environment:
   INFERENCE_ENGINE                     Kind of the engine (default vllm, the only one so far).
   INFERENCE_ENGINE_ENDPOINT            Where the engine listens (default http://localhost:8000).
   HF_ENDPOINT, HF_TOKEN                Hub to fetch from (default https://huggingface.co), and its token.
+  POD_UID                              Default of --pod-folder.
   AWS_*                                Credentials, region and endpoint of S3 storage, as the AWS SDK reads them.
   LOG_LEVEL                            debug, info, warn or error (default info).
 `;
@@ -56,6 +75,9 @@ export interface Config {
   readonly tokenFile: string | undefined;
   /** Absolute; `undefined` where the engine's key comes with each adapter. */
   readonly engineApiKeyFile: string | undefined;
+  /** This pod's folder in volumes that pods share; `undefined` where they are its own. */
+  readonly podFolder: string | undefined;
+  readonly cache: CacheBounds;
   /** Absolute; `undefined` where no folder is followed. */
   readonly adaptersDir: string | undefined;
   readonly podLabels: Readonly<Record<string, string>>;
@@ -108,7 +130,15 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: that is the port of this program itself; write the engine's`);
   if (env.HF_ENDPOINT && !isHttpUrl(env.HF_ENDPOINT))
     problems.push(`HF_ENDPOINT=${env.HF_ENDPOINT}: write a URL such as https://huggingface.co`);
-  if (problems.length > 0 || engineKind === undefined) throw new ConfigError(problems.join("\n"));
+  const podFolder = flags["pod-folder"] || env.POD_UID || undefined;
+  if (podFolder !== undefined && !POD_FOLDER.test(podFolder))
+    problems.push(`--pod-folder=${podFolder}: write one folder's name, the pod's uid for example`);
+  const maxBytes = flags["cache-size"] === undefined ? undefined : readSize(flags["cache-size"]);
+  if (flags["cache-size"] !== undefined && maxBytes === undefined)
+    problems.push(`--cache-size=${flags["cache-size"]}: write a size such as 50Gi or 500M`);
+  const minFree = readMinFree(flags["cache-min-free"]);
+  if (minFree === undefined) problems.push(`--cache-min-free=${flags["cache-min-free"]}: write a size such as 10Gi, or a share such as 5%`);
+  if (problems.length > 0 || minFree === undefined || engineKind === undefined) throw new ConfigError(problems.join("\n"));
   const adaptersDir = flags["adapters-dir"];
   const tokenFile = flags["token-file"];
   const engineApiKeyFile = flags["engine-api-key-file"];
@@ -118,6 +148,8 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     artifactsDir: resolve(flags["artifacts-dir"]),
     tokenFile: tokenFile === undefined ? undefined : resolve(tokenFile),
     engineApiKeyFile: engineApiKeyFile === undefined ? undefined : resolve(engineApiKeyFile),
+    podFolder,
+    cache: { maxBytes, minFree },
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     maxLoraRank,
@@ -129,6 +161,21 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
 /** A `--max-lora-rank`, or `undefined` for what is none. */
 export function readRank(text: string | undefined): number | undefined {
   return text !== undefined && /^[1-9]\d{0,4}$/.test(text) ? Number(text) : undefined;
+}
+
+const UNITS = { "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 } as const;
+
+/** Reads a size as Kubernetes writes it, in bytes. */
+function readSize(text: string): number | undefined {
+  const [, number, unit] = /^(\d{1,15}(?:\.\d{1,6})?)(|k|K|M|G|T|Ki|Mi|Gi|Ti)$/.exec(text) ?? [];
+  return number === undefined ? undefined : Math.round(Number(number) * UNITS[unit as keyof typeof UNITS]);
+}
+
+function readMinFree(text: string): CacheBounds["minFree"] | undefined {
+  const percent = /^(\d{1,2})%$/.exec(text)?.[1];
+  if (percent !== undefined) return { share: Number(percent) / 100 };
+  const bytes = readSize(text);
+  return bytes === undefined ? undefined : { bytes };
 }
 
 function isHttpUrl(text: string): boolean {

@@ -14,6 +14,12 @@ export interface Metrics {
   readonly engineUp: Gauge;
   readonly engineScrapes: Counter<"result">;
   readonly restoreSeconds: Histogram;
+  readonly cacheHits: Counter;
+  readonly cacheMisses: Counter;
+  readonly cacheEntries: Gauge<"volume">;
+  readonly cacheBytes: Gauge<"volume">;
+  readonly cacheEvictions: Counter;
+  readonly cacheEvictedBytes: Counter;
 }
 
 /** The process's own metrics carry the prefix too: the engine's stand on the same page. */
@@ -53,6 +59,34 @@ export function createMetrics(): Metrics {
       name: `${PREFIX}restore_seconds`,
       help: "Time from an engine that answers after a start until its adapters were back or had failed.",
       buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers,
+    }),
+    cacheHits: new Counter({
+      name: `${PREFIX}cache_hits_total`,
+      help: "Artifacts that were here already, fetched before, for another adapter or by another pod.",
+      registers,
+    }),
+    cacheMisses: new Counter({ name: `${PREFIX}cache_misses_total`, help: "Artifacts that had to be downloaded.", registers }),
+    cacheEntries: new Gauge({
+      name: `${PREFIX}cache_entries`,
+      help: "Contents and half downloads in the cache of a volume, those that adapters use included.",
+      labelNames: ["volume"],
+      registers,
+    }),
+    cacheBytes: new Gauge({
+      name: `${PREFIX}cache_bytes`,
+      help: "Bytes in the cache of a volume, those that adapters use included.",
+      labelNames: ["volume"],
+      registers,
+    }),
+    cacheEvictions: new Counter({
+      name: `${PREFIX}cache_evictions_total`,
+      help: "Contents and half downloads that this pod removed from the cache to make room.",
+      registers,
+    }),
+    cacheEvictedBytes: new Counter({
+      name: `${PREFIX}cache_evicted_bytes_total`,
+      help: "Bytes that this pod removed from the cache to make room.",
       registers,
     }),
   };

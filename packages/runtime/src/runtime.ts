@@ -1,5 +1,6 @@
 import type { Logger } from "@aibrix/service";
 import type { FastifyInstance } from "fastify";
+import { UseWatch } from "./adapters/in-use.ts";
 import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { RestoreGate } from "./adapters/restore-gate.ts";
@@ -31,19 +32,21 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const now = Date.now;
   const closing = new AbortController();
   const { signal } = closing;
-  const store = new ArtifactStore(config.artifactsDir);
+  const metrics = createMetrics();
+  const { podFolder, cache: bounds } = config;
+  const storeIn = (dir: string) => new ArtifactStore(dir, { podFolder, bounds, metrics, log });
+  const store = storeIn(config.artifactsDir);
   await store.open();
-  const memory = new Memory(config.artifactsDir, log);
+  const memory = new Memory(store.ownDir, log);
   await memory.open();
 
-  const metrics = createMetrics();
   const engine = createEngine(config);
   const keys = new KeyRing(config.engineApiKeyFile);
   await keys.reload();
   const observer = new EngineObserver({ engine, keys, log });
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
-  const artifacts = new DeliveredArtifacts({ store, env, metrics });
+  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics });
   const manager = new AdapterManager({
     engine,
     observer,
@@ -73,7 +76,8 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const notReady = () => gate.notReady(observer.view, isSettled, now());
   feed.subscribe(() => void notReady());
 
-  const background = [observer.run(signal), folder?.run(signal)];
+  const uses = new UseWatch({ engine, observer, memory, log });
+  const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
   const app = build({ engine, observer, manager, feed, notReady, metrics, log, tokenFile: config.tokenFile, closing: signal });
   return {
     app,

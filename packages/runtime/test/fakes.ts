@@ -1,12 +1,19 @@
 import { createLogger, type Logger } from "@aibrix/service";
 import type { Artifacts, Content, Wanted } from "../src/artifact/artifacts.ts";
 import type { AdapterFacts } from "../src/artifact/check/adapter.ts";
+import { ArtifactStore, type StoreOptions } from "../src/artifact/store/store.ts";
 import type { Engine, EngineModel } from "../src/engine/engine.ts";
 import { AdapterError } from "../src/errors.ts";
+import { createMetrics } from "../src/metrics.ts";
 
 export const SILENT: Logger = createLogger("test", "silent");
 
 export const NEVER: AbortSignal = new AbortController().signal;
+
+/** A store without bounds, in a folder of its own unless `options` say otherwise. */
+export function testStore(dir: string, options: Partial<StoreOptions> = {}): ArtifactStore {
+  return new ArtifactStore(dir, { bounds: { minFree: { bytes: 0 } }, metrics: createMetrics(), log: SILENT, ...options });
+}
 
 /** An engine in memory. Change its fields as the world changes. */
 export class FakeEngine implements Engine {
@@ -106,6 +113,8 @@ export class FakeArtifacts implements Artifacts {
   async inspect(content: Content): Promise<AdapterFacts | undefined> {
     return this.facts.get(content.path);
   }
+
+  async used(): Promise<void> {}
 
   async isComplete(_name: string, content: Content): Promise<boolean> {
     return !this.lost.has(content.path);

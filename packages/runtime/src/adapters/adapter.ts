@@ -85,6 +85,12 @@ export class Adapter {
     this.fallbackFailure = undefined;
   }
 
+  /** Whether content of the store is what this adapter needs, or may turn out to be once its fetch has ended. */
+  mayNeed(digest: string): boolean {
+    if (this.removing) return [...this.own.values()].includes(digest);
+    return this.wanted === undefined || this.wanted.digest === digest || this.fallback?.digest === digest;
+  }
+
   abortFetch(): void {
     this.fetch?.abort();
     this.fetch = undefined;

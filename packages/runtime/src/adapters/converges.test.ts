@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
-import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT } from "../../test/fakes.ts";
-import { ArtifactStore } from "../artifact/store/store.ts";
+import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT, testStore } from "../../test/fakes.ts";
 import { KeyRing } from "../engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "../engine/observer.ts";
 import { AdapterError } from "../errors.ts";
@@ -44,7 +43,7 @@ test("whatever happens, what is declared and can be served is served in the end,
         const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
         const memory = new Memory(dir, SILENT);
         await memory.open();
-        const deps = { engine, observer, artifacts, memory, keys, feed, store: new ArtifactStore(dir), metrics: createMetrics() };
+        const deps = { engine, observer, artifacts, memory, keys, feed, store: testStore(dir), metrics: createMetrics() };
         const manager = new AdapterManager({ ...deps, maxLoraRank: undefined, log: SILENT, now: Date.now, random: () => 0 });
         manager.restore();
         manager.sweepOrphans();

@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WatchEvent } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT } from "../../test/fakes.ts";
-import { ArtifactStore } from "../artifact/store/store.ts";
+import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT, testStore } from "../../test/fakes.ts";
 import { KeyRing } from "../engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "../engine/observer.ts";
 import { AdapterError } from "../errors.ts";
@@ -24,7 +23,7 @@ async function start() {
   const keys = new KeyRing();
   const observer = new EngineObserver({ engine, keys, log: SILENT });
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
-  const store = new ArtifactStore(dir);
+  const store = testStore(dir);
   await store.open();
   const memory = new Memory(dir, SILENT);
   await memory.open();
@@ -358,6 +357,44 @@ test("files go only after the engine process that could read them", async () => 
   engine.restart("boot-2");
   await world.observer.refresh(NEVER);
   await until(() => expect(drop.mock.calls).toEqual([["a"]]));
+});
+
+test("superseded content goes once the engine process that may read it is gone", async () => {
+  const sweep = vi.spyOn(world.store, "sweep");
+  const needed = (content: string) => sweep.mock.calls.at(-1)?.[0]("a", `sha256:${content}`);
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await serves("a", "two");
+  await restart();
+  vi.spyOn(world.store, "sweep").mockImplementation(sweep);
+  await until(() => expect(sweep).toHaveBeenCalled());
+  await serves("a", "two");
+  expect([needed("one"), needed("two"), needed("three")]).toEqual([true, true, false]);
+  engine.restart("boot-2");
+  const calls = sweep.mock.calls.length;
+  await world.observer.refresh(NEVER);
+  await until(() => expect(sweep.mock.calls.length).toBeGreaterThan(calls));
+  await serves("a", "two");
+  expect([needed("one"), needed("two")]).toEqual([false, true]);
+});
+
+test("after a restart of the engine, or of both, adapters come back the most recently used first", async () => {
+  for (const name of ["a", "b", "c"]) {
+    await load(name, "/one");
+    await serves(name, "one");
+  }
+  await load("a", "/one");
+  engine.calls = [];
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  for (const name of ["a", "b", "c"]) await serves(name, "one");
+  expect(engine.calls).toEqual(["load a /store/one", "load c /store/one", "load b /store/one"]);
+  engine.calls = [];
+  engine.restart("boot-3");
+  await restart();
+  for (const name of ["a", "b", "c"]) await serves(name, "one");
+  expect(engine.calls).toEqual(["load a /store/one", "load c /store/one", "load b /store/one"]);
 });
 
 test("the last unload says whether files go", async () => {

@@ -12,8 +12,8 @@ import { Runner, type RunnerDeps } from "./runner.ts";
 
 export interface ManagerDeps extends RunnerDeps {
   readonly artifacts: Artifacts;
-  /** Drops the files of a name. */
-  readonly store: Pick<ArtifactStore, "drop">;
+  /** Drops files. */
+  readonly store: Pick<ArtifactStore, "drop" | "sweep">;
   readonly feed: Feed;
 }
 
@@ -55,9 +55,11 @@ export class AdapterManager {
     return [...this.#adapters.values()].filter((a) => !a.removing).map((a) => a.name);
   }
 
-  /** Puts back what the API had declared before the runtime ended. What came with a key waits for it, unless one is mounted. */
+  /** Puts back what the API had declared before the runtime ended, the most recently used first. What came with a key waits for it, unless one is mounted. */
   restore(): void {
-    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits } of this.#deps.memory.declared) {
+    const { memory } = this.#deps;
+    const declared = mostRecentFirst(memory.declared, (d) => d.lora_name, memory.byLastUse());
+    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits } of declared) {
       this.#declare({
         name,
         url,
@@ -117,6 +119,7 @@ export class AdapterManager {
     // The answer says "remembered": it waits for the file.
     await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits });
     await this.#deps.memory.cancelCleanup(name);
+    this.#deps.memory.used(new Set([name]));
     const body = this.#deps.feed.adapter(name);
     if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
     return { status: body.state === "Serving" ? 200 : 202, body };
@@ -253,7 +256,7 @@ export class AdapterManager {
     keys.set(a.name, undefined);
     feed.removeAdapter(a.name);
     const remember = async () => {
-      await memory.setLoaded(a.name, new Map());
+      await memory.setLoaded(a.name, new Map(), undefined);
       if (a.cleanupFiles) await memory.addCleanup(a.name, observer.view.bootId);
     };
     this.#track(remember());
@@ -269,14 +272,16 @@ export class AdapterManager {
       this.#track(this.#cleanUp(view.bootId));
     }
     this.#wasReady = view.ready;
-    for (const a of [...this.#adapters.values()]) {
+    const again = restarted || cameBack ? this.#deps.memory.byLastUse() : [];
+    // What waits for the engine is loaded in this order.
+    for (const a of mostRecentFirst([...this.#adapters.values()], (a) => a.name, again)) {
       // Another process may have other settings: what the last one refused is tried again. Artifacts are as they were.
       if (restarted || cameBack) a.forgetEngineFailures();
       this.#kick(a);
     }
   }
 
-  /** Drops files that were given up, once the engine process that could read them is gone. */
+  /** Drops files that were given up or superseded, once the engine process that could read them is gone. */
   async #cleanUp(bootId: string): Promise<void> {
     const { memory, store, log } = this.#deps;
     for (const name of await memory.dueCleanups(bootId)) {
@@ -284,6 +289,9 @@ export class AdapterManager {
       log.info({ adapter: name }, "its files are dropped");
       await store.drop(name).catch((error: unknown) => log.warn({ adapter: name, error: messageOf(error) }, "its files cannot be dropped"));
     }
+    await store
+      .sweep((name, digest) => memory.isReadable(name, digest) || this.#adapters.get(name)?.mayNeed(digest) === true)
+      .catch((error: unknown) => log.warn({ error: messageOf(error) }, "files that nothing needs any more cannot be dropped"));
   }
 
   /** Progress comes with every chunk; whoever watches wants it now and then. */
@@ -318,4 +326,11 @@ function limitsOf({ limits }: LoadRequest): Limits | undefined {
 
 function sameDeclaration(a: Declaration, b: Declaration): boolean {
   return JSON.stringify({ ...a, restored: undefined }) === JSON.stringify({ ...b, restored: undefined });
+}
+
+/** Puts what has a place in `names` first, in that order. */
+function mostRecentFirst<T>(all: readonly T[], nameOf: (item: T) => string, names: readonly string[]): readonly T[] {
+  const places = new Map(names.map((name, i) => [name, i]));
+  const placeOf = (item: T) => places.get(nameOf(item)) ?? names.length;
+  return [...all].sort((a, b) => placeOf(a) - placeOf(b));
 }

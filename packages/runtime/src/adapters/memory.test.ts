@@ -26,7 +26,7 @@ test("remembers over a restart", async () => {
   await first.declare({ lora_name: "a", artifact_url: "/y", needs_api_key: true });
   await first.declare({ lora_name: "b", artifact_url: "/z", needs_api_key: false });
   await first.forgetDeclaration("b");
-  await first.setLoaded("a", new Map([["/y", "sha256:1"]]));
+  await first.setLoaded("a", new Map([["/y", "sha256:1"]]), "boot-1");
   const second = await open();
   expect(second.declared).toEqual([{ lora_name: "a", artifact_url: "/y", needs_api_key: true }]);
   expect(second.loaded).toEqual([{ lora_name: "a", path: "/y", content_digest: "sha256:1" }]);
@@ -54,6 +54,40 @@ test("files that were given up before any boot id was known stay for the first o
   await memory.addCleanup("a", undefined);
   expect(await memory.dueCleanups("boot-1")).toEqual([]);
   expect(await memory.dueCleanups("boot-2")).toEqual(["a"]);
+});
+
+test("what an engine's process was given counts as readable until another one runs, over restarts of the runtime", async () => {
+  const first = await open();
+  await first.setLoaded("a", new Map([["/1", "sha256:1"]]), undefined);
+  await first.dueCleanups("boot-1");
+  await first.setLoaded("a", new Map([["/2", "sha256:2"]]), "boot-1");
+  await first.setLoaded("b", new Map([["/3", "sha256:3"]]), "boot-1");
+  await first.setLoaded("b", new Map(), undefined);
+  const next = await open();
+  await next.dueCleanups("boot-1");
+  for (const [name, digest] of [
+    ["a", "sha256:1"],
+    ["a", "sha256:2"],
+    ["b", "sha256:3"],
+  ] as const)
+    expect(next.isReadable(name, digest)).toBe(true);
+  expect(next.isReadable("b", "sha256:1")).toBe(false);
+  await next.dueCleanups("boot-2");
+  expect(next.isReadable("a", "sha256:1")).toBe(false);
+  expect(next.isReadable("b", "sha256:3")).toBe(false);
+  await next.setLoaded("a", new Map(), undefined);
+  // The new process may have been given it before it was seen to be another.
+  expect(next.isReadable("a", "sha256:2")).toBe(true);
+});
+
+test("the order of use is kept over a restart, and loading again is no use", async () => {
+  const memory = await open();
+  for (const name of ["a", "b", "c"]) await memory.setLoaded(name, new Map([[`/${name}`, "sha256:1"]]), "boot-1");
+  expect(memory.byLastUse()).toEqual(["c", "b", "a"]);
+  memory.used(new Set(["a", "unknown"]));
+  for (const name of ["a", "c", "b"]) await memory.setLoaded(name, new Map([[`/${name}`, "sha256:1"]]), "boot-2");
+  await memory.flush();
+  expect((await open()).byLastUse()).toEqual(["a", "c", "b"]);
 });
 
 test.each(["{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])(

@@ -13,6 +13,8 @@ interface State {
   declared: RememberedDeclaration[];
   /** What we put, or were about to put, into the engine: the only things in it that we may take out. */
   loaded: LoadedPath[];
+  /** What was given to an engine's process, whatever became of it: vLLM may read such files again as long as that process lives. */
+  readable: Readable[];
   /** Names whose files go once the engine's process that could read them is gone. */
   cleanup: Cleanup[];
 }
@@ -31,6 +33,13 @@ export interface LoadedPath {
   readonly content_digest: string;
 }
 
+interface Readable {
+  readonly lora_name: string;
+  readonly content_digest: string;
+  /** Process of the engine; null where it was not known yet. */
+  readonly boot_id: string | null;
+}
+
 interface Cleanup {
   readonly lora_name: string;
   /** Process of the engine that may still read the files; null where it was not known yet. */
@@ -42,7 +51,7 @@ export class Memory {
   readonly #dir: string;
   readonly #log: Logger;
   readonly #one = pLimit(1);
-  #state: State = { version: 1, declared: [], loaded: [], cleanup: [] };
+  #state: State = { version: 1, declared: [], loaded: [], readable: [], cleanup: [] };
   #saved = "";
 
   constructor(artifactsDir: string, log: Logger) {
@@ -85,11 +94,40 @@ export class Memory {
     await this.#save();
   }
 
-  /** Replaces the paths that we loaded under a name; called before a load, so that a crash in the middle of it is no secret. */
-  async setLoaded(name: string, paths: ReadonlyMap<string, string>): Promise<void> {
+  /**
+   * Replaces the paths that we loaded under a name; called before a load, so that a crash in the middle of it is no secret. A name keeps its
+   * place among the others, whose order is that of their last use; a new one is the last.
+   *
+   * @param bootId - process of the engine that gets them
+   */
+  async setLoaded(name: string, paths: ReadonlyMap<string, string>, bootId: string | undefined): Promise<void> {
     const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest }));
-    this.#state.loaded = [...without(this.#state.loaded, name), ...rows];
+    const at = this.#state.loaded.findIndex((l) => l.lora_name === name);
+    const others = without(this.#state.loaded, name);
+    this.#state.loaded = at < 0 ? [...others, ...rows] : [...others.slice(0, at), ...rows, ...others.slice(at)];
+    for (const { content_digest } of rows) this.#addReadable(name, content_digest, bootId ?? null);
     await this.#save();
+  }
+
+  /** Notes that adapters are in use. Written down with the next change, or by {@link flush}. */
+  used(names: ReadonlySet<string>): void {
+    const isUsed = (l: LoadedPath) => names.has(l.lora_name);
+    this.#state.loaded = [...this.#state.loaded.filter((l) => !isUsed(l)), ...this.#state.loaded.filter(isUsed)];
+  }
+
+  async flush(): Promise<void> {
+    await this.#save();
+  }
+
+  /** Names that were loaded, the most recently used first. */
+  byLastUse(): readonly string[] {
+    return [...new Set(this.#state.loaded.map((l) => l.lora_name).reverse())];
+  }
+
+  /** Whether an engine's process that may still live was given this content under this name. */
+  isReadable(name: string, digest: string): boolean {
+    const isIt = (row: LoadedPath | Readable) => row.lora_name === name && row.content_digest === digest;
+    return this.#state.loaded.some(isIt) || this.#state.readable.some(isIt);
   }
 
   async addCleanup(name: string, bootId: string | undefined): Promise<void> {
@@ -102,13 +140,27 @@ export class Memory {
     await this.#save();
   }
 
-  /** Names whose files no engine process can read any more, given the one that runs now. */
+  /**
+   * Names whose files no engine process can read any more, given the one that runs now. What another process was given is no longer
+   * {@link isReadable} after it, except what is loaded now: this process may have been given that before it was seen to be another.
+   */
   async dueCleanups(bootId: string): Promise<readonly string[]> {
+    this.#state.readable = this.#state.readable
+      .filter((r) => r.boot_id === null || r.boot_id === bootId)
+      .map((r) => ({ ...r, boot_id: bootId }));
+    for (const { lora_name, content_digest } of this.#state.loaded) this.#addReadable(lora_name, content_digest, bootId);
     const due = this.#state.cleanup.filter((c) => c.boot_id !== null && c.boot_id !== bootId).map((c) => c.lora_name);
     // One that was not known when the files were given up may be this very process: it must go first.
     this.#state.cleanup = this.#state.cleanup.filter((c) => !due.includes(c.lora_name)).map((c) => ({ ...c, boot_id: bootId }));
     await this.#save();
     return due;
+  }
+
+  #addReadable(lora_name: string, content_digest: string, boot_id: string | null): void {
+    const { readable } = this.#state;
+    if (content_digest === "") return; // Files of the engine's own.
+    if (!readable.some((r) => r.lora_name === lora_name && r.content_digest === content_digest && r.boot_id === boot_id))
+      readable.push({ lora_name, content_digest, boot_id });
   }
 
   get #path(): string {
@@ -136,8 +188,8 @@ function without<T extends { readonly lora_name: string }>(rows: readonly T[], n
 }
 
 function check(value: unknown): State {
-  const { version, declared, loaded, cleanup } = (value ?? {}) as Partial<State>;
-  if (version !== 1 || !Array.isArray(declared) || !Array.isArray(loaded) || !Array.isArray(cleanup))
+  const { version, declared, loaded, readable = [], cleanup } = (value ?? {}) as Partial<State>;
+  if (version !== 1 || !Array.isArray(declared) || !Array.isArray(loaded) || !Array.isArray(readable) || !Array.isArray(cleanup))
     throw new Error("it is not of version 1");
-  return { version, declared, loaded, cleanup };
+  return { version, declared, loaded, readable, cleanup };
 }

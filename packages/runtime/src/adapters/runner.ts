@@ -87,6 +87,7 @@ export class Runner {
       if (signal.aborted || !isCurrent()) return;
       if (!(await this.#deps.artifacts.isComplete(a.name, step.content))) return this.#lost(a, step.content);
       const { metrics, log, now } = this.#deps;
+      const before = a.fallback;
       const isRepair = a.lastServedPath === step.content.path && step.replaces === undefined;
       const startedMs = now();
       try {
@@ -102,6 +103,8 @@ export class Runner {
       }
       metrics.loadSeconds.observe({ result: "success" }, (now() - startedMs) / 1000);
       if (isRepair) metrics.repairs.inc();
+      if (before !== undefined && step.replaces === before.path) await this.#used(a, before);
+      await this.#used(a, step.content);
       const { path, digest } = step.content;
       log.info({ adapter: a.name, path, digest, ms: now() - startedMs }, isRepair ? "repaired: the engine had lost the adapter" : "loaded");
     });
@@ -118,6 +121,7 @@ export class Runner {
           throw new AdapterError("EngineRefused", `the engine still lists "${a.name}" after it was unloaded`, { retryable: true });
         a.failure = undefined;
         log.info({ adapter: a.name }, "unloaded");
+        if (a.fallback !== undefined) await this.#used(a, a.fallback);
       } catch (error) {
         if (!signal.aborted) a.failure = { ...this.#failure(a, "unload", error), retryAtMs: this.#retryAtMs(a) };
       }
@@ -137,7 +141,7 @@ export class Runner {
     const { engine, observer, memory, keys } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
-    await memory.setLoaded(a.name, a.own);
+    await memory.setLoaded(a.name, a.own, observer.view.bootId);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
@@ -153,13 +157,21 @@ export class Runner {
         { retryable: true },
       );
     a.own = new Map([[content.path, content.digest]]);
-    await memory.setLoaded(a.name, a.own);
+    await memory.setLoaded(a.name, a.own, view.bootId);
     a.fallbackFailure = undefined;
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;
     a.failure = undefined;
     a.lostBefore = false;
     a.attempts = 0;
+  }
+
+  /** The cache keeps what was used last. Not worth a failure. */
+  async #used(a: Adapter, content: Content): Promise<void> {
+    const { artifacts, log } = this.#deps;
+    await artifacts
+      .used(a.name, content)
+      .catch((error: unknown) => log.debug({ adapter: a.name, error: messageOf(error) }, "the use of its files cannot be noted"));
   }
 
   #loadFailed(a: Adapter, content: Content, error: unknown): void {

@@ -11,8 +11,10 @@ import { createHubAgent } from "./sources/huggingface.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
 import type { Credentials, Listing, RemoteFile, Source } from "./sources/source.ts";
+import type { PartialFolder } from "./store/partial.ts";
+import { sourceKey } from "./store/pool.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
-import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./transfer/download.ts";
+import { type Downloaded, downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./transfer/download.ts";
 
 /** An adapter's files, checked, in a folder that an engine can be given. */
 export interface Content {
@@ -58,6 +60,8 @@ export interface Artifacts {
    * @throws AdapterError where they are no adapter, or cannot be read
    */
   inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts | undefined>;
+  /** Notes that a content is used now: what was used least recently goes first where room is needed. */
+  used(name: string, content: Content): Promise<void>;
 }
 
 /** Files of one artifact that are fetched at once. */
@@ -89,6 +93,10 @@ export class RemoteArtifacts implements Artifacts {
     } catch (error) {
       throw storageError(error);
     }
+  }
+
+  async used(name: string, content: Content): Promise<void> {
+    await this.#store.used(name, content.path);
   }
 
   async isComplete(name: string, content: Content): Promise<boolean> {
@@ -128,24 +136,30 @@ export class RemoteArtifacts implements Artifacts {
     signal: AbortSignal,
   ): Promise<Content> {
     const local = await this.#store.find(wanted.name, wanted.url);
-    if (wanted.preferLocal && local[0] !== undefined) return content(local[0]);
+    if (wanted.preferLocal && local[0] !== undefined) {
+      this.#metrics.cacheHits.inc();
+      await this.#store.used(wanted.name, local[0].path);
+      return content(local[0]);
+    }
     const source = await openSource(artifact, wanted.credentials, { env: this.#env, hubAgent: this.#hubAgent });
     try {
       const listing = await retried(() => list(source, wanted.url, signal), signal);
       const files = selectFiles(listing.files, wanted.url);
-      const fingerprint = sourceFingerprint(files);
+      const fingerprint = sourceFingerprint(files, place(artifact, wanted.credentials, this.#env));
       const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
       if (known !== undefined) {
+        this.#metrics.cacheHits.inc();
         await this.#store.touch(wanted.name, known, new Date().toISOString());
         return content(known);
       }
-      return content(await this.#download(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
+      return content(await this.#shared(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
     } finally {
       source.close?.();
     }
   }
 
-  async #download(
+  /** Takes what another adapter or pod has brought here, or brings it here for all of them. */
+  async #shared(
     wanted: Wanted,
     source: Source,
     listing: Listing,
@@ -153,8 +167,51 @@ export class RemoteArtifacts implements Artifacts {
     onProgress: (bytes: number, total: number) => void,
     signal: AbortSignal,
   ): Promise<StoredContent> {
+    const { name, url } = wanted;
+    const about = {
+      artifact_url: url,
+      source_fingerprint: fingerprint,
+      ...(listing.revision === undefined ? {} : { resolved_revision: listing.revision }),
+    };
+    const fromPool = async () => {
+      const found = await this.#store.fromPool(name, { ...about, fetched_at: new Date().toISOString() });
+      if (found !== undefined) this.#metrics.cacheHits.inc();
+      return found;
+    };
+    const found = await fromPool();
+    if (found !== undefined) return found;
+    const partial = await this.#store.partial({ key: sourceKey(url, fingerprint), artifactUrl: url }, signal);
+    let done = false; // What is whole, or damaged for good, is nothing to go on with.
+    try {
+      // Whoever held it before may have brought it.
+      const come = await fromPool();
+      done = come !== undefined;
+      if (come !== undefined) return come;
+      this.#metrics.cacheMisses.inc();
+      const either = AbortSignal.any([signal, partial.lost]);
+      const files = await this.#download(source, listing, partial, onProgress, either).catch((error: unknown) => {
+        throw partial.lost.aborted && !signal.aborted ? takenOver(url) : error;
+      });
+      const stored = await this.#store.install(name, partial.files, { ...about, fetched_at: new Date().toISOString(), files });
+      done = true;
+      return stored;
+    } catch (error) {
+      done ||= error instanceof AdapterError && !error.retryable;
+      throw error;
+    } finally {
+      await (done ? partial.discard() : partial.release());
+    }
+  }
+
+  async #download(
+    source: Source,
+    listing: Listing,
+    { files: folder }: PartialFolder,
+    onProgress: (bytes: number, total: number) => void,
+    signal: AbortSignal,
+  ): Promise<readonly Downloaded[]> {
     const total = listing.files.reduce((sum, f) => sum + f.sizeBytes, 0);
-    const folder = await this.#store.newFolder();
+    await this.#store.makeRoom(total);
     const limit = pLimit(PARALLEL_FILES);
     // The first file that fails ends the others.
     const failed = new AbortController();
@@ -166,36 +223,26 @@ export class RemoteArtifacts implements Artifacts {
       onProgress(bytes, total);
     };
     onProgress(0, total);
-    try {
-      const tasks = listing.files.map((file) =>
-        limit(async () => {
-          try {
-            return await downloadFile(source, listing, file, { target: `${folder}/${file.name}`, onBytes }, both);
-          } catch (error) {
-            failed.abort(error);
-            throw error;
-          }
-        }),
-      );
-      const settled = await Promise.allSettled(tasks);
-      signal.throwIfAborted();
-      failed.signal.throwIfAborted();
-      const files = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
-      await inspectFolder(
-        folder,
-        files.map((f) => f.name),
-        signal,
-      );
-      return await this.#store.install(wanted.name, folder, {
-        artifact_url: wanted.url,
-        source_fingerprint: fingerprint,
-        ...(listing.revision === undefined ? {} : { resolved_revision: listing.revision }),
-        fetched_at: new Date().toISOString(),
-        files,
-      });
-    } finally {
-      await this.#store.discard(folder);
-    }
+    const tasks = listing.files.map((file) =>
+      limit(async () => {
+        try {
+          return await downloadFile(source, listing, file, { target: `${folder}/${file.name}`, onBytes }, both);
+        } catch (error) {
+          failed.abort(error);
+          throw error;
+        }
+      }),
+    );
+    const settled = await Promise.allSettled(tasks);
+    signal.throwIfAborted();
+    failed.signal.throwIfAborted();
+    const files = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+    await inspectFolder(
+      folder,
+      files.map((f) => f.name),
+      signal,
+    );
+    return files;
   }
 }
 
@@ -217,8 +264,25 @@ function content(stored: StoredContent): Content {
   return { path: stored.path, digest: stored.digest, ...(revision === undefined ? {} : { revision }) };
 }
 
+/** Who answers for the ids of a source: two servers may have one name for two things, and one of them may be anybody's. */
+function place({ kind }: ArtifactSource, credentials: Credentials, env: NodeJS.ProcessEnv): string {
+  const places: Partial<Record<ArtifactSource["kind"], string | undefined>> = {
+    huggingface: env.HF_ENDPOINT,
+    s3: credentials.aws_endpoint_url ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL,
+  };
+  return places[kind] ?? "";
+}
+
+function takenOver(url: string): AdapterError {
+  return new AdapterError(
+    "ArtifactUnavailable",
+    `another pod went on with the download of ${url}, for this one stood still too long; it is tried again`,
+  );
+}
+
 /** What the source says of the files, as one hash: names, sizes, and ids of the contents. A source without ids never counts as unchanged. */
-function sourceFingerprint(files: readonly RemoteFile[]): string {
+function sourceFingerprint(files: readonly RemoteFile[], from = ""): string {
   const lines = files.map((f) => JSON.stringify([f.name, f.sizeBytes, f.sha256 ?? "", f.etag || crypto.randomUUID()])).sort();
+  if (from !== "") lines.unshift(from);
   return createHash("sha256").update(lines.join("\n")).digest("hex");
 }

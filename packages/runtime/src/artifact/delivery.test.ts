@@ -3,10 +3,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { testStore } from "../../test/fakes.ts";
 import { createMetrics } from "../metrics.ts";
 import type { Content } from "./artifacts.ts";
 import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
-import { ArtifactStore } from "./store/store.ts";
 
 const root = mkdtempSync(join(tmpdir(), "delivery-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -21,14 +21,14 @@ test.each([
 });
 
 async function artifacts(): Promise<DeliveredArtifacts> {
-  const store = new ArtifactStore(join(root, "own"));
+  const store = testStore(join(root, "own"));
   await store.open();
-  return new DeliveredArtifacts({ store, env: {}, metrics: createMetrics() });
+  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics() });
 }
 
 /** Content as an earlier run left it in a folder, so that nothing has to be fetched. */
 async function kept(dir: string): Promise<void> {
-  const store = new ArtifactStore(dir);
+  const store = testStore(dir);
   await store.open();
   const folder = await store.newFolder();
   await writeFile(join(folder, "adapter_config.json"), "{}");

@@ -4,7 +4,7 @@ import { AdapterError, messageOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
 import type { AdapterFacts } from "./check/adapter.ts";
-import { ArtifactStore } from "./store/store.ts";
+import type { ArtifactStore } from "./store/store.ts";
 
 /**
  * Reads the `delivery` of a load call.
@@ -35,56 +35,101 @@ function trimmed(dir: string): string {
   return dir.replace(/\/+$/, "") || "/";
 }
 
+/** A folder that adapters are kept in. */
+interface Folder {
+  readonly store: ArtifactStore;
+  readonly artifacts: RemoteArtifacts;
+  /** Ends when the runtime does. */
+  readonly running: Promise<void>;
+}
+
+export interface DeliveredDeps {
+  /** The folder of the runtime's own settings, open. */
+  readonly store: ArtifactStore;
+  /** The store of any other folder. */
+  readonly storeIn: (dir: string) => ArtifactStore;
+  readonly env: NodeJS.ProcessEnv;
+  readonly metrics: Metrics;
+}
+
 /** Artifacts in every folder that a load call named, besides the one that the runtime was started with. */
 export class DeliveredArtifacts implements Artifacts {
-  readonly #open: (dir: string) => Promise<RemoteArtifacts>;
-  readonly #folders = new Map<string, Promise<{ readonly artifacts: RemoteArtifacts; readonly store: ArtifactStore }>>();
+  readonly #deps: DeliveredDeps;
+  readonly #folders = new Map<string, Promise<Folder>>();
   readonly #default: string;
+  readonly #closed = new AbortController();
 
-  /** @param store - the folder of the runtime's own settings, open */
-  constructor(deps: { readonly store: ArtifactStore; readonly env: NodeJS.ProcessEnv; readonly metrics: Metrics }) {
+  constructor(deps: DeliveredDeps) {
+    this.#deps = deps;
     this.#default = deps.store.dir;
-    this.#folders.set(deps.store.dir, Promise.resolve({ store: deps.store, artifacts: new RemoteArtifacts(deps) }));
-    this.#open = async (dir) => (await this.#folder(dir, deps)).artifacts;
+    this.#folders.set(deps.store.dir, Promise.resolve(this.#start(deps.store)));
   }
 
   async close(): Promise<void> {
-    for (const folder of this.#folders.values()) await (await folder.catch(() => undefined))?.artifacts.close();
+    this.#closed.abort();
+    for (const folder of await this.#opened()) {
+      await folder.running;
+      await folder.artifacts.close();
+    }
   }
 
   async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
     const { delivery } = wanted;
     if (delivery?.mode === "engine") return { path: engineName(wanted.url), digest: "" };
     const dir = delivery?.runtimeDir ?? this.#default;
-    const content = await (await this.#open(dir)).obtain(wanted, onProgress, signal);
-    if (delivery === undefined || !content.path.startsWith(join(dir, wanted.name))) return content;
+    const { artifacts, store } = await this.#folder(dir);
+    const content = await artifacts.obtain(wanted, onProgress, signal);
+    if (delivery === undefined || store.digestOf(wanted.name, content.path) === undefined) return content;
     return { ...content, path: join(delivery.engineDir, content.path.slice(dir.length)), local: content.path };
   }
 
   async isComplete(name: string, content: Content): Promise<boolean> {
     if (content.digest === "") return true; // The engine's own affair.
-    const here = content.local ?? content.path;
-    const dir = [...this.#folders.keys()].find((d) => here.startsWith(join(d, name)));
-    return await (await this.#open(dir ?? this.#default)).isComplete(name, { ...content, path: here });
+    const path = content.local ?? content.path;
+    return await (await this.#folderOf(name, path)).artifacts.isComplete(name, { ...content, path });
+  }
+
+  async used(name: string, content: Content): Promise<void> {
+    const path = content.local ?? content.path;
+    await (await this.#folderOf(name, path)).artifacts.used(name, { ...content, path });
   }
 
   async inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts | undefined> {
     if (content.digest === "") return undefined; // The engine's own affair.
-    return await (await this.#open(this.#default)).inspect(content, signal);
+    return await (await this.#folder(this.#default)).artifacts.inspect(content, signal);
   }
 
   /** Drops every content of a name, in every folder. Only for names that no living engine process can read. */
   async drop(name: string): Promise<void> {
-    for (const folder of this.#folders.values()) await (await folder.catch(() => undefined))?.store.drop(name);
+    for (const { store } of await this.#opened()) await store.drop(name);
   }
 
-  async #folder(dir: string, deps: { readonly env: NodeJS.ProcessEnv; readonly metrics: Metrics }) {
+  /** Drops what nothing needs any more, in every folder. See {@link ArtifactStore.sweep}. */
+  async sweep(isNeeded: (name: string, digest: string) => boolean): Promise<void> {
+    for (const { store } of await this.#opened()) await store.sweep(isNeeded);
+  }
+
+  async #opened(): Promise<readonly Folder[]> {
+    const folders = await Promise.all([...this.#folders.values()].map((folder) => folder.catch(() => undefined)));
+    return folders.filter((folder) => folder !== undefined);
+  }
+
+  async #folderOf(name: string, path: string): Promise<Folder> {
+    const all = await this.#opened();
+    return all.find(({ store }) => store.digestOf(name, path) !== undefined) ?? (await this.#folder(this.#default));
+  }
+
+  #start(store: ArtifactStore): Folder {
+    return { store, artifacts: new RemoteArtifacts({ ...this.#deps, store }), running: store.run(this.#closed.signal) };
+  }
+
+  async #folder(dir: string): Promise<Folder> {
     const known = this.#folders.get(dir);
     if (known !== undefined) return await known;
     const opening = (async () => {
-      const store = new ArtifactStore(dir);
+      const store = this.#deps.storeIn(dir);
       await store.open();
-      return { store, artifacts: new RemoteArtifacts({ ...deps, store }) };
+      return this.#start(store);
     })();
     this.#folders.set(dir, opening);
     try {

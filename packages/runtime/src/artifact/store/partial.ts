@@ -1,12 +1,16 @@
-import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { constants, copyFile, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { HEX, isMissing, isTaken, type Layout, makeFolder, removeWhole } from "./layout.ts";
+import type { Lock, Locks } from "./lock.ts";
 
 /** Half done downloads that nobody went on with for so long are garbage, in milliseconds. */
 export const PARTIAL_KEPT_MS: number = 7 * 24 * 3_600_000;
 
+const WORK_NAME = /^[0-9a-f]{64}\.[0-9a-f-]{36}$/;
+
 /** What a half done download is of. */
 export interface PartialOf {
-  /** Stands for the content, as its source describes it; fit for a file's name. */
+  /** Stands for the content, as its source describes it: 64 hexadecimal digits. */
   readonly key: string;
   readonly artifactUrl: string;
 }
@@ -17,78 +21,165 @@ export interface PartialFolder {
   readonly files: string;
   /** Where the transfer notes what has arrived. */
   readonly notes: string;
+  /** Aborts when another pod went on with this download, because this process stood still for too long. */
+  readonly lost: AbortSignal;
   /** Gives the place back; what is in it stays for the next try. */
   release(): Promise<void>;
   /** Gives the place back and removes what is left of it. */
   discard(): Promise<void>;
 }
 
-/** Folders `<dir>/.partial/<key>/{files,notes,of.json}`; one holder at a time for each. */
+/** Name of the file that says what a half download is of, and whose. */
+const OF_FILE = "of.json";
+
+interface OfFile {
+  readonly artifact_url: string;
+  readonly pod: string;
+}
+
+/**
+ * Half done downloads: `.cache/partial/<key>/{files,notes,of.json}` while nobody works on them, `.cache/work/<key>.<token>/` while somebody
+ * does. One holder at a time for each key, among all pods that share the volume.
+ */
 export class PartialFolders {
-  readonly #dir: string;
+  readonly #layout: Layout;
+  readonly #locks: Locks;
   readonly #held = new Map<string, Promise<void>>();
 
-  /** @param dir - the folder of all of them, absolute */
-  constructor(dir: string) {
-    this.#dir = dir;
+  constructor(layout: Layout, locks: Locks) {
+    this.#layout = layout;
+    this.#locks = locks;
   }
 
-  /** Removes what is garbage: too old, or of a URL that a later download was of. To be called before anything is taken. */
+  /** Removes what is garbage: too old, or of a URL that a later download was of. What a killed process of this pod worked on is kept for the next try. */
   async sweep(nowMs: number): Promise<void> {
+    const { work, partial, locks } = this.#layout;
+    for (const key of (await readdir(locks)).filter((k) => HEX.test(k))) await this.#locks.sweep(key);
+    for (const name of (await readdir(work)).filter((n) => WORK_NAME.test(n))) {
+      const key = name.slice(0, name.indexOf("."));
+      if (!(await this.#locks.isHeld(key))) await this.#putBack(join(work, name), key);
+    }
     const newest = new Set<string>();
     const found: { readonly path: string; readonly url: string; readonly usedMs: number }[] = [];
-    for (const key of await readdir(this.#dir).catch(() => [])) {
-      const path = join(this.#dir, key);
-      const usedMs = (await stat(path)).mtimeMs;
-      found.push({ path, url: await urlOf(path), usedMs });
+    for (const key of (await readdir(partial)).filter((k) => HEX.test(k))) {
+      const path = join(partial, key);
+      const usedMs = (await stat(path).catch(() => undefined))?.mtimeMs;
+      if (usedMs !== undefined) found.push({ path, url: (await readOf(path))?.artifact_url ?? "", usedMs });
     }
     for (const { path, url, usedMs } of found.sort((a, b) => b.usedMs - a.usedMs)) {
       const superseded = newest.has(url);
       newest.add(url);
-      if (url === "" || superseded || nowMs - usedMs > PARTIAL_KEPT_MS) await rm(path, { recursive: true, force: true });
+      // A time that lies far ahead is one of a clock that was wrong: nothing is known of its age.
+      if (url === "" || superseded || Math.abs(nowMs - usedMs) > PARTIAL_KEPT_MS) await removeWhole(this.#layout, path);
     }
   }
 
-  /** Takes the folder of a content, with what an earlier try left there; waits while another download holds it. */
+  /**
+   * Takes the folder of a content, with what an earlier try left there; waits while another download holds it, of this pod or another. Who
+   * has waited looks first whether the content has come meanwhile.
+   */
   async take({ key, artifactUrl }: PartialOf, signal: AbortSignal): Promise<PartialFolder> {
     for (let holder = this.#held.get(key); holder !== undefined; holder = this.#held.get(key)) await waited(holder, signal);
     signal.throwIfAborted();
     const free = Promise.withResolvers<void>();
     this.#held.set(key, free.promise);
-    const path = join(this.#dir, key);
-    const files = join(path, "files");
-    const notes = join(path, "notes");
-    const release = async () => {
-      if (this.#held.get(key) === free.promise) this.#held.delete(key);
-      free.resolve();
-    };
-    const discard = async () => {
+    let lock: Lock | undefined;
+    const unlock = async () => {
       try {
-        await rm(path, { recursive: true, force: true });
+        await lock?.release();
       } finally {
-        await release();
+        if (this.#held.get(key) === free.promise) this.#held.delete(key);
+        free.resolve();
       }
     };
     try {
-      await mkdir(files, { recursive: true });
-      await mkdir(notes, { recursive: true });
-      await writeFile(join(path, "of.json"), JSON.stringify({ artifact_url: artifactUrl }));
-      const now = new Date();
-      await utimes(path, now, now);
+      lock = await this.#locks.acquire(key, signal);
+      return await this.#claim(key, artifactUrl, lock, unlock);
     } catch (error) {
-      await release();
+      await unlock();
       throw error;
     }
-    return { files, notes, release, discard };
+  }
+
+  async #claim(key: string, artifactUrl: string, lock: Lock, unlock: () => Promise<void>): Promise<PartialFolder> {
+    const { work, partial, pod } = this.#layout;
+    const path = join(work, `${key}.${lock.token}`);
+    const left = (await readdir(work)).filter((n) => n.startsWith(`${key}.`)).map((n) => join(work, n));
+    for (const place of [...left, join(partial, key)])
+      if (await moved(place, path)) {
+        const own = place === join(partial, key) || (await readOf(path))?.pod === pod;
+        if (!own) await this.#renewFiles(path);
+        break;
+      }
+    for (const place of left) await removeWhole(this.#layout, place);
+    const files = join(path, "files");
+    const notes = join(path, "notes");
+    await makeFolder(path);
+    await makeFolder(files);
+    await makeFolder(notes);
+    const of: OfFile = { artifact_url: artifactUrl, pod };
+    await writeFile(join(path, OF_FILE), JSON.stringify(of));
+    const now = new Date();
+    await utimes(path, now, now);
+    const release = async () => {
+      try {
+        await this.#putBack(path, key);
+      } finally {
+        await unlock();
+      }
+    };
+    const discard = async () => {
+      try {
+        await removeWhole(this.#layout, path);
+      } finally {
+        await unlock();
+      }
+    };
+    return { files, notes, lost: lock.lost, release, discard };
+  }
+
+  /**
+   * The process that wrote these files may only stand still, and write on into them one day: it is left those, and this one goes on with
+   * copies. (Where the file system can, these share their blocks.)
+   */
+  async #renewFiles(path: string): Promise<void> {
+    const old = join(path, "files.old");
+    if (!(await moved(join(path, "files"), old))) return;
+    await makeFolder(join(path, "files"));
+    for (const name of await readdir(old)) {
+      await copyFile(join(old, name), join(path, "files", name), constants.COPYFILE_FICLONE);
+      await rm(join(old, name), { force: true });
+    }
+    await rm(old, { recursive: true, force: true });
+  }
+
+  /** Keeps a half download for the next try, unless there is one already. */
+  async #putBack(path: string, key: string): Promise<void> {
+    try {
+      await moved(path, join(this.#layout.partial, key));
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+      await removeWhole(this.#layout, path);
+    }
   }
 }
 
-async function urlOf(path: string): Promise<string> {
+/** Whether there was something to move. */
+async function moved(from: string, to: string): Promise<boolean> {
   try {
-    const of = JSON.parse(await readFile(join(path, "of.json"), "utf8")) as { readonly artifact_url?: unknown };
-    return typeof of.artifact_url === "string" ? of.artifact_url : "";
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+async function readOf(path: string): Promise<OfFile | undefined> {
+  try {
+    return JSON.parse(await readFile(join(path, OF_FILE), "utf8")) as OfFile;
   } catch {
-    return ""; // Killed before it was written: there is nothing in it yet.
+    return undefined; // Killed before it was written: there is nothing in it yet.
   }
 }
 

@@ -1,31 +1,44 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ArtifactStore, type ContentManifest, contentDigest } from "./store.ts";
+import { NEVER, testStore } from "../../../test/fakes.ts";
+import { createMetrics } from "../../metrics.ts";
+import { type ArtifactStore, type ContentManifest, contentDigest } from "./store.ts";
 
 let dir: string;
 let store: ArtifactStore;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "store-"));
-  store = new ArtifactStore(dir);
+  store = testStore(dir);
   await store.open();
 });
 afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-async function install(name: string, text: string, fetchedAt = "2026-01-01T00:00:00Z", url = "hf://a/b") {
-  const folder = await store.newFolder();
+const about = (text: string, url = "hf://a/b") => ({
+  artifact_url: url,
+  source_fingerprint: `f-${text}`,
+  fetched_at: "2026-01-01T00:00:00Z",
+});
+
+async function install(name: string, text: string, fetchedAt = "2026-01-01T00:00:00Z", url = "hf://a/b", into = store) {
+  const folder = await into.newFolder();
   await writeFile(join(folder, "w"), text);
-  const manifest: ContentManifest = {
-    artifact_url: url,
-    source_fingerprint: `f-${text}`,
-    fetched_at: fetchedAt,
-    files: [{ name: "w", sizeBytes: text.length, sha256: text }],
-  };
-  return await store.install(name, folder, manifest);
+  const files = [{ name: "w", sizeBytes: text.length, sha256: text }];
+  const manifest: ContentManifest = { ...about(text, url), fetched_at: fetchedAt, files };
+  return await into.install(name, folder, manifest);
+}
+
+const inode = async (path: string) => (await stat(join(path, "w"))).ino;
+const pooled = async () => (await readdir(join(dir, ".cache/contents"))).sort();
+const hex = (digest: string) => digest.replace("sha256:", "");
+/** Makes a content look as if it had been used that many days ago. */
+async function age(digest: string, days: number): Promise<void> {
+  const at = new Date(Date.now() - days * 86_400_000);
+  await utimes(join(dir, ".cache/contents", hex(digest), ".aibrix-manifest.json"), at, at);
 }
 
 test("content has a path of its own, made of name and digest", async () => {
@@ -77,7 +90,7 @@ test("finds what came from a URL, the last first", async () => {
 test("opening sweeps half downloads and nothing else", async () => {
   const kept = await install("a", "one");
   await writeFile(join(await store.newFolder(), "half"), "x");
-  await new ArtifactStore(dir).open();
+  await testStore(dir).open();
   expect(await readdir(join(dir, ".tmp"))).toEqual([]);
   expect(await store.isComplete("a", kept.digest)).toBe(true);
 });
@@ -92,8 +105,132 @@ test("dropping a name takes every content of it and no other's", async () => {
   const other = await install("ab", "one");
   await store.drop("a");
   await store.drop("never-there");
-  expect((await readdir(dir)).sort()).toEqual([".tmp", "ab"]);
+  expect((await readdir(dir)).sort()).toEqual([".cache", ".tmp", "ab"]);
   expect(await store.isComplete("ab", other.digest)).toBe(true);
+});
+
+test("the same content under two names, from two sources or in two pods, is on the volume once", async () => {
+  const a = await install("a", "one");
+  const b = await install("b", "one", undefined, "s3://other/source");
+  const other = testStore(dir, { podFolder: "pod-2" });
+  await other.open();
+  const c = await other.fromPool("a", about("one"));
+  expect(c).toMatchObject({ path: join(dir, "pods/pod-2/a", hex(a.digest)), digest: a.digest });
+  expect(new Set([await inode(a.path), await inode(b.path), await inode(c?.path ?? "")]).size).toBe(1);
+  expect(await pooled()).toEqual([hex(a.digest)]);
+  expect(await store.find("b", "s3://other/source")).toHaveLength(1);
+});
+
+test("what was fetched for another name is found by what its source says, and by nothing else", async () => {
+  const a = await install("a", "one");
+  expect(await store.fromPool("b", about("one"))).toMatchObject({ digest: a.digest, path: join(dir, "b", hex(a.digest)) });
+  expect(await store.fromPool("b", about("two"))).toBeUndefined();
+  expect(await store.fromPool("b", about("one", "hf://c/d"))).toBeUndefined();
+  expect(await readdir(join(dir, ".tmp"))).toEqual([]);
+});
+
+test.each([
+  { name: "another size", damage: async (file: string) => await writeFile(file, "on") },
+  { name: "the same size", damage: async (file: string) => await writeFile(file, "ONE") },
+])("content that somebody changed to $name is neither given to an engine nor to another adapter", async ({ damage }) => {
+  const a = await install("a", "one");
+  await damage(join(a.path, "w"));
+  const later = new Date(Date.now() + 10_000);
+  await utimes(join(a.path, "w"), later, later);
+  expect(await store.isComplete("a", a.digest)).toBe(false);
+  expect(await store.fromPool("b", about("one"))).toBeUndefined();
+  expect(await pooled()).toEqual([]);
+});
+
+test("the sweep drops what is not needed any more; the cache keeps it until room is needed", async () => {
+  const old = await install("a", "one");
+  const now = await install("a", "two");
+  const gone = await install("b", "three");
+  await mkdir(join(dir, "b/notes"));
+  await mkdir(join(dir, "mine"));
+  await writeFile(join(dir, "mine/file"), "x");
+  await store.sweep((name, digest) => name === "a" && digest === now.digest);
+  expect(await store.isComplete("a", old.digest)).toBe(false);
+  expect(await store.isComplete("a", now.digest)).toBe(true);
+  expect((await readdir(dir)).sort()).toEqual([".cache", ".tmp", "a", "b", "mine"]);
+  expect(await readdir(join(dir, "b"))).toEqual(["notes"]);
+  expect(await pooled()).toEqual([old, now, gone].map((c) => hex(c.digest)).sort());
+  expect(await store.fromPool("b", about("three"))).toMatchObject({ path: gone.path });
+});
+
+test("one pod's sweep, drop and eviction touch nothing of another's", async () => {
+  const [one, two] = ["pod-1", "pod-2"].map((podFolder) =>
+    testStore(dir, { podFolder, bounds: { maxBytes: 0, minFree: { bytes: 0 } } }),
+  ) as [ArtifactStore, ArtifactStore];
+  await one.open();
+  await two.open();
+  const mine = await install("a", "one", undefined, undefined, one);
+  const theirs = await install("a", "one", undefined, undefined, two);
+  await one.drop("a");
+  await one.sweep(() => false);
+  await one.makeRoom(1_000);
+  expect(await two.isComplete("a", theirs.digest)).toBe(true);
+  expect(await readFile(join(theirs.path, "w"), "utf8")).toBe("one");
+  expect(await one.isComplete("a", mine.digest)).toBe(false);
+  expect(await pooled()).toEqual([hex(mine.digest)]);
+  await two.drop("a");
+  expect(await pooled()).toEqual([]);
+});
+
+test("evicts what was used least recently and no adapter has, also after a restart, and counts it", async () => {
+  const contents = await Promise.all(["1", "2", "3", "4"].map(async (text) => await install(`a${text}`, text.repeat(1_000))));
+  await store.sweep((name) => name === "a1");
+  await Promise.all(contents.map((c, i) => age(c.digest, 10 - i)));
+  await store.used("a2", join(dir, "a2", hex(contents[1]?.digest ?? "")));
+  const metrics = createMetrics();
+  const next = testStore(dir, { metrics, bounds: { maxBytes: 5_000, minFree: { bytes: 0 } } });
+  await next.open();
+  await next.makeRoom(0);
+  const left = (numbers: readonly number[]) => numbers.map((n) => hex(contents[n - 1]?.digest ?? "")).sort();
+  expect(await pooled()).toEqual(left([1, 2]));
+  expect(await metrics.registry.metrics()).toMatch(/cache_evictions_total 2$/m);
+  expect(await metrics.registry.metrics()).toMatch(/cache_entries\{volume="[^"]*"\} 2$/m);
+  await next.makeRoom(5_000);
+  expect(await pooled()).toEqual(left([1]));
+  expect(await next.isComplete("a1", contents[0]?.digest ?? "")).toBe(true);
+});
+
+test("half downloads that nobody works on give way too", async () => {
+  const partial = await store.partial({ key: "1".repeat(64), artifactUrl: "hf://a/half" }, NEVER);
+  await writeFile(join(partial.files, "w"), "x".repeat(10_000));
+  const tight = testStore(dir, { bounds: { maxBytes: 0, minFree: { bytes: 0 } } });
+  await tight.makeRoom(0);
+  expect(await readFile(join(partial.files, "w"), "utf8")).toHaveLength(10_000);
+  await partial.release();
+  await tight.makeRoom(0);
+  expect(await readdir(join(dir, ".cache/partial"))).toEqual([]);
+});
+
+test.each(["../b", "a/b", ".cache", "", "..", "a\0b", "a".repeat(64), "/etc"])("no name leads out of the folder: %j", async (name) => {
+  await expect(install(name, "one")).rejects.toThrow("cannot be a folder's name");
+  await expect(store.drop(name)).rejects.toThrow("cannot be a folder's name");
+  expect(() => store.digestOf(name, "/x")).toThrow("cannot be a folder's name");
+  expect((await readdir(dir)).sort()).toEqual([".cache", ".tmp"]);
+});
+
+test("no file of an artifact leads out of its folder", async () => {
+  const folder = await store.newFolder();
+  await writeFile(join(dir, ".tmp/w"), "one");
+  const files = [{ name: "../w", sizeBytes: 3, sha256: "one" }];
+  await expect(store.install("a", folder, { ...about("one"), files })).rejects.toThrow("cannot be a file of an adapter");
+});
+
+test("an engine of another user can read what a runtime with a narrow umask has installed", async () => {
+  const before = process.umask(0o077);
+  try {
+    const narrow = testStore(join(dir, "narrow"), { podFolder: "pod" });
+    await narrow.open();
+    const { path } = await install("a", "one", undefined, undefined, narrow);
+    for (let folder = path; folder !== dir; folder = join(folder, "..")) expect((await stat(folder)).mode & 0o777).toBe(0o755);
+    for (const file of await readdir(path)) expect((await stat(join(path, file))).mode & 0o777).toBe(0o644);
+  } finally {
+    process.umask(before);
+  }
 });
 
 test("strange folders beside the contents do no harm", async () => {

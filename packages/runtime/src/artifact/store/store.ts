@@ -1,11 +1,32 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, copyFile, link, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type Logger, sleep } from "@aibrix/service";
+import pLimit from "p-limit";
+import { messageOf } from "../../errors.ts";
+import type { Metrics } from "../../metrics.ts";
 import type { Downloaded } from "../transfer/download.ts";
+import {
+  codeOf,
+  HEX,
+  hexOf,
+  isMissing,
+  isTaken,
+  type Layout,
+  layoutOf,
+  MANIFEST_FILE,
+  makeFolder,
+  nameFolder,
+  removeWhole,
+  writeReadable,
+} from "./layout.ts";
+import { Locks } from "./lock.ts";
 import { type PartialFolder, PartialFolders, type PartialOf } from "./partial.ts";
+import { Pods } from "./pods.ts";
+import { areWhole, type CacheBounds, isWhole, Pool, type Pooled, type StoredFile, sourceKey } from "./pool.ts";
 
-/** Name of the list of files inside a content's folder. Engines ignore it. */
-const MANIFEST_FILE = ".aibrix-manifest.json";
+/** How often the cache is looked at, and others are shown that this pod lives, in milliseconds. */
+const PERIOD_MS = 60_000;
 
 /** What a content's folder holds, and where it came from. */
 export interface ContentManifest {
@@ -15,7 +36,7 @@ export interface ContentManifest {
   readonly resolved_revision?: string;
   /** When this content was last what the URL gave, RFC 3339. */
   readonly fetched_at: string;
-  readonly files: readonly Downloaded[];
+  readonly files: readonly StoredFile[];
 }
 
 export interface StoredContent {
@@ -24,28 +45,84 @@ export interface StoredContent {
   readonly manifest: ContentManifest;
 }
 
+export interface StoreOptions {
+  /** This pod's name in a volume that pods share; absent where the volume is this pod's alone. */
+  readonly podFolder?: string | undefined;
+  readonly bounds: CacheBounds;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
 /**
- * Content-addressed folders: `<dir>/<lora_name>/<digest in hex>/`. A folder comes into being by a rename of a complete one,
- * is never changed afterwards, and new content is a new path: an engine's prefix cache is keyed by name and path, so that new weights
- * at an old path would answer with wrong text.
+ * What an engine is given: `<dir>/<lora_name>/<digest in hex>/`, or `<dir>/pods/<pod>/<lora_name>/…` in a volume that pods share. Such a
+ * folder holds links to the files of the pool, so that the same content is on the volume once, and no other adapter's or pod's sweep can
+ * touch what this engine reads. It comes into being by a rename of a complete one, is never changed afterwards, and new content is a new
+ * path: an engine's prefix cache is keyed by name and path, so that new weights at an old path would answer with wrong text.
  */
 export class ArtifactStore {
   readonly dir: string;
-  readonly #tmp: string;
+  /** What the pod has for itself, its state among it. */
+  readonly ownDir: string;
+  readonly #layout: Layout;
+  readonly #log: Logger;
+  readonly #pool: Pool;
+  readonly #pods: Pods;
   readonly #partials: PartialFolders;
+  /** What is looked up under a name is not removed at the same time. */
+  readonly #one = pLimit(1);
+  #toldOfCopies = false;
 
   /** @param dir - absolute */
-  constructor(dir: string) {
+  constructor(dir: string, options: StoreOptions) {
+    const { podFolder, bounds, metrics, log } = options;
     this.dir = dir;
-    this.#tmp = join(dir, ".tmp");
-    this.#partials = new PartialFolders(join(dir, ".partial"));
+    this.#layout = layoutOf(dir, podFolder);
+    this.ownDir = this.#layout.own;
+    this.#log = log;
+    this.#pool = new Pool(this.#layout, bounds, {
+      onUsage: ({ entries, bytes }) => {
+        metrics.cacheEntries.set({ volume: dir }, entries);
+        metrics.cacheBytes.set({ volume: dir }, bytes);
+      },
+      onEvicted: ({ id, bytes }) => {
+        metrics.cacheEvictions.inc();
+        metrics.cacheEvictedBytes.inc(bytes);
+        log.info({ path: id, bytes }, "removed from the cache: it was the least recently used, and room is needed");
+      },
+    });
+    this.#pods = new Pods(this.#layout, Date.now, () => performance.now());
+    this.#partials = new PartialFolders(this.#layout, new Locks(this.#layout));
   }
 
-  /** Makes the folder and sweeps what a killed runtime left half done. Throws where the folder cannot be written. */
+  /** Makes the folders. Throws where they cannot be written. */
   async open(): Promise<void> {
-    await rm(this.#tmp, { recursive: true, force: true });
-    await mkdir(this.#tmp, { recursive: true });
-    await this.#partials.sweep(Date.now());
+    const { root, pods, pod, own, tmp, contents, sources, locks, partial, work, trash } = this.#layout;
+    await makeFolder(root);
+    if (pod !== "") await makeFolder(pods);
+    await makeFolder(own);
+    await makeFolder(join(root, ".cache"));
+    for (const dir of [contents, sources, locks, partial, work, trash]) await makeFolder(dir);
+    await makeFolder(tmp);
+    await Promise.all((await readdir(tmp)).map((name) => removeWhole(this.#layout, join(tmp, name))));
+    await this.#pods.beat();
+  }
+
+  /** Sweeps what is garbage, and keeps the cache within its bounds, until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#try("the cache cannot be swept", async () => {
+      const { trash } = this.#layout;
+      for (const name of await readdir(trash)) await rm(join(trash, name), { recursive: true, force: true });
+      await this.#partials.sweep(Date.now());
+      await this.#pool.sweepSources();
+    });
+    while (!signal.aborted) {
+      await this.#try("the cache cannot be looked after", async () => {
+        await this.#pods.beat();
+        for (const pod of await this.#pods.sweep()) this.#log.info({ pod }, "this pod is gone for good: its folder is removed");
+        await this.makeRoom(0);
+      });
+      await sleep(PERIOD_MS, signal);
+    }
   }
 
   /** The folder where the download of a content grows, with what an earlier try left there. The caller releases or discards it. */
@@ -53,10 +130,15 @@ export class ArtifactStore {
     return await this.#partials.take(of, signal);
   }
 
+  /** Removes what was least recently used where `neededBytes` more would pass the cache's bounds. */
+  async makeRoom(neededBytes: number): Promise<void> {
+    await this.#pool.makeRoom(neededBytes);
+  }
+
   /** An empty folder for one download. Not `mkdtemp`: its mode 0700 would shut out an engine that runs as another user. */
   async newFolder(): Promise<string> {
-    const path = join(this.#tmp, randomUUID());
-    await mkdir(path, { recursive: true });
+    const path = join(this.#layout.tmp, randomUUID());
+    await makeFolder(path);
     return path;
   }
 
@@ -64,83 +146,218 @@ export class ArtifactStore {
     await rm(folder, { recursive: true, force: true });
   }
 
-  /** Moves a complete download to its place. Where the same content is there already, that one stays. */
-  async install(name: string, folder: string, manifest: ContentManifest): Promise<StoredContent> {
-    const digest = contentDigest(manifest.files);
-    const path = this.#path(name, digest);
-    await writeFile(join(folder, MANIFEST_FILE), JSON.stringify(manifest));
-    await mkdir(join(this.dir, name), { recursive: true });
-    try {
-      await rename(folder, path);
-    } catch (error) {
-      if (!["ENOTEMPTY", "EEXIST"].includes(String((error as NodeJS.ErrnoException).code))) throw error;
-      await this.#mend(folder, path, manifest);
-    }
-    return { path, digest, manifest };
+  /** Moves a complete download into the pool, and gives the adapter links to it. Where the same content is there already, that one stays. */
+  async install(name: string, folder: string, about: ContentManifest): Promise<StoredContent> {
+    const files = await Promise.all(about.files.map(async (file) => await finished(folder, file)));
+    const digest = contentDigest(files);
+    const hex = hexOf(digest);
+    const key = sourceKey(about.artifact_url, about.source_fingerprint);
+    // Links first: what is linked is not evicted by another pod before this one has it.
+    const own = await this.#linked({ path: folder, files });
+    const pooled = await this.#pool.put(hex, folder, files);
+    await this.#pool.setSource(key, hex);
+    const staged = (pooled.files === files ? undefined : await this.#linkedIfThere(pooled)) ?? own;
+    if (pooled.files !== files) await this.discard(folder);
+    if (staged !== own) await this.discard(own);
+    return await this.#place(name, staged, { ...about, files: staged === own ? files : pooled.files });
+  }
+
+  /** Gives an adapter links to what was fetched for another one or by another pod, where that is here. */
+  async fromPool(name: string, about: Omit<ContentManifest, "files">): Promise<StoredContent | undefined> {
+    const pooled = await this.#pool.find(sourceKey(about.artifact_url, about.source_fingerprint));
+    if (pooled === undefined) return undefined;
+    const staged = await this.#linkedIfThere(pooled);
+    return staged === undefined ? undefined : await this.#place(name, staged, { ...about, files: pooled.files });
   }
 
   /** Contents under a name that came from `url`, the last fetched first, complete ones only. */
   async find(name: string, url: string): Promise<readonly StoredContent[]> {
-    const found: StoredContent[] = [];
-    for (const hex of await readdir(join(this.dir, name)).catch(() => [])) {
-      const content = await this.#read(name, `sha256:${hex}`);
-      if (content?.manifest.artifact_url === url) found.push(content);
-    }
-    return found.sort((a, b) => b.manifest.fetched_at.localeCompare(a.manifest.fetched_at));
+    return await this.#one(async () => {
+      const found: StoredContent[] = [];
+      for (const hex of await this.#contentsOf(name)) {
+        const content = await this.#read(name, hex);
+        if (content?.manifest.artifact_url === url) found.push(content);
+      }
+      return found.sort((a, b) => b.manifest.fetched_at.localeCompare(a.manifest.fetched_at));
+    });
   }
 
-  /** Whether every file of a content is where it should be, with its size. */
+  /** Whether every file of a content is where it should be, as it was checked. */
   async isComplete(name: string, digest: string): Promise<boolean> {
-    return (await this.#read(name, digest)) !== undefined;
+    return (await this.#read(name, hexOf(digest))) !== undefined;
   }
 
   /** The digest that a path of this store stands for, or `undefined` for any other path. */
   digestOf(name: string, path: string): string | undefined {
-    const hex = path.startsWith(`${join(this.dir, name)}/`) ? path.slice(join(this.dir, name).length + 1) : "";
-    return /^[0-9a-f]{64}$/.test(hex) ? `sha256:${hex}` : undefined;
+    const folder = `${nameFolder(this.#layout, name)}/`;
+    const hex = path.startsWith(folder) ? path.slice(folder.length) : "";
+    return HEX.test(hex) ? `sha256:${hex}` : undefined;
   }
 
   /** Notes that a content is still what its URL gives. */
   async touch(name: string, content: StoredContent, fetchedAt: string): Promise<void> {
     const manifest = { ...content.manifest, fetched_at: fetchedAt };
-    await this.#replace(join(this.#path(name, content.digest), MANIFEST_FILE), JSON.stringify(manifest));
+    await this.#replace(join(content.path, MANIFEST_FILE), JSON.stringify(manifest));
+    await this.used(name, content.path);
   }
 
-  /** Drops every content of a name. Only for names that no living engine process can read. */
+  /** Notes that a content is used now: it is the last one to be evicted. */
+  async used(name: string, path: string): Promise<void> {
+    const digest = this.digestOf(name, path);
+    if (digest !== undefined) await this.#pool.used(hexOf(digest));
+  }
+
+  /** Drops every content of a name, from the pool too where no other pod or adapter has it. Only for names that no living engine process can read. */
   async drop(name: string): Promise<void> {
-    await rm(join(this.dir, name), { recursive: true, force: true });
+    for (const hex of await this.#contentsOf(name)) {
+      await this.#remove(name, hex);
+      await this.#pool.drop(hex);
+    }
+    await this.#removeIfEmpty(name);
   }
 
-  #path(name: string, digest: string): string {
-    return join(this.dir, name, digest.slice("sha256:".length));
+  /**
+   * Drops the links of contents that nothing needs any more; what they led to stays in the pool until room is needed.
+   *
+   * @param isNeeded - asked for each content at the moment when it would go
+   */
+  async sweep(isNeeded: (name: string, digest: string) => boolean): Promise<void> {
+    for (const { name } of (await readdir(this.ownDir, { withFileTypes: true })).filter(
+      (e) => e.isDirectory() && !e.name.startsWith("."),
+    )) {
+      const hexes = await this.#contentsOf(name).catch(() => []);
+      for (const hex of hexes)
+        await this.#one(async () => {
+          const path = this.#path(name, hex);
+          if (isNeeded(name, `sha256:${hex}`)) return;
+          this.#log.info(
+            { adapter: name, path },
+            "no adapter needs this content any more, and no engine can read it: its links are dropped",
+          );
+          await this.#removeNow(name, hex);
+        });
+      if (hexes.length > 0) await this.#removeIfEmpty(name);
+    }
   }
 
-  async #read(name: string, digest: string): Promise<StoredContent | undefined> {
-    const path = this.#path(name, digest);
+  #path(name: string, hex: string): string {
+    return join(nameFolder(this.#layout, name), hex);
+  }
+
+  async #contentsOf(name: string): Promise<readonly string[]> {
+    return (await readdir(nameFolder(this.#layout, name)).catch(() => [])).filter((entry) => HEX.test(entry));
+  }
+
+  async #remove(name: string, hex: string): Promise<void> {
+    await this.#one(() => this.#removeNow(name, hex));
+  }
+
+  async #removeNow(name: string, hex: string): Promise<void> {
+    await removeWhole(this.#layout, this.#path(name, hex));
+  }
+
+  async #removeIfEmpty(name: string): Promise<void> {
+    await rmdir(nameFolder(this.#layout, name)).catch(() => undefined); // Something of somebody else is in it.
+  }
+
+  async #read(name: string, hex: string): Promise<StoredContent | undefined> {
+    const path = this.#path(name, hex);
     try {
       const manifest = JSON.parse(await readFile(join(path, MANIFEST_FILE), "utf8")) as ContentManifest;
-      for (const file of manifest.files) if ((await stat(join(path, file.name))).size !== file.sizeBytes) return undefined;
-      return { path, digest, manifest };
+      return (await areWhole(path, manifest.files)) ? { path, digest: `sha256:${hex}`, manifest } : undefined;
     } catch {
       return undefined; // Not there, or not whole: the same as not there.
     }
   }
 
+  async #linkedIfThere(pooled: Pick<Pooled, "path" | "files">): Promise<string | undefined> {
+    try {
+      return await this.#linked(pooled);
+    } catch (error) {
+      if (isMissing(error)) return undefined; // Evicted meanwhile.
+      throw error;
+    }
+  }
+
+  /** A folder of links to files. Where the file system has none, of copies. */
+  async #linked({ path, files }: Pick<Pooled, "path" | "files">): Promise<string> {
+    const staged = await this.newFolder();
+    try {
+      for (const { name } of files) await this.#link(join(path, name), join(staged, name));
+      return staged;
+    } catch (error) {
+      await this.discard(staged);
+      throw error;
+    }
+  }
+
+  async #link(from: string, to: string): Promise<void> {
+    try {
+      await link(from, to);
+    } catch (error) {
+      if (!NO_LINKS.includes(codeOf(error))) throw error;
+      if (!this.#toldOfCopies)
+        this.#log.warn(
+          { volume: this.dir, code: codeOf(error) },
+          "the volume has no hard links for this user: adapters get copies of their files, which take room twice",
+        );
+      this.#toldOfCopies = true;
+      await copyFile(from, to);
+    }
+  }
+
+  async #place(name: string, staged: string, manifest: ContentManifest): Promise<StoredContent> {
+    const digest = contentDigest(manifest.files);
+    const path = this.#path(name, hexOf(digest));
+    await writeReadable(join(staged, MANIFEST_FILE), JSON.stringify(manifest));
+    await this.#one(async () => {
+      await makeFolder(nameFolder(this.#layout, name));
+      try {
+        await rename(staged, path);
+      } catch (error) {
+        if (!isTaken(error)) throw error;
+        await this.#mend(staged, path, manifest);
+      }
+    });
+    return { path, digest, manifest };
+  }
+
   /** Somebody may have removed files of a content that an engine reads: each missing one is put back by itself. */
-  async #mend(folder: string, path: string, manifest: ContentManifest): Promise<void> {
+  async #mend(staged: string, path: string, manifest: ContentManifest): Promise<void> {
     for (const file of manifest.files) {
       const there = await stat(join(path, file.name)).catch(() => undefined);
-      if (there?.size !== file.sizeBytes) await rename(join(folder, file.name), join(path, file.name));
+      if (!isWhole(file, there)) await rename(join(staged, file.name), join(path, file.name));
     }
-    await rename(join(folder, MANIFEST_FILE), join(path, MANIFEST_FILE));
-    await this.discard(folder);
+    await rename(join(staged, MANIFEST_FILE), join(path, MANIFEST_FILE));
+    await this.discard(staged);
   }
 
   async #replace(path: string, text: string): Promise<void> {
-    const temporary = join(this.#tmp, randomUUID());
-    await writeFile(temporary, text);
+    const temporary = join(this.#layout.tmp, randomUUID());
+    await writeReadable(temporary, text);
     await rename(temporary, path);
   }
+
+  async #try(message: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#log.warn({ volume: this.dir, error: messageOf(error) }, message);
+    }
+  }
+}
+
+/** What a file system without hard links says, or one that has no more for this file or gives this user none. */
+const NO_LINKS = ["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"];
+
+/** A file as it is from now on: everybody may read it. */
+async function finished(folder: string, file: Downloaded): Promise<StoredFile> {
+  if (file.name !== basename(file.name) || [".", "..", MANIFEST_FILE].includes(file.name))
+    throw new Error(`"${file.name}" cannot be a file of an adapter`);
+  const path = join(folder, file.name);
+  await chmod(path, 0o644);
+  const { name, sizeBytes, sha256 } = file;
+  return { name, sizeBytes, sha256, mtimeMs: (await stat(path)).mtimeMs };
 }
 
 /** `sha256:` and the hash over names, sizes and hashes of the files, in order of their names. */

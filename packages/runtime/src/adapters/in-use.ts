@@ -1,0 +1,48 @@
+import { type Logger, sleep } from "@aibrix/service";
+import type { Engine } from "../engine/engine.ts";
+import type { EngineObserver } from "../engine/observer.ts";
+import { messageOf } from "../errors.ts";
+import type { Memory } from "./memory.ts";
+
+/** How often the engine's metrics are looked at, in milliseconds. */
+const PERIOD_MS = 10_000;
+/** Looks between two writes of what they showed. */
+const LOOKS_PER_WRITE = 6;
+
+/** Names of adapters that the engine's metrics show as having requests. Of vLLM's series the one with the latest time counts: old ones stay. Pure. */
+export function adaptersInUse(page: string): ReadonlySet<string> {
+  let latest = { time: Number.NEGATIVE_INFINITY, names: "" };
+  for (const [, labels = "", value] of page.matchAll(/^vllm:lora_requests_info\{([^}]*)\} (\S+)/gm)) {
+    const names = ["running", "waiting"].map((state) => new RegExp(`${state}_lora_adapters="([^"]*)"`).exec(labels)?.[1] ?? "");
+    if (Number(value) > latest.time) latest = { time: Number(value), names: names.join(",") };
+  }
+  return new Set(latest.names.split(",").filter((name) => name !== ""));
+}
+
+/** Remembers which adapters have requests, as looks at the engine's metrics show it: those are put back first after a restart. */
+export class UseWatch {
+  readonly #deps: { readonly engine: Engine; readonly observer: EngineObserver; readonly memory: Memory; readonly log: Logger };
+
+  constructor(deps: { readonly engine: Engine; readonly observer: EngineObserver; readonly memory: Memory; readonly log: Logger }) {
+    this.#deps = deps;
+  }
+
+  /** Looks again and again until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    for (let looks = 1; await sleep(PERIOD_MS, signal); looks += 1) {
+      await this.look(signal);
+      if (looks % LOOKS_PER_WRITE === 0) await this.#deps.memory.flush();
+    }
+    await this.#deps.memory.flush();
+  }
+
+  async look(signal: AbortSignal): Promise<void> {
+    const { engine, observer, memory, log } = this.#deps;
+    if (!observer.view.ready) return;
+    try {
+      memory.used(adaptersInUse(await engine.metrics(signal)));
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, "the engine did not tell which adapters have requests");
+    }
+  }
+}
