@@ -5,6 +5,7 @@ import { ADAPTER_STATES, stringEnum } from "./model-adapter.ts";
 export const RUNTIME_PATHS = {
   load: "/v1/lora_adapter/load",
   unload: "/v1/lora_adapter/unload",
+  check: "/v1/lora_adapter/check",
   adapters: "/v1/lora_adapters",
   models: "/v1/models",
   healthz: "/healthz",
@@ -71,6 +72,53 @@ export const UnloadRequestSchema = Type.Object(
   { additionalProperties: false },
 );
 export type UnloadRequest = Static<typeof UnloadRequestSchema>;
+
+/** `POST /v1/lora_adapter/check`: what a load call would find, without loading or keeping anything. */
+export const CheckRequestSchema = Type.Object(
+  {
+    lora_name: Type.Optional(LoraName),
+    artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
+    credentials: Type.Optional(STRING_MAP),
+    limits: Type.Optional(LimitsSchema),
+    delivery: Type.Optional(DeliverySchema),
+    deep: Type.Optional(
+      Type.Boolean({
+        description: "Read every byte, and check sizes and hashes; else only the configuration and the headers of the weights.",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type CheckRequest = Static<typeof CheckRequestSchema>;
+
+/** What was found of an adapter. As much as was read before something was wrong; `error` then says what. */
+export const CheckReportSchema = Type.Object({
+  /** Whether a load would reach the engine. */
+  ok: Type.Boolean(),
+  artifact_url: Type.String(),
+  resolved_revision: Type.Optional(Type.String()),
+  /** The files that an engine needs. */
+  files: Type.Array(Type.Object({ name: Type.String(), size_bytes: Type.Integer(), sha256: Type.Optional(Type.String()) })),
+  total_bytes: Type.Integer(),
+  /** Where the hashes of all files are known. */
+  content_digest: Type.Optional(Type.String()),
+  rank: Type.Optional(Type.Integer()),
+  /** The highest rank of any module. */
+  max_rank: Type.Optional(Type.Integer()),
+  /** Names of the modules that its weights are for. */
+  target_modules: Type.Optional(Type.Array(Type.String())),
+  dtypes: Type.Optional(Type.Array(Type.String())),
+  tensors: Type.Optional(Type.Integer()),
+  /** What its configuration names as the model that it was trained on. */
+  base_model: Type.Optional(Type.String()),
+  /** What of the engine was known and compared. */
+  compared_with: Type.Object({ max_lora_rank: Type.Optional(Type.Integer()), architecture: Type.Optional(Type.String()) }),
+  /** Whether every byte was read. */
+  deep: Type.Boolean(),
+  warnings: Type.Array(Type.String()),
+  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean() })),
+});
+export type CheckReport = Static<typeof CheckReportSchema>;
 
 const Time = Type.String({ format: "date-time" });
 

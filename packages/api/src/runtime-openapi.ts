@@ -1,6 +1,8 @@
 import { type TSchema, Type } from "typebox";
 import {
   AdapterStatusSchema,
+  CheckReportSchema,
+  CheckRequestSchema,
   ErrorBodySchema,
   LoadRequestSchema,
   RUNTIME_PATHS,
@@ -32,6 +34,7 @@ const ERRORS = {
   404: "There is nothing of this name.",
   409: "The name belongs to somebody else.",
   413: "The body is too large.",
+  429: "Too many of these run already.",
   422: "The fields are well formed, and cannot work together or here.",
   503: "The engine is needed, and does not answer.",
 } as const;
@@ -64,6 +67,18 @@ const OPERATIONS: readonly Operation[] = [
       200: ["It is gone.", AdapterStatusSchema],
       202: ["It is on its way out.", AdapterStatusSchema],
       ...errors(400, 404, 409, 413),
+    },
+    changes: true,
+  },
+  {
+    method: "post",
+    path: RUNTIME_PATHS.check,
+    id: "checkAdapter",
+    summary: "Tell what a load call would find, without loading or keeping anything.",
+    body: CheckRequestSchema,
+    answers: {
+      200: ["The report; its `ok` tells whether a load would reach the engine.", CheckReportSchema],
+      ...errors(400, 413, 422, 429),
     },
     changes: true,
   },

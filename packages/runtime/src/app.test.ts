@@ -10,6 +10,7 @@ import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT, testStore } from
 import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { build } from "./app.ts";
+import { Checks } from "./artifact/check/checks.ts";
 import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
 import { Feed } from "./feed.ts";
@@ -51,7 +52,18 @@ beforeEach(async () => {
   observer.onChange((view) => {
     feed.setEngine(engineStatus(engine, view));
   });
-  app = build({ engine, observer, manager, feed, notReady: () => observer.view.message, metrics, log: SILENT, closing: NEVER });
+  app = build({
+    engine,
+    observer,
+    manager,
+    checks: new Checks({ env: {}, folders: store }),
+    maxLoraRank: undefined,
+    feed,
+    notReady: () => observer.view.message,
+    metrics,
+    log: SILENT,
+    closing: NEVER,
+  });
   routes = new Set();
   app.addHook("onRoute", ({ method, url }) => {
     for (const m of [method].flat()) if (m !== "HEAD") routes.add(`${m} ${url}`);

@@ -2,6 +2,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { errorBody, RequestError, stackOf } from "./errors.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
+import { checkRoutes } from "./routes/check.ts";
 import type { AppDeps } from "./routes/deps.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { modelRoutes } from "./routes/models.ts";
@@ -13,6 +14,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   credentials: "write an object of strings",
   additional_config: "write an object of strings",
   cleanup_local: "write true or false",
+  deep: "write true or false",
   limits: 'write an object such as {"max_lora_rank": 16}',
 };
 
@@ -36,6 +38,7 @@ export function build(deps: AppDeps): FastifyInstance {
     reply.code(404).send(errorBody("NotFound", `there is no ${request.method} ${request.url.split("?")[0]}`, false)),
   );
   void app.register(adapterRoutes(deps));
+  void app.register(checkRoutes(deps));
   void app.register(modelRoutes(deps));
   void app.register(healthRoutes(deps));
   return app;

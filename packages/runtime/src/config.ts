@@ -2,6 +2,8 @@ import { resolve } from "node:path";
 import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
 import { POD_FOLDER } from "./artifact/store/layout.ts";
 import type { CacheBounds } from "./artifact/store/pool.ts";
+import { commandsHelp } from "./commands/commands.ts";
+import { readRank } from "./rank.ts";
 
 const FLAGS = {
   port: { type: "string", default: "8080", value: "PORT", help: "Port of the HTTP API; 0 takes a free one, which the log names." },
@@ -91,9 +93,11 @@ export interface Config {
 export function help(): string {
   return (
     helpText(
-      "aibrix_runtime: downloads LoRA adapters, checks them, and loads them into the inference engine beside it.\n\nUsage: aibrix_runtime --port 8080 [flags]",
+      "aibrix_runtime: downloads LoRA adapters, checks them, and loads them into the inference engine beside it.\n\nUsage: aibrix_runtime --port 8080 [flags]\n       aibrix_runtime COMMAND [flags]",
       FLAGS,
-    ) + ENVIRONMENT
+    ) +
+    commandsHelp() +
+    ENVIRONMENT
   );
 }
 
@@ -156,11 +160,6 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     engineKind,
     engineEndpoint,
   };
-}
-
-/** A `--max-lora-rank`, or `undefined` for what is none. */
-export function readRank(text: string | undefined): number | undefined {
-  return text !== undefined && /^[1-9]\d{0,4}$/.test(text) ? Number(text) : undefined;
 }
 
 const UNITS = { "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 } as const;

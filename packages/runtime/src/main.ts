@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { aborted, ConfigError, runMain, sleep } from "@aibrix/service";
+import { findCommand } from "./commands/commands.ts";
 import { help, readConfig } from "./config.ts";
 import { messageOf } from "./errors.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
@@ -8,6 +9,8 @@ import { createRuntime, type Runtime } from "./runtime.ts";
 const CLOSE_TIMEOUT_MS = 4_000;
 
 await runMain("aibrix_runtime", async (signal, log) => {
+  const command = findCommand(process.argv.slice(2));
+  if (command !== undefined) process.exit(await command({ env: process.env, stdout: process.stdout, stderr: process.stderr }, signal));
   const config = readConfig(process.argv.slice(2), process.env);
   if (config === undefined) {
     process.stdout.write(help());

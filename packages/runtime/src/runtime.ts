@@ -5,6 +5,7 @@ import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
+import { Checks } from "./artifact/check/checks.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
 import type { Config } from "./config.ts";
@@ -78,7 +79,20 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
 
   const uses = new UseWatch({ engine, observer, memory, log });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
-  const app = build({ engine, observer, manager, feed, notReady, metrics, log, tokenFile: config.tokenFile, closing: signal });
+  const checks = new Checks({ env, folders: store });
+  const app = build({
+    engine,
+    observer,
+    manager,
+    checks,
+    maxLoraRank: config.maxLoraRank,
+    feed,
+    notReady,
+    metrics,
+    log,
+    tokenFile: config.tokenFile,
+    closing: signal,
+  });
   return {
     app,
     close: async () => {
@@ -87,6 +101,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
       await manager.close();
       await Promise.allSettled(background);
       await artifacts.close();
+      await checks.close();
       await engine.close();
     },
   };

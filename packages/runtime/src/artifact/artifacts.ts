@@ -246,7 +246,8 @@ export class RemoteArtifacts implements Artifacts {
   }
 }
 
-async function list(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
+/** Lists a source, with a deadline. */
+export async function list(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
   const limit = deadline(LIST_TIMEOUT_MS, signal);
   try {
     return await source.list(limit);

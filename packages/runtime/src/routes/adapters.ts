@@ -15,7 +15,7 @@ import { requireToken } from "./token.ts";
 import { WatchStream } from "./watch-stream.ts";
 
 /** More than any request of ours: names and a Secret. */
-const BODY_LIMIT_BYTES = 256 * 1024;
+export const BODY_LIMIT_BYTES = 256 * 1024;
 
 const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
 
@@ -47,7 +47,8 @@ export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDep
   };
 }
 
-function checkUrl({ artifact_url: url }: LoadRequest): void {
+/** @throws RequestError 400 for a URL of no kind that is known */
+export function checkUrl({ artifact_url: url }: Pick<LoadRequest, "artifact_url">): void {
   try {
     if (url.length > ARTIFACT_URL_MAX_LENGTH) throw new ArtifactUrlError(`longer than ${ARTIFACT_URL_MAX_LENGTH} characters`);
     parseArtifactUrl(url);

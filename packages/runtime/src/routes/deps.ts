@@ -1,5 +1,6 @@
 import type { Logger } from "@aibrix/service";
 import type { AdapterManager } from "../adapters/manager.ts";
+import type { Checks } from "../artifact/check/checks.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import type { Feed } from "../feed.ts";
@@ -10,10 +11,13 @@ export interface AppDeps {
   readonly engine: Engine;
   readonly observer: EngineObserver;
   readonly manager: AdapterManager;
+  readonly checks: Checks;
   readonly feed: Feed;
   /** Why the pod should get no requests yet, or `undefined`. */
   readonly notReady: () => string | undefined;
   readonly metrics: Metrics;
+  /** `--max-lora-rank`. */
+  readonly maxLoraRank: number | undefined;
   /** File with the token that calls which change something must bring. */
   readonly tokenFile?: string | undefined;
   readonly log: Logger;
