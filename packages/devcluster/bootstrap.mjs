@@ -90,7 +90,7 @@ function devcluster(command, args) {
 }
 
 function testSteps(args) {
-  return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw", "kubernetes"] })];
+  return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw", "fake-gcs", "nginx", "kubernetes"] })];
 }
 
 function benchSteps([name, ...flags]) {

@@ -13,6 +13,7 @@ export const REASONS = {
   ArtifactNotFound: "the artifact does not exist where the artifactURL points",
   ArtifactDenied: "the storage refused the credentials, or wants some",
   ArtifactUnavailable: "the storage did not answer, or answered with an error",
+  ArtifactNotAllowed: "the runtime may not connect to this address, or not with this Secret",
   ArtifactInvalid: "the files are not an adapter that can be loaded safely",
   ArtifactUnfit: "the adapter does not fit the engine: its rank, the modules that it changes, or the size of its base model",
   StorageFull: "there is no room for the artifact on the volume",

@@ -1,7 +1,9 @@
+export { allowedHosts, BadHostsError, HOST_PATTERN, hostMatches } from "./allowed-hosts.ts";
 export {
   ARTIFACT_SCHEMES,
   ARTIFACT_URL_HINT,
   ARTIFACT_URL_MAX_LENGTH,
+  type ArchiveKind,
   type ArtifactScheme,
   type ArtifactSource,
   ArtifactUrlError,
@@ -20,6 +22,7 @@ export {
 } from "./engine-port.ts";
 export {
   ADAPTER_SLICES,
+  ANNOTATION_ALLOWED_HOSTS,
   API_VERSION,
   CONFIG_API_KEY,
   CONTROLLER_MANAGER,

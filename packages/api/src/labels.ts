@@ -46,6 +46,9 @@ export const DEFAULT_ENGINE = "vllm";
 /** Key of `additionalConfig` that holds the engine's API key. */
 export const CONFIG_API_KEY = "api-key";
 
+/** On a Secret: the hosts that its contents may be sent to. `allowed-hosts.ts` holds the rule. */
+export const ANNOTATION_ALLOWED_HOSTS = "model.aibrix.ai/allowed-hosts";
+
 /** Keys that a Secret named by `credentialsSecretRef` may hold. */
 export const SECRET_KEYS = {
   awsAccessKeyId: "aws_access_key_id",
@@ -55,6 +58,9 @@ export const SECRET_KEYS = {
   awsEndpointUrl: "aws_endpoint_url",
   huggingfaceToken: "huggingface_token",
   gcpServiceAccountJson: "gcp_service_account_json",
+  httpBearerToken: "http_bearer_token",
+  httpUsername: "http_username",
+  httpPassword: "http_password",
 } as const;
 
 /** Header by which the gateway tells Envoy the pods to try, in order: `ip:port[,ip:port…]` (Gateway API Inference Extension). */

@@ -1,5 +1,5 @@
 import { type Static, Type } from "typebox";
-import { ARTIFACT_SCHEMES, ARTIFACT_URL_MAX_LENGTH } from "./artifact-url.ts";
+import { ARTIFACT_SCHEMES, ARTIFACT_URL_MAX_LENGTH, PIN_FORM } from "./artifact-url.ts";
 import { API_VERSION, CONFIG_API_KEY, KIND } from "./labels.ts";
 import { ARTIFACT_URL_RULES, EXPRESSION_RULES, SELECTOR_RULES, SPEC_RULES, validations } from "./rules.ts";
 
@@ -67,7 +67,7 @@ export const ModelAdapterSpecSchema = Type.Object(
   {
     podSelector: PodSelector,
     artifactURL: Type.String({
-      description: `Where the adapter's files are: ${ARTIFACT_SCHEMES.map((s) => `\`${s.form}\``).join(", ")}.`,
+      description: `Where the adapter's files are: ${ARTIFACT_SCHEMES.map((s) => `\`${s.form}\``).join(", ")}; each with or without the pin \`${PIN_FORM}\` at its end.`,
       minLength: 1,
       maxLength: ARTIFACT_URL_MAX_LENGTH,
       "x-kubernetes-validations": validations(ARTIFACT_URL_RULES),

@@ -1,4 +1,4 @@
-import { ARTIFACT_SCHEMES } from "./artifact-url.ts";
+import { ARTIFACT_SCHEMES, PIN_FORM } from "./artifact-url.ts";
 import { REASONS } from "./conditions.ts";
 import { API_VERSION, KIND } from "./labels.ts";
 import { ModelAdapterSpecSchema, ModelAdapterStatusSchema } from "./model-adapter.ts";
@@ -45,7 +45,9 @@ export function modelAdapterReference(): string {
     "|---|---|---|",
     ...ARTIFACT_SCHEMES.map((s) => `| \`${s.form}\` | \`${s.example}\` | ${s.description} |`),
     "",
-    `\`hf://\` is the same as \`huggingface://\`.`,
+    "`hf://` is the same as `huggingface://`, and `gcs://` the same as `gs://`.",
+    "",
+    `Each may end in a pin, \`${PIN_FORM}\`: 64 hex digits in lower case. It is the content digest as \`status.pods[].contentDigest\` shows it (without \`sha256:\`), or, for an archive, the archive's own sha256. Content that has another digest is never loaded, and the adapter fails for good with the reason \`ArtifactInvalid\`.`,
     "",
     "## What is refused when it is applied",
     "",

@@ -4,7 +4,11 @@ import {
   type ArtifactScheme,
   ArtifactUrlError,
   DOT_SEGMENT_PATTERN,
+  PIN_FORM,
   parseArtifactUrl,
+  USER_INFO_HINT,
+  USER_INFO_PATTERN,
+  wholePattern,
 } from "./artifact-url.ts";
 import { CONFIG_API_KEY } from "./labels.ts";
 
@@ -83,12 +87,22 @@ export const ARTIFACT_URL_RULES: readonly Rule<string>[] = [
     message: `artifactURL is of no known kind: ${ARTIFACT_URL_HINT}`,
     check: (url) => ARTIFACT_SCHEMES.some((s) => startsWith(s, url)),
   },
+  {
+    rule: `!self.matches(${literal(USER_INFO_PATTERN)})`,
+    message: USER_INFO_HINT,
+    check: (url) => !new RegExp(USER_INFO_PATTERN).test(url),
+  },
   ...ARTIFACT_SCHEMES.map((s) => ({
-    rule: `!(${s.prefixes.map((p) => `self.startsWith('${p}')`).join(" || ")}) || (self.matches('${s.pattern}') && !self.matches('${DOT_SEGMENT_PATTERN.replaceAll("\\", "\\\\")}'))`,
-    message: `artifactURL is not of the form ${s.form}: write for example ${s.example}`,
-    check: (url: string) => !startsWith(s, url) || parses(url),
+    rule: `!(${s.prefixes.map((p) => `self.startsWith('${p}')`).join(" || ")}) || (self.matches(${literal(wholePattern(s))}) && !self.matches(${literal(DOT_SEGMENT_PATTERN)}))`,
+    message: `artifactURL is not of the form ${s.form}, with or without ${PIN_FORM} at its end: write for example ${s.example}`,
+    check: (url: string) => !startsWith(s, url) || new RegExp(USER_INFO_PATTERN).test(url) || parses(url),
   })),
 ];
+
+/** A regular expression as a string of CEL. */
+function literal(pattern: string): string {
+  return `'${pattern.replaceAll("\\", "\\\\")}'`;
+}
 
 function startsWith(scheme: ArtifactScheme, url: string): boolean {
   return scheme.prefixes.some((p) => url.startsWith(p));

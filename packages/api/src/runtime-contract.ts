@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { HOST_PATTERN } from "./allowed-hosts.ts";
 import { ADAPTER_STATES, stringEnum } from "./model-adapter.ts";
 
 /** Paths of the runtime's HTTP API (the sidecar `aibrix_runtime`, port 8080). */
@@ -22,6 +23,12 @@ const LoraName = Type.String({
 });
 
 const STRING_MAP = Type.Record(Type.String(), Type.String());
+
+const CREDENTIALS_HOSTS = Type.Array(Type.String({ maxLength: 260, pattern: HOST_PATTERN }), {
+  maxItems: 64,
+  description:
+    "Hosts that the credentials may be sent to, as the Secret's annotation names them. Where absent: the endpoints of their own kind of storage.",
+});
 
 const AbsolutePath = Type.String({ minLength: 1, maxLength: 4096, pattern: "^/" });
 
@@ -55,6 +62,7 @@ export const LoadRequestSchema = Type.Object(
     lora_name: LoraName,
     artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
     credentials: Type.Optional(STRING_MAP),
+    credentials_hosts: Type.Optional(CREDENTIALS_HOSTS),
     additional_config: Type.Optional(STRING_MAP),
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
@@ -79,6 +87,7 @@ export const CheckRequestSchema = Type.Object(
     lora_name: Type.Optional(LoraName),
     artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
     credentials: Type.Optional(STRING_MAP),
+    credentials_hosts: Type.Optional(CREDENTIALS_HOSTS),
     limits: Type.Optional(LimitsSchema),
     delivery: Type.Optional(DeliverySchema),
     deep: Type.Optional(

@@ -21,7 +21,9 @@ export {
 } from "./kubernetes/control-plane.ts";
 export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
+export { ensureFakeGcs, type FakeGcsPaths } from "./parts/fake-gcs.ts";
 export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.ts";
+export { ensureNginx, type NginxPaths } from "./parts/nginx.ts";
 export { type PartContext, PartError } from "./parts/part-context.ts";
 export { ensurePrometheus, type PrometheusPaths } from "./parts/prometheus.ts";
 export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";

@@ -42,6 +42,8 @@ function start(args: readonly string[], env: Record<string, string> = {}): Child
       HOME: root,
       AIBRIX_ENVOY_BIN: process.execPath,
       AIBRIX_VERSITYGW_BIN: process.execPath,
+      AIBRIX_FAKE_GCS_BIN: process.execPath,
+      AIBRIX_NGINX_BIN: process.execPath,
       KUBEBUILDER_ASSETS: bin,
       ...env,
     },

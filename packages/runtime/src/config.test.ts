@@ -12,6 +12,7 @@ test("has defaults for everything", () => {
     cache: { maxBytes: undefined, minFree: { share: 0.05 } },
     adaptersDir: undefined,
     podLabels: {},
+    allowedHosts: { hosts: [], networks: expect.anything() },
     engineKind: "vllm",
     engineEndpoint: "http://localhost:8000",
   });
@@ -54,6 +55,13 @@ test("names everything that cannot be used, at once", () => {
     "INFERENCE_ENGINE_ENDPOINT=localhost:8000",
   ])
     expect(read).toThrow(says);
+});
+
+test("takes what artifacts may come from by flag or by environment, the flag first", () => {
+  const env = { AIBRIX_ALLOW_ARTIFACT_HOSTS: "127.0.0.1" };
+  expect(readConfig([], env)).toMatchObject({ allowedHosts: { hosts: ["127.0.0.1"] } });
+  expect(readConfig(["--allow-artifact-hosts=*.internal"], env)).toMatchObject({ allowedHosts: { hosts: ["*.internal"] } });
+  expect(() => readConfig(["--allow-artifact-hosts=http://x"], {})).toThrow('"http://x" is no host');
 });
 
 test.each([

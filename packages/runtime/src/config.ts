@@ -3,6 +3,7 @@ import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
 import { POD_FOLDER } from "./artifact/store/layout.ts";
 import type { CacheBounds } from "./artifact/store/pool.ts";
 import { commandsHelp } from "./commands/commands.ts";
+import { type AllowedHosts, readAllowedHosts } from "./egress/allowed.ts";
 import { readRank } from "./rank.ts";
 
 const FLAGS = {
@@ -40,6 +41,11 @@ const FLAGS = {
     value: "SIZE",
     help: "What is to stay free on a volume, 10Gi or 5% for example; the least recently used adapters go, never those in use.",
   },
+  "allow-artifact-hosts": {
+    type: "string",
+    value: "HOSTS",
+    help: "Hosts (also *.suffix) and networks that artifacts may come from although they are loopback, link-local or metadata addresses; separated by commas. Also AIBRIX_ALLOW_ARTIFACT_HOSTS.",
+  },
   "adapters-dir": { type: "string", value: "DIR", help: "Folder of ModelAdapter manifests to follow, for use without a controller." },
   "pod-label": {
     type: "string",
@@ -61,6 +67,9 @@ Environment:
   HF_ENDPOINT, HF_TOKEN                Hub to fetch from (default https://huggingface.co), and its token.
   POD_UID                              Default of --pod-folder.
   AWS_*                                Credentials, region and endpoint of S3 storage, as the AWS SDK reads them.
+  GOOGLE_APPLICATION_CREDENTIALS       Service account for gs://, as Google's client reads it; STORAGE_EMULATOR_HOST names an emulator.
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY    Proxies for downloads.
+  NODE_EXTRA_CA_CERTS                  File with further certificate authorities to trust.
   LOG_LEVEL                            debug, info, warn or error (default info).
 `;
 
@@ -85,6 +94,8 @@ export interface Config {
   readonly podLabels: Readonly<Record<string, string>>;
   /** The engine's `--max-lora-rank`; `undefined` where nobody said it. */
   readonly maxLoraRank: number | undefined;
+  /** What artifacts may come from although it is guarded. */
+  readonly allowedHosts: AllowedHosts;
   readonly engineKind: (typeof SUPPORTED_ENGINES)[number];
   readonly engineEndpoint: string;
 }
@@ -124,6 +135,12 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
       problems.push(`--pod-label=${label}: write KEY=VALUE, model.aibrix.ai/name=my-base-model for example`);
     else podLabels[key] = value;
   }
+  const hosts = flags["allow-artifact-hosts"] ?? env.AIBRIX_ALLOW_ARTIFACT_HOSTS ?? "";
+  const allowedHosts = readAllowedHosts(hosts);
+  if ("bad" in allowedHosts)
+    problems.push(
+      `--allow-artifact-hosts=${hosts}: "${allowedHosts.bad}" is no host; write for example 127.0.0.1,*.storage.internal,169.254.20.0/24`,
+    );
   const kind = env.INFERENCE_ENGINE || "vllm";
   const engineKind = SUPPORTED_ENGINES.find((k) => k === kind);
   if (engineKind === undefined)
@@ -142,7 +159,8 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     problems.push(`--cache-size=${flags["cache-size"]}: write a size such as 50Gi or 500M`);
   const minFree = readMinFree(flags["cache-min-free"]);
   if (minFree === undefined) problems.push(`--cache-min-free=${flags["cache-min-free"]}: write a size such as 10Gi, or a share such as 5%`);
-  if (problems.length > 0 || minFree === undefined || engineKind === undefined) throw new ConfigError(problems.join("\n"));
+  if (problems.length > 0 || minFree === undefined || engineKind === undefined || "bad" in allowedHosts)
+    throw new ConfigError(problems.join("\n"));
   const adaptersDir = flags["adapters-dir"];
   const tokenFile = flags["token-file"];
   const engineApiKeyFile = flags["engine-api-key-file"];
@@ -157,6 +175,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     maxLoraRank,
+    allowedHosts,
     engineKind,
     engineEndpoint,
   };

@@ -8,7 +8,9 @@ import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
+import { IDLE_TIMEOUT_MS } from "./artifact/transfer/download.ts";
 import type { Config } from "./config.ts";
+import { Egress } from "./egress/egress.ts";
 import type { Engine } from "./engine/engine.ts";
 import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
@@ -47,7 +49,8 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const observer = new EngineObserver({ engine, keys, log });
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
-  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics });
+  const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
+  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics, egress });
   const manager = new AdapterManager({
     engine,
     observer,
@@ -79,7 +82,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
 
   const uses = new UseWatch({ engine, observer, memory, log });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
-  const checks = new Checks({ env, folders: store });
+  const checks = new Checks({ env, folders: store, egress });
   const app = build({
     engine,
     observer,
@@ -101,7 +104,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
       await manager.close();
       await Promise.allSettled(background);
       await artifacts.close();
-      await checks.close();
+      await egress.close();
       await engine.close();
     },
   };

@@ -50,6 +50,8 @@ export interface LoadCall {
   readonly artifactUrl: string;
   readonly delivery: Delivery;
   readonly credentials: Readonly<Record<string, string>> | undefined;
+  /** Hosts that the credentials may be sent to, where their Secret names some. */
+  readonly credentialsHosts?: readonly string[] | undefined;
   readonly apiKey: string | undefined;
   /** The highest rank that the engine takes, where it is known. */
   readonly maxLoraRank: number | undefined;

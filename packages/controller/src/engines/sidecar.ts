@@ -68,6 +68,7 @@ export class SidecarAgent implements PodAgent {
       lora_name: c.name,
       artifact_url: c.artifactUrl,
       ...(c.credentials === undefined ? {} : { credentials: { ...c.credentials } }),
+      ...(c.credentials === undefined || c.credentialsHosts === undefined ? {} : { credentials_hosts: [...c.credentialsHosts] }),
       ...(Object.keys(config).length === 0 ? {} : { additional_config: config }),
       ...(request === undefined ? {} : { delivery: request }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),

@@ -190,6 +190,7 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
     artifactUrl: adapter.spec.artifactURL,
     delivery: p.delivery,
     credentials: secrets.credentials,
+    credentialsHosts: secrets.credentialsHosts,
     apiKey: secrets.apiKey,
     maxLoraRank: p.facts.limits.maxLoraRank,
     additionalConfig,

@@ -137,6 +137,48 @@ describe("without one", () => {
       via: true,
       want: /cannot pin the revision main: .*or leave the revision out/,
     },
+    {
+      name: "gs:// names the volume",
+      given: {},
+      url: "gs://bucket/x",
+      via: true,
+      want: /knows no gs:\/\/ artifacts.*add an emptyDir volume/,
+    },
+    {
+      name: "an archive names the volume",
+      given: {},
+      url: "https://host/x.tar.gz",
+      via: true,
+      want: /knows no https:\/\/ artifacts.*add an emptyDir volume/,
+    },
+    {
+      name: "a folder of a repository names the volume",
+      given: {},
+      url: "hf://o/r/sub",
+      via: true,
+      want: /cannot take the folder sub alone: add an emptyDir/,
+    },
+    {
+      name: "a pin names the volume",
+      given: {},
+      url: `hf://o/r#sha256=${"a".repeat(64)}`,
+      via: true,
+      want: /cannot check its content against a pin: add an emptyDir/,
+    },
+    {
+      name: "a path with a pin names the mount",
+      given: { engine: [mount("/models")] },
+      url: `/models/x#sha256=${"a".repeat(64)}`,
+      via: true,
+      want: /mount the volume of \/models\/x at the same path in aibrix-runtime too, or leave #sha256= out/,
+    },
+    {
+      name: "a path with a pin names the sidecar",
+      given: { runtime: null },
+      url: `/models/x#sha256=${"a".repeat(64)}`,
+      via: false,
+      want: /add the sidecar aibrix-runtime to the pod, that mounts \/models\/x as the engine does/,
+    },
   ])("$name", ({ given, url, via, want }) => {
     const d = decide(given, url, via);
     expect(d).toMatchObject({ kind: "refused", reason: "VolumeMissing", message: expect.stringMatching(want) });
@@ -167,6 +209,11 @@ test.each([
   { name: "in the engine's image", given: {}, checked: false },
 ])("an absolute path $name is passed as it is", ({ given, checked }) => {
   expect(decide(given, "/models/x")).toEqual({ kind: "asIs", path: "/models/x", checked });
+});
+
+test("a path with a pin is the engine's where the sidecar checks it", () => {
+  const given = { engine: [mount("/models")], runtime: [mount("/models")] };
+  expect(decide(given, `/models/x#sha256=${"a".repeat(64)}`)).toEqual({ kind: "asIs", path: "/models/x", checked: true });
 });
 
 test("what the load call says", () => {

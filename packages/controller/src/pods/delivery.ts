@@ -36,7 +36,7 @@ export interface Wanted {
 export function delivery(pod: Pod, wanted: Wanted, viaRuntime: boolean): Delivery {
   const source = parsed(wanted.artifactURL);
   if (source instanceof ArtifactUrlError) return { kind: "refused", reason: "InvalidArtifactURL", message: source.message };
-  if (source.kind === "path") return { kind: "asIs", path: source.path, checked: viaRuntime && seesSame(pod, source.path) };
+  if (source.kind === "path") return asIs(pod, source, viaRuntime);
   const folder = viaRuntime ? sharedFolder(pod) : undefined;
   if (folder !== undefined) return { kind: "volume", ...folder };
   const remedy = viaRuntime ? shareVolume(pod) : addRuntime(pod);
@@ -46,11 +46,27 @@ export function delivery(pod: Pod, wanted: Wanted, viaRuntime: boolean): Deliver
     const message = `the engine would download ${source.repo} itself and cannot pin the revision ${source.revision}: ${remedy}, or leave the revision out of the artifactURL`;
     return { kind: "refused", reason: "VolumeMissing", message };
   }
+  if (source.path !== "" || source.sha256 !== undefined) {
+    const what = source.path === "" ? "cannot check its content against a pin" : `cannot take the folder ${source.path} alone`;
+    const message = `the engine would download ${source.repo} itself and ${what}: ${remedy}`;
+    return { kind: "refused", reason: "VolumeMissing", message };
+  }
   const credentials = wanted.hasCredentials
     ? " It cannot be given the credentials of credentialsSecretRef, only an HF_TOKEN of its own."
     : "";
   const note = `The engine downloads ${source.repo} itself, without check or pin, while its other requests wait; a volume that it shares with the sidecar avoids that.${credentials}`;
   return { kind: "engine", repo: source.repo, note };
+}
+
+/** A path is the engine's own to read; only the sidecar can compare its content with a pin, where it sees it. */
+function asIs(pod: Pod, source: Extract<ArtifactSource, { kind: "path" }>, viaRuntime: boolean): Delivery {
+  const checked = viaRuntime && seesSame(pod, source.path);
+  if (checked || source.sha256 === undefined) return { kind: "asIs", path: source.path, checked };
+  const remedy = viaRuntime
+    ? `mount the volume of ${source.path} at the same path in ${RUNTIME_CONTAINER} too`
+    : addRuntime(pod, `that mounts ${source.path} as the engine does`);
+  const message = `nobody could check ${source.path} against its pin: ${remedy}, or leave #sha256= out of the artifactURL`;
+  return { kind: "refused", reason: "VolumeMissing", message };
 }
 
 /** What the engine lists as the adapter's root where it was loaded this way without the sidecar. */
@@ -83,7 +99,8 @@ function parsed(url: string): ArtifactSource | ArtifactUrlError {
 }
 
 function unreadable(url: string, source: ArtifactSource, remedy: string): string {
-  return `the engine cannot read ${url} itself (vLLM knows no ${source.kind}:// artifacts): ${remedy}`;
+  const kind = source.kind === "http" ? `${new URL(source.url).protocol}//` : `${source.kind}://`;
+  return `the engine cannot read ${url} itself (vLLM knows no ${kind} artifacts): ${remedy}`;
 }
 
 function shareVolume(pod: Pod): string {
@@ -91,8 +108,8 @@ function shareVolume(pod: Pod): string {
   return `add an emptyDir volume to the pod and mount it at ${DEFAULT_ARTIFACTS_DIR} in both containers, ${engine} and ${RUNTIME_CONTAINER} (they share none now)`;
 }
 
-function addRuntime(pod: Pod): string {
+function addRuntime(pod: Pod, how = "with a volume that it shares with the engine"): string {
   return runtimeContainer(pod) === undefined
-    ? `add the sidecar ${RUNTIME_CONTAINER} to the pod, with a volume that it shares with the engine`
+    ? `add the sidecar ${RUNTIME_CONTAINER} to the pod, ${how}`
     : "start the controller with --enable-runtime-sidecar, so that the pod's sidecar fetches it";
 }

@@ -5,7 +5,7 @@ import { SecretReader } from "./secrets.ts";
 const SIGNAL = new AbortController().signal;
 const SPEC = { podSelector: {}, artifactURL: "s3://b/x" };
 
-function reader(secrets: Record<string, Record<string, string>>, maxAgeMs?: number) {
+function reader(secrets: Record<string, Record<string, string>>, maxAgeMs?: number, annotations?: Record<string, string>) {
   const asked: string[] = [];
   const find = async (_resource: unknown, { namespace, name }: { namespace?: string | undefined; name: string }) => {
     asked.push(`${namespace}/${name}`);
@@ -13,7 +13,15 @@ function reader(secrets: Record<string, Record<string, string>>, maxAgeMs?: numb
     if (name === "forbidden") throw new KubeError("no", { status: 403, reason: "Forbidden" });
     if (data === undefined) return undefined;
     const encoded = Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("base64")]));
-    return { metadata: { name, uid: "u", resourceVersion: JSON.stringify(data).length.toString() }, data: encoded } as Secret;
+    return {
+      metadata: {
+        name,
+        uid: "u",
+        resourceVersion: JSON.stringify(data).length.toString(),
+        ...(annotations === undefined ? {} : { annotations }),
+      },
+      data: encoded,
+    } as Secret;
   };
   return { asked, reader: new SecretReader({ find } as never, maxAgeMs) };
 }
@@ -39,7 +47,7 @@ test("both kinds are read, once a minute", async () => {
 test("of credentials only what the sidecar reads is taken, in upper case too", async () => {
   const { reader: r } = reader({
     s3: { aws_access_key_id: "id", AWS_SECRET_ACCESS_KEY: "secret", AWS_ACCESS_KEY_ID: "other", "tls.key": "private", password: "p" },
-    none: { password: "p" },
+    none: { passphrase: "p" },
   });
   const read = (name: string) => r.forAdapter("n", { ...SPEC, credentialsSecretRef: { name } }, SIGNAL);
   expect(await read("s3")).toMatchObject({ kind: "ok", credentials: { aws_access_key_id: "id", aws_secret_access_key: "secret" } });
@@ -49,7 +57,7 @@ test("of credentials only what the sidecar reads is taken, in upper case too", a
     kind: "missing",
     message: expect.stringMatching(/the Secret none .* has no key that is read \(aws_access_key_id, /),
   });
-  expect(JSON.stringify(none)).not.toContain("password");
+  expect(JSON.stringify(none)).not.toContain("passphrase");
 });
 
 test("a change is seen once what was read is old", async () => {
@@ -73,4 +81,21 @@ test.each([
 ])("what is missing is named: $spec", async ({ spec, want }) => {
   const { reader: r } = reader({ key: { k: "sk" } });
   expect(await r.forAdapter("n", { ...SPEC, ...spec }, SIGNAL)).toMatchObject({ kind: "missing", message: expect.stringMatching(want) });
+});
+
+test("the hosts that credentials may go to are the annotation's", async () => {
+  const spec = { ...SPEC, credentialsSecretRef: { name: "s3" } };
+  const read = (annotation?: string) =>
+    reader(
+      { s3: { aws_region: "r" } },
+      undefined,
+      annotation === undefined ? {} : { "model.aibrix.ai/allowed-hosts": annotation },
+    ).reader.forAdapter("n", spec, SIGNAL);
+  expect(await read("a.example, *.b.example")).toMatchObject({ kind: "ok", credentialsHosts: ["a.example", "*.b.example"] });
+  expect(await read("")).toMatchObject({ kind: "ok", credentialsHosts: [] });
+  expect(await read()).toMatchObject({ kind: "ok", credentialsHosts: undefined });
+  expect(await read("https://a.example/")).toMatchObject({
+    kind: "missing",
+    message: expect.stringMatching(/annotation model\.aibrix\.ai\/allowed-hosts of the Secret s3: "https:\/\/a\.example\/" is no host/),
+  });
 });

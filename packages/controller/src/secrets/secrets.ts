@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, type ModelAdapterSpec, SECRET_KEYS } from "@aibrix/api";
+import { ANNOTATION_ALLOWED_HOSTS, allowedHosts, BadHostsError, CONFIG_API_KEY, type ModelAdapterSpec, SECRET_KEYS } from "@aibrix/api";
 import { type KubeClient, KubeError, SECRETS, type Secret } from "@aibrix/kube";
 
 /** Contents of the Secrets that an adapter names. Never logged, never written anywhere. */
@@ -6,6 +6,8 @@ export type AdapterSecrets =
   | {
       readonly kind: "ok";
       readonly credentials: Readonly<Record<string, string>> | undefined;
+      /** Where the credentials' Secret says by its annotation that they may go; `undefined` where it says nothing. */
+      readonly credentialsHosts?: readonly string[] | undefined;
       readonly apiKey: string | undefined;
       /** Changes when the contents do; says nothing about them. Empty where no Secret is used. */
       readonly version: string;
@@ -35,6 +37,7 @@ export class SecretReader {
   async forAdapter(namespace: string, spec: ModelAdapterSpec, signal: AbortSignal): Promise<AdapterSecrets> {
     const { credentialsSecretRef: storage, apiKeySecretRef: key } = spec;
     let credentials: Record<string, string> | undefined;
+    let credentialsHosts: readonly string[] | undefined;
     let apiKey: string | undefined = spec.additionalConfig?.[CONFIG_API_KEY];
     const versions: string[] = [];
     if (storage !== undefined) {
@@ -44,6 +47,10 @@ export class SecretReader {
       credentials = known(decoded(secret));
       if (Object.keys(credentials).length === 0)
         return missing(`the Secret ${storage.name} of credentialsSecretRef has no key that is read (${KNOWN.join(", ")}): name them so`);
+      const annotation = secret.metadata.annotations?.[ANNOTATION_ALLOWED_HOSTS];
+      const hosts = annotation === undefined ? undefined : hostsOf(annotation);
+      if (typeof hosts === "string") return missing(`the annotation ${ANNOTATION_ALLOWED_HOSTS} of the Secret ${storage.name}: ${hosts}`);
+      credentialsHosts = hosts;
       versions.push(`${secret.metadata.uid}/${secret.metadata.resourceVersion}`);
     }
     if (key !== undefined) {
@@ -54,7 +61,7 @@ export class SecretReader {
       if (!apiKey) return missing(`the Secret ${key.name} has no key ${key.key}, which apiKeySecretRef names: add it`);
       versions.push(`${secret.metadata.uid}/${secret.metadata.resourceVersion}`);
     }
-    return { kind: "ok", credentials, apiKey, version: versions.join(" ") };
+    return { kind: "ok", credentials, credentialsHosts, apiKey, version: versions.join(" ") };
   }
 
   async #get(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined> {
@@ -93,6 +100,16 @@ function known(data: Readonly<Record<string, string>>): Record<string, string> {
 
 function decoded(secret: Secret): Record<string, string> {
   return Object.fromEntries(Object.entries(secret.data ?? {}).map(([k, v]) => [k, Buffer.from(v, "base64").toString("utf8")]));
+}
+
+/** The hosts of the annotation, or what is wrong with it. */
+function hostsOf(annotation: string): readonly string[] | string {
+  try {
+    return allowedHosts(annotation);
+  } catch (error) {
+    if (error instanceof BadHostsError) return error.message;
+    throw error;
+  }
 }
 
 function missing(message: string): AdapterSecrets {

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ensureEnvoy, envoyVersion } from "./envoy.ts";
+import { ensureFakeGcs } from "./fake-gcs.ts";
+import { ensureNginx } from "./nginx.ts";
 import { ensureVersitygw, versitygwVersion } from "./versitygw.ts";
 import { ensureVllm } from "./vllm.ts";
 import { VLLM_REQUIREMENTS } from "./vllm-requirements.ts";
@@ -20,6 +22,8 @@ test("versions are read from what the programs print", () => {
 test.each([
   ["AIBRIX_ENVOY_BIN", ensureEnvoy],
   ["AIBRIX_VERSITYGW_BIN", ensureVersitygw],
+  ["AIBRIX_FAKE_GCS_BIN", ensureFakeGcs],
+  ["AIBRIX_NGINX_BIN", ensureNginx],
   ["AIBRIX_VLLM_BIN", ensureVllm],
 ])("%s chooses the program", async (variable, ensure) => {
   vi.stubEnv(variable, process.execPath);

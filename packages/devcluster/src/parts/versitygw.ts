@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { ensureCached } from "./cache.ts";
 import { findByEnv, findOnPath } from "./find.ts";
-import { type PartContext, PartError } from "./part-context.ts";
-import { withProgress } from "./progress.ts";
-import { ask, run } from "./run.ts";
+import { installGo } from "./go-install.ts";
+import type { PartContext } from "./part-context.ts";
+import { ask } from "./run.ts";
 
 const VERSION = "1.8.0";
 const REMEDY = "Or set AIBRIX_VERSITYGW_BIN to a versitygw of your own.";
@@ -36,23 +36,15 @@ export function versitygwVersion(output: string): string | undefined {
 }
 
 async function build(dir: string, context: PartContext): Promise<void> {
-  if ((await ask(["go", "version"], context.signal)) === undefined) {
-    throw new PartError(
-      `the S3 server versitygw ${VERSION} is built with Go, and there is no go on PATH. Install Go 1.24 or newer (Debian: apt install golang-go). ${REMEDY}`,
-    );
-  }
-  const argv = [
-    "go",
-    "install",
-    `-ldflags=-s -w -X main.Version=v${VERSION}`,
-    `github.com/versity/versitygw/cmd/versitygw@v${VERSION}`,
-  ] as const;
-  try {
-    await withProgress(`building the S3 server versitygw ${VERSION}`, context, () =>
-      run({ argv, env: { GOBIN: dir, CGO_ENABLED: "0" } }, context.signal),
-    );
-  } catch (error) {
-    if (!(error instanceof PartError)) throw error;
-    throw new PartError(`cannot build versitygw ${VERSION}: ${error.message}\nCheck that Go can reach its module proxy. ${REMEDY}`);
-  }
+  await installGo(
+    {
+      what: `the S3 server versitygw ${VERSION}`,
+      pkg: `github.com/versity/versitygw/cmd/versitygw@v${VERSION}`,
+      ldflags: `-s -w -X main.Version=v${VERSION}`,
+      minGo: "1.24",
+      remedy: REMEDY,
+    },
+    dir,
+    context,
+  );
 }

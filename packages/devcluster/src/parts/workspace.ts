@@ -6,7 +6,9 @@ import { ensureKubernetes } from "../kubernetes/binaries.ts";
 import { span } from "../stack/time.ts";
 import { cacheRoot, ensureCached } from "./cache.ts";
 import { ensureEnvoy } from "./envoy.ts";
+import { ensureFakeGcs } from "./fake-gcs.ts";
 import { withLock } from "./lock.ts";
+import { ensureNginx } from "./nginx.ts";
 import type { PartContext } from "./part-context.ts";
 import { withProgress } from "./progress.ts";
 import { run } from "./run.ts";
@@ -16,7 +18,7 @@ import { ensureVllm } from "./vllm.ts";
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** A real part that tests start. */
-type PartName = "envoy" | "kubernetes" | "versitygw" | "vllm";
+type PartName = "envoy" | "fake-gcs" | "kubernetes" | "nginx" | "versitygw" | "vllm";
 
 /** What a command needs before it can run. */
 export interface WorkspaceNeeds {
@@ -30,7 +32,9 @@ export interface WorkspaceNeeds {
 
 const PARTS: Readonly<Record<PartName, (context: PartContext) => Promise<unknown>>> = {
   envoy: ensureEnvoy,
+  "fake-gcs": ensureFakeGcs,
   kubernetes: ensureKubernetes,
+  nginx: ensureNginx,
   versitygw: ensureVersitygw,
   vllm: ensureVllm,
 };

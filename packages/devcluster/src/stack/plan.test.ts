@@ -67,6 +67,8 @@ test("a runtime is led to its engine, the Hub and S3 by its environment", () => 
     "127.0.0.1",
     "--port",
     "1004",
+    "--allow-artifact-hosts",
+    "127.0.0.1,localhost,::1",
     "--artifacts-dir",
     "/d/artifacts/engine-2",
     "--adapters-dir",

@@ -189,7 +189,8 @@ function rankFlags({ engine, engineArgs }: PlanInput): readonly string[] {
 function planRuntime(input: PlanInput, slot: EngineSlot): PartPlan {
   const { programs, paths, adaptersDir, hubUrl, s3 } = input;
   const url = `http://${HOST}:${slot.runtimePort}`;
-  const flags = ["--host", HOST, "--port", String(slot.runtimePort)];
+  // Everything of this stack is on this machine, and so may a user's own storage be.
+  const flags = ["--host", HOST, "--port", String(slot.runtimePort), "--allow-artifact-hosts", "127.0.0.1,localhost,::1"];
   const dirs = ["--artifacts-dir", `${paths.artifacts}/${slot.name}`, "--adapters-dir", adaptersDir];
   return {
     ...nodePart(programs, programs.runtime, [...flags, ...dirs, ...rankFlags(input)]),

@@ -19,6 +19,8 @@ export interface Declaration {
   readonly name: string;
   readonly url: string;
   readonly credentials: Credentials;
+  /** Hosts that the credentials may go to, where their Secret names some. */
+  readonly credentialsHosts?: readonly string[] | undefined;
   /** How the files get to the engine; as the runtime was started where absent. */
   readonly delivery?: Delivery | undefined;
   /** Limits of the engine, as this declaration gave them. */
@@ -40,7 +42,8 @@ export interface Declaration {
 
 /** Whether two declarations ask for the same content by the same means. */
 export function sameContent(a: Declaration, b: Declaration): boolean {
-  return sameFiles(a, b) && JSON.stringify(sorted(a.credentials)) === JSON.stringify(sorted(b.credentials));
+  const credentials = (d: Declaration) => JSON.stringify([sorted(d.credentials), d.credentialsHosts]);
+  return sameFiles(a, b) && credentials(a) === credentials(b);
 }
 
 /** Whether two declarations lead to the same folder, as far as can be told without asking the source. */

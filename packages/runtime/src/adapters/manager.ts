@@ -96,7 +96,7 @@ export class AdapterManager {
    * @throws RequestError 409 where a manifest owns the name
    */
   async load(request: LoadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
-    const { lora_name: name, artifact_url: url, credentials = {}, additional_config = {} } = request;
+    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, additional_config = {} } = request;
     await this.#lookAgainAt(name);
     this.#refuseManifests(name, "change the manifest instead, or use another name");
     const apiKey = additional_config[CONFIG_API_KEY];
@@ -106,6 +106,7 @@ export class AdapterManager {
       name,
       url,
       credentials,
+      credentialsHosts,
       apiKey,
       origin: "api",
       lacksKey: false,

@@ -46,7 +46,7 @@ export class Runner {
   /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
   async fetch(a: Adapter, onProgress: () => void, signal: AbortSignal): Promise<void> {
     const { artifacts, metrics, log } = this.#deps;
-    const { url, credentials, restored, delivery } = a.declaration;
+    const { url, credentials, credentialsHosts, restored, delivery } = a.declaration;
     const mine = new AbortController();
     a.fetch = mine;
     a.queuedForDownload = true;
@@ -57,7 +57,7 @@ export class Runner {
         a.queuedForDownload = false;
         onProgress();
         return await artifacts.obtain(
-          { name: a.name, url, credentials, preferLocal: restored, delivery },
+          { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (bytes, totalBytes) => {
             if (a.fetch !== mine) return;
             a.download = { bytes, totalBytes };

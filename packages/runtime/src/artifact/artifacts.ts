@@ -2,19 +2,21 @@ import { createHash } from "node:crypto";
 import { type ArtifactSource, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import pLimit from "p-limit";
-import type { Agent } from "undici";
+import type { Egress } from "../egress/egress.ts";
 import { AdapterError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
+import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
-import { createHubAgent } from "./sources/huggingface.ts";
+import { checkPin } from "./pin.ts";
+import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
 import type { Credentials, Listing, RemoteFile, Source } from "./sources/source.ts";
 import type { PartialFolder } from "./store/partial.ts";
 import { sourceKey } from "./store/pool.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
-import { type Downloaded, downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "./transfer/download.ts";
+import { type Downloaded, downloadFile, retried, storageError, timeoutError } from "./transfer/download.ts";
 
 /** An adapter's files, checked, in a folder that an engine can be given. */
 export interface Content {
@@ -40,6 +42,8 @@ export interface Wanted {
   readonly name: string;
   readonly url: string;
   readonly credentials: Credentials;
+  /** Hosts that the credentials may go to, where their Secret names some. */
+  readonly credentialsHosts?: readonly string[] | undefined;
   /** Take what was fetched before for this URL, without asking the source: after a restart, nothing was asked to change. */
   readonly preferLocal: boolean;
   readonly delivery?: Delivery | undefined;
@@ -72,23 +76,24 @@ export class RemoteArtifacts implements Artifacts {
   readonly #store: ArtifactStore;
   readonly #env: NodeJS.ProcessEnv;
   readonly #metrics: Metrics;
-  readonly #hubAgent: Agent;
+  readonly #egress: Egress;
 
-  constructor(deps: { readonly store: ArtifactStore; readonly env: NodeJS.ProcessEnv; readonly metrics: Metrics }) {
+  constructor(deps: {
+    readonly store: ArtifactStore;
+    readonly env: NodeJS.ProcessEnv;
+    readonly metrics: Metrics;
+    readonly egress: Egress;
+  }) {
     this.#store = deps.store;
     this.#env = deps.env;
     this.#metrics = deps.metrics;
-    this.#hubAgent = createHubAgent(IDLE_TIMEOUT_MS);
-  }
-
-  async close(): Promise<void> {
-    await this.#hubAgent.destroy();
+    this.#egress = deps.egress;
   }
 
   async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
     const parsed = parseArtifactUrl(wanted.url);
     try {
-      if (parsed.kind === "path") return await this.#inPlace(parsed.path, signal);
+      if (parsed.kind === "path") return await this.#inPlace(parsed, wanted.url, signal);
       return await this.#fetched(wanted, parsed, onProgress, signal);
     } catch (error) {
       throw storageError(error);
@@ -119,14 +124,20 @@ export class RemoteArtifacts implements Artifacts {
     );
   }
 
-  async #inPlace(path: string, signal: AbortSignal): Promise<Content> {
+  async #inPlace(
+    { path, sha256 }: { readonly path: string; readonly sha256?: string },
+    url: string,
+    signal: AbortSignal,
+  ): Promise<Content> {
     const files = selectFiles(await listFolder(path), path);
     await inspectFolder(
       path,
       files.map((f) => f.name),
       signal,
     );
-    return { path, digest: contentDigest(await hashFiles(path, files, signal)), stamp: sourceFingerprint(files) };
+    const digest = contentDigest(await hashFiles(path, files, signal));
+    checkPin(url, sha256, [digest]);
+    return { path, digest, stamp: sourceFingerprint(files) };
   }
 
   async #fetched(
@@ -141,18 +152,20 @@ export class RemoteArtifacts implements Artifacts {
       await this.#store.used(wanted.name, local[0].path);
       return content(local[0]);
     }
-    const source = await openSource(artifact, wanted.credentials, { env: this.#env, hubAgent: this.#hubAgent });
+    const secret = { keys: knownKeys(wanted.credentials), hosts: wanted.credentialsHosts };
+    const source = await openSource(artifact, secret, { env: this.#env, egress: this.#egress });
     try {
       const listing = await retried(() => list(source, wanted.url, signal), signal);
-      const files = selectFiles(listing.files, wanted.url);
-      const fingerprint = sourceFingerprint(files, place(artifact, wanted.credentials, this.#env));
+      // What is in an archive is known once it is here.
+      const files = listing.archive === undefined ? selectFiles(listing.files, wanted.url) : listing.files;
+      const fingerprint = sourceFingerprint(files, place(artifact, secret.keys, this.#env));
       const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
       if (known !== undefined) {
         this.#metrics.cacheHits.inc();
         await this.#store.touch(wanted.name, known, new Date().toISOString());
         return content(known);
       }
-      return content(await this.#shared(wanted, source, { ...listing, files }, fingerprint, onProgress, signal));
+      return content(await this.#shared(wanted, artifact.sha256, source, { ...listing, files }, fingerprint, onProgress, signal));
     } finally {
       source.close?.();
     }
@@ -161,6 +174,7 @@ export class RemoteArtifacts implements Artifacts {
   /** Takes what another adapter or pod has brought here, or brings it here for all of them. */
   async #shared(
     wanted: Wanted,
+    pin: string | undefined,
     source: Source,
     listing: Listing,
     fingerprint: string,
@@ -189,10 +203,10 @@ export class RemoteArtifacts implements Artifacts {
       if (come !== undefined) return come;
       this.#metrics.cacheMisses.inc();
       const either = AbortSignal.any([signal, partial.lost]);
-      const files = await this.#download(source, listing, partial, onProgress, either).catch((error: unknown) => {
+      const { files, at } = await this.#download({ url, pin, source }, listing, partial, onProgress, either).catch((error: unknown) => {
         throw partial.lost.aborted && !signal.aborted ? takenOver(url) : error;
       });
-      const stored = await this.#store.install(name, partial.files, { ...about, fetched_at: new Date().toISOString(), files });
+      const stored = await this.#store.install(name, at, { ...about, fetched_at: new Date().toISOString(), files });
       done = true;
       return stored;
     } catch (error) {
@@ -203,15 +217,17 @@ export class RemoteArtifacts implements Artifacts {
     }
   }
 
+  /** Brings the files here, and checks them. @returns them, and the folder they are in */
   async #download(
-    source: Source,
+    { url, pin, source }: { readonly url: string; readonly pin: string | undefined; readonly source: Source },
     listing: Listing,
     { files: folder }: PartialFolder,
     onProgress: (bytes: number, total: number) => void,
     signal: AbortSignal,
-  ): Promise<readonly Downloaded[]> {
+  ): Promise<{ readonly files: readonly Downloaded[]; readonly at: string }> {
     const total = listing.files.reduce((sum, f) => sum + f.sizeBytes, 0);
-    await this.#store.makeRoom(total);
+    // An archive and what is in it are here together for a while; weights hardly shrink.
+    await this.#store.makeRoom(listing.archive === undefined ? total : 2 * total);
     const limit = pLimit(PARALLEL_FILES);
     // The first file that fails ends the others.
     const failed = new AbortController();
@@ -236,13 +252,15 @@ export class RemoteArtifacts implements Artifacts {
     const settled = await Promise.allSettled(tasks);
     signal.throwIfAborted();
     failed.signal.throwIfAborted();
-    const files = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+    const fetched = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+    const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder, signal);
+    checkPin(url, pin, [contentDigest(files), ...archiveDigest]);
     await inspectFolder(
-      folder,
+      at,
       files.map((f) => f.name),
       signal,
     );
-    return files;
+    return { files, at };
   }
 }
 
@@ -269,6 +287,7 @@ function content(stored: StoredContent): Content {
 function place({ kind }: ArtifactSource, credentials: Credentials, env: NodeJS.ProcessEnv): string {
   const places: Partial<Record<ArtifactSource["kind"], string | undefined>> = {
     huggingface: env.HF_ENDPOINT,
+    gs: env.STORAGE_EMULATOR_HOST,
     s3: credentials.aws_endpoint_url ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL,
   };
   return places[kind] ?? "";

@@ -1,20 +1,31 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { testStore } from "../../test/fakes.ts";
+import { Egress } from "../egress/egress.ts";
 import { createMetrics } from "../metrics.ts";
 import type { Content } from "./artifacts.ts";
 import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
 
 const root = mkdtempSync(join(tmpdir(), "delivery-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+const egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 1_000);
+afterAll(async () => {
+  await egress.close();
+  rmSync(root, { recursive: true, force: true });
+});
 const signal = AbortSignal.timeout(30_000);
 
 test.each([
   { name: "no folder", request: { mode: "volume" as const }, url: "hf://a/b", want: /needs runtime_dir and engine_dir/ },
   { name: "S3 by the engine", request: { mode: "engine" as const }, url: "s3://models/a", want: /cannot read s3:.* itself/ },
+  { name: "Google storage by the engine", request: { mode: "engine" as const }, url: "gs://models/a", want: /cannot read gs:.* itself/ },
+  { name: "an archive by the engine", request: { mode: "engine" as const }, url: "https://h/a.zip", want: /cannot read https:.* itself/ },
+  { name: "a folder by the engine", request: { mode: "engine" as const }, url: "hf://a/b/c", want: /a whole huggingface:/ },
+  { name: "a pin by the engine", request: { mode: "engine" as const }, url: `hf://a/b#sha256=${"a".repeat(64)}`, want: /or a pin/ },
+  { name: "a path's pin by the engine", request: { mode: "engine" as const }, url: `/a#sha256=${"a".repeat(64)}`, want: /or a pin/ },
   { name: "a revision by the engine", request: { mode: "engine" as const }, url: "hf://a/b@main", want: /without a revision/ },
 ])("refuses $name", ({ request, url, want }) => {
   expect(() => readDelivery(request, url)).toThrow(want);
@@ -23,7 +34,7 @@ test.each([
 async function artifacts(): Promise<DeliveredArtifacts> {
   const store = testStore(join(root, "own"));
   await store.open();
-  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics() });
+  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics(), egress });
 }
 
 /** Content as an earlier run left it in a folder, so that nothing has to be fetched. */
@@ -64,7 +75,6 @@ test("what the engine reads itself is passed on by name, without a digest", asyn
   expect(content).toEqual({ path: "acme/a", digest: "" });
   expect(await all.isComplete("a", content)).toBe(true);
   expect(await obtain(all, "/models/a", { mode: "engine" })).toEqual({ path: "/models/a", digest: "" });
-  await all.close();
 });
 
 test("a shared folder that cannot be used is named, and looked at again later", async () => {
@@ -77,5 +87,4 @@ test("a shared folder that cannot be used is named, and looked at again later", 
   await mkdir(dir);
   await kept(dir);
   expect((await obtain(all, "hf://acme/a", delivery)).path).toContain(dir);
-  await all.close();
 });

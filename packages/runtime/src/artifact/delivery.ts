@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
+import type { Egress } from "../egress/egress.ts";
 import { AdapterError, messageOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
@@ -15,10 +16,11 @@ export function readDelivery(request: DeliveryRequest | undefined, artifactUrl: 
   if (request === undefined) return undefined;
   if (request.mode === "engine") {
     const source = parseArtifactUrl(artifactUrl);
-    if (source.kind === "s3" || (source.kind === "huggingface" && source.revision !== undefined))
+    const isReadable = source.kind === "path" || (source.kind === "huggingface" && source.revision === undefined && source.path === "");
+    if (!isReadable || source.sha256 !== undefined)
       throw new AdapterError(
         "InvalidArtifactURL",
-        `the engine cannot read ${artifactUrl} itself: give delivery.mode volume and a folder that both containers see, or a huggingface:// artifact without a revision`,
+        `the engine cannot read ${artifactUrl} itself: give delivery.mode volume and a folder that both containers see, or a whole huggingface:// repository without a revision or a pin`,
       );
     return { mode: "engine" };
   }
@@ -50,6 +52,7 @@ export interface DeliveredDeps {
   readonly storeIn: (dir: string) => ArtifactStore;
   readonly env: NodeJS.ProcessEnv;
   readonly metrics: Metrics;
+  readonly egress: Egress;
 }
 
 /** Artifacts in every folder that a load call named, besides the one that the runtime was started with. */
@@ -67,10 +70,7 @@ export class DeliveredArtifacts implements Artifacts {
 
   async close(): Promise<void> {
     this.#closed.abort();
-    for (const folder of await this.#opened()) {
-      await folder.running;
-      await folder.artifacts.close();
-    }
+    for (const folder of await this.#opened()) await folder.running;
   }
 
   async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {

@@ -1,10 +1,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { ArtifactUrlError, type CheckReport, parseArtifactUrl } from "@aibrix/api";
+import { ARTIFACT_SCHEMES, ArtifactUrlError, type CheckReport, parseArtifactUrl } from "@aibrix/api";
 import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
 import { readBaseModel } from "../artifact/check/base-model.ts";
 import { Checks } from "../artifact/check/checks.ts";
+import { IDLE_TIMEOUT_MS } from "../artifact/transfer/download.ts";
+import { Egress } from "../egress/egress.ts";
 import { readRank } from "../rank.ts";
 import type { Command, CommandIo } from "./command.ts";
 
@@ -21,7 +24,7 @@ const FLAGS = {
 const USAGE = `aibrix_runtime check: tells what a load of an artifact would find. Nothing is loaded or kept.
 
 Usage: aibrix_runtime check URL [flags]
-       URL: huggingface://ORG/REPO[@REVISION], s3://BUCKET/PREFIX or /ABSOLUTE/PATH`;
+       URL: as a ModelAdapter's artifactURL: ${ARTIFACT_SCHEMES.map((s) => s.form).join(", ")}`;
 
 const MORE = `
 Environment:
@@ -46,14 +49,16 @@ export const check: Command = async (argv, { env, stdout, stderr }, signal) => {
   if (flags["max-lora-rank"] !== undefined && maxLoraRank === undefined)
     throw new ConfigError(`--max-lora-rank=${flags["max-lora-rank"]}: write a number, 16 for example`);
   const base = await readBase(flags["base-model"]);
-  const checks = new Checks({ env, folders: TEMPORARY });
+  // Whoever sits at a shell reaches every address anyway.
+  const egress = new Egress({ hosts: ["*"], networks: new BlockList() }, env, IDLE_TIMEOUT_MS);
+  const checks = new Checks({ env, folders: TEMPORARY, egress });
   try {
     const engine = { maxLoraRank, base };
     const report = await checks.run({ url, credentials: {}, deep: flags.deep, engine, onProgress: progress(stderr) }, signal);
     stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : checkText(report));
     return report.ok ? 0 : 1;
   } finally {
-    await checks.close();
+    await egress.close();
   }
 };
 

@@ -92,6 +92,16 @@ test("a broken Secret is not repeated in the problem", () => {
   }
 });
 
+test("a Secret's annotation names the hosts that it may be sent to", () => {
+  const secret = (annotations: string) => parse(`{kind: Secret, metadata: {name: s, annotations: ${annotations}}, stringData: {k: v}}`);
+  expect(secret('{model.aibrix.ai/allowed-hosts: "a.example, *.b"}').secrets).toMatchObject([{ hosts: ["a.example", "*.b"] }]);
+  expect(secret("{}").secrets).toMatchObject([{ hosts: undefined }]);
+  for (const bad of ["{model.aibrix.ai/allowed-hosts: 7}", "{model.aibrix.ai/allowed-hosts: https://a}"]) {
+    expect(secret(bad).secrets).toEqual([]);
+    expect(secret(bad).problems[0]?.message).toContain("the annotation model.aibrix.ai/allowed-hosts");
+  }
+});
+
 test("an empty file is a problem where it declared something, and nothing else", () => {
   const before = parse(adapter("old"));
   expect(names(parse(" \n", before))).toEqual(["old"]);

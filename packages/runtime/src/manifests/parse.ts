@@ -1,4 +1,13 @@
-import { GROUP, KIND, type ManifestProblem, type ModelAdapter, validateModelAdapter } from "@aibrix/api";
+import {
+  ANNOTATION_ALLOWED_HOSTS,
+  allowedHosts,
+  BadHostsError,
+  GROUP,
+  KIND,
+  type ManifestProblem,
+  type ModelAdapter,
+  validateModelAdapter,
+} from "@aibrix/api";
 import { type Document, LineCounter, parseAllDocuments } from "yaml";
 
 export const DEFAULT_NAMESPACE = "default";
@@ -22,6 +31,8 @@ export interface SecretEntry {
   readonly namespace: string;
   readonly name: string;
   readonly data: Readonly<Record<string, string>>;
+  /** Hosts that its annotation names; `undefined` where it has none. */
+  readonly hosts?: readonly string[] | undefined;
 }
 
 /** What counts of one file now. */
@@ -76,8 +87,10 @@ export function parseManifests(before: FileContent | undefined, file: string, re
       }
     } else if (value.kind === "Secret") {
       const data = name === undefined ? "metadata.name is required" : decodeSecret(value);
+      const hosts = secretHosts(value);
       if (typeof data === "string") problems.push(problem(file, name, `${at}Secret: ${data}`));
-      else secrets.push({ file, namespace, name: name ?? "", data });
+      else if (typeof hosts === "string") problems.push(problem(file, name, `${at}Secret: ${hosts}`));
+      else secrets.push({ file, namespace, name: name ?? "", data, hosts });
     }
   }
   return { adapters, secrets, problems };
@@ -150,6 +163,20 @@ function decodeSecret(value: Found["value"]): Readonly<Record<string, string>> |
     result[key] = plain;
   }
   return result;
+}
+
+/** What a Secret's annotation says of hosts, or what is wrong with it. */
+function secretHosts(value: Found["value"]): readonly string[] | string | undefined {
+  const { annotations } = (value.metadata ?? {}) as { readonly annotations?: Readonly<Record<string, unknown>> | null };
+  const text = annotations?.[ANNOTATION_ALLOWED_HOSTS];
+  if (text === undefined) return undefined;
+  if (typeof text !== "string") return `the annotation ${ANNOTATION_ALLOWED_HOSTS} is not a string: put it in quotes`;
+  try {
+    return allowedHosts(text);
+  } catch (error) {
+    if (error instanceof BadHostsError) return `the annotation ${ANNOTATION_ALLOWED_HOSTS}: ${error.message}`;
+    throw error;
+  }
 }
 
 function problem(file: string, name: string | undefined, message: string): ManifestProblem {

@@ -82,6 +82,7 @@ function declare(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>,
     name: entry.name,
     url: spec.artifactURL,
     credentials: "reason" in credentials ? {} : credentials.data,
+    credentialsHosts: "reason" in credentials ? undefined : credentials.hosts,
     apiKey: typeof key === "object" ? undefined : key,
     origin: "manifest",
     lacksKey: false,
@@ -105,13 +106,13 @@ function apiKey(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>):
   };
 }
 
-function credentialsOf(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>): Problem | { readonly data: Labels } {
+function credentialsOf(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>): Problem | Pick<SecretEntry, "data" | "hosts"> {
   const ref = entry.adapter.spec.credentialsSecretRef;
   if (ref === undefined) return { data: {} };
   const secret = secrets.get(`${entry.namespace}/${ref.name}`);
   if (secret === undefined) return missingSecret(entry, ref.name, "credentialsSecretRef");
   const known = Object.values(SECRET_KEYS);
-  if (known.some((k) => secret.data[k] !== undefined)) return { data: secret.data };
+  if (known.some((k) => (secret.data[k] ?? secret.data[k.toUpperCase()]) !== undefined)) return { data: secret.data, hosts: secret.hosts };
   return {
     reason: "SecretNotFound",
     message: `Secret ${entry.namespace}/${ref.name} (${secret.file}) has none of the keys ${known.join(", ")}: add those of the artifact's storage`,

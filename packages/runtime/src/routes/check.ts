@@ -12,7 +12,7 @@ export function checkRoutes({ checks, observer, maxLoraRank, closing, tokenFile 
   const options = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { preHandler: requireToken(tokenFile) }) };
   return async (app) => {
     app.post(RUNTIME_PATHS.check, { ...options, schema: { body: CheckRequestSchema } }, async (request, reply) => {
-      const { artifact_url: url, credentials = {}, limits, delivery, deep = false } = request.body;
+      const { artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, limits, delivery, deep = false } = request.body;
       checkUrl({ artifact_url: url });
       const byEngine = deliveryMode(delivery, url) === "engine";
       // Who has gone wants no answer.
@@ -22,7 +22,7 @@ export function checkRoutes({ checks, observer, maxLoraRank, closing, tokenFile 
       const engine = { maxLoraRank: limits?.max_lora_rank ?? maxLoraRank, base: await readBaseModel(models) };
       const warn = (trainedOn: string | undefined) => baseModelWarning(trainedOn, models);
       const signal = AbortSignal.any([closing, gone.signal]);
-      const report = await checks.run({ url, credentials, deep, engine, warn }, signal).catch((error: unknown) => {
+      const report = await checks.run({ url, credentials, credentialsHosts, deep, engine, warn }, signal).catch((error: unknown) => {
         if (!signal.aborted) throw error;
         throw new RequestError(503, "Ended", "the check was ended, for the runtime ends or nobody waits for it: ask again");
       });

@@ -42,7 +42,14 @@ export class World {
   }
 
   async runtime(engineUrl: string, options: { args?: readonly string[]; env?: NodeJS.ProcessEnv } = {}): Promise<Runtime> {
-    const args = ["--port=0", "--host=127.0.0.1", `--artifacts-dir=${this.artifacts}`, ...(options.args ?? [])];
+    // Servers of tests listen here, and Secrets of tests name them: without the operator's leave both are refused.
+    const args = [
+      "--port=0",
+      "--host=127.0.0.1",
+      `--artifacts-dir=${this.artifacts}`,
+      "--allow-artifact-hosts=127.0.0.1",
+      ...(options.args ?? []),
+    ];
     return new Runtime(await startProgram("runtime", args, { INFERENCE_ENGINE_ENDPOINT: engineUrl, LOG_LEVEL: "debug", ...options.env }));
   }
 

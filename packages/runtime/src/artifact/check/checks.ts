@@ -2,15 +2,17 @@ import { createHash } from "node:crypto";
 import { type CheckReport, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import pLimit from "p-limit";
-import type { Agent } from "undici";
+import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, RequestError } from "../../errors.ts";
+import { unpacked } from "../archive/unpack.ts";
 import { list } from "../artifacts.ts";
-import { createHubAgent } from "../sources/huggingface.ts";
+import { checkPin } from "../pin.ts";
+import { knownKeys } from "../sources/credentials.ts";
 import { openSource } from "../sources/open.ts";
 import { hashFiles, listFolder } from "../sources/path.ts";
 import type { Credentials, Listing, RemoteFile, Source } from "../sources/source.ts";
 import { contentDigest } from "../store/store.ts";
-import { downloadFile, IDLE_TIMEOUT_MS, retried, storageError, timeoutError } from "../transfer/download.ts";
+import { type Downloaded, downloadFile, retried, storageError, timeoutError } from "../transfer/download.ts";
 import { type AdapterFacts, inspectAdapter } from "./adapter.ts";
 import { MAX_CONFIG_BYTES } from "./config.ts";
 import { type AdapterFile, localFile } from "./files.ts";
@@ -27,6 +29,8 @@ const TIMEOUT_MS = { shallow: 60_000, deep: 600_000 } as const;
 export interface CheckOptions {
   readonly url: string;
   readonly credentials: Credentials;
+  /** Hosts that the credentials may go to, where their Secret names some. */
+  readonly credentialsHosts?: readonly string[] | undefined;
   /** Read every byte. */
   readonly deep: boolean;
   readonly engine: EngineFacts;
@@ -49,17 +53,13 @@ type Hashed = RemoteFile & { readonly sha256?: string };
 export class Checks {
   readonly #env: NodeJS.ProcessEnv;
   readonly #folders: Folders;
-  readonly #hubAgent: Agent;
+  readonly #egress: Egress;
   readonly #limit = pLimit(PARALLEL);
 
-  constructor(deps: { readonly env: NodeJS.ProcessEnv; readonly folders: Folders }) {
+  constructor(deps: { readonly env: NodeJS.ProcessEnv; readonly folders: Folders; readonly egress: Egress }) {
     this.#env = deps.env;
     this.#folders = deps.folders;
-    this.#hubAgent = createHubAgent(IDLE_TIMEOUT_MS);
-  }
-
-  async close(): Promise<void> {
-    await this.#hubAgent.destroy();
+    this.#egress = deps.egress;
   }
 
   /**
@@ -86,7 +86,11 @@ export class Checks {
       const facts = await this.#read(options, report, limit);
       describe(report, facts);
       const warning = options.warn?.(facts.config.baseModel);
-      report.warnings = [...(warning === undefined ? [] : [warning]), ...doubts(facts, engine)];
+      const { kind, sha256: pin } = parseArtifactUrl(url);
+      const isArchive = kind === "http"; // Its own hash counts as well: it was compared where that was at hand.
+      if (report.content_digest !== undefined && !isArchive) checkPin(url, pin, [report.content_digest]);
+      const unpinned = pin !== undefined && report.content_digest === undefined ? ["the pin was not compared: a deep check does that"] : [];
+      report.warnings = [...(warning === undefined ? [] : [warning]), ...unpinned, ...doubts(facts, engine)];
       checkFit(facts, engine);
       report.ok = true;
     } catch (error) {
@@ -103,7 +107,7 @@ export class Checks {
   }
 
   async #read(options: CheckOptions, report: Report, signal: AbortSignal): Promise<AdapterFacts> {
-    const { url, credentials, deep } = options;
+    const { url, credentials, credentialsHosts, deep } = options;
     const artifact = parseArtifactUrl(url);
     if (artifact.kind === "path") {
       const { path } = artifact;
@@ -117,20 +121,30 @@ export class Checks {
         );
       return facts;
     }
-    const source = await openSource(artifact, credentials, { env: this.#env, hubAgent: this.#hubAgent });
+    const secret = { keys: knownKeys(credentials), hosts: credentialsHosts };
+    const source = await openSource(artifact, secret, { env: this.#env, egress: this.#egress });
     try {
       const listed = await retried(() => list(source, url, signal), signal);
-      const listing = { ...listed, files: selectFiles(listed.files, url) };
+      const listing = listed.archive === undefined ? { ...listed, files: selectFiles(listed.files, url) } : listed;
       if (listing.revision !== undefined) report.resolved_revision = listing.revision;
       tell(report, listing.files);
-      return deep ? await this.#whole(source, listing, options, report, signal) : await headers(source, listing, report, signal);
+      // Of an archive nothing is known before all of it is here.
+      return deep || listing.archive !== undefined
+        ? await this.#whole(source, listing, options, report, signal)
+        : await headers(source, listing, report, signal);
     } finally {
       source.close?.();
     }
   }
 
   /** Fetches everything to a folder that is gone afterwards. */
-  async #whole(source: Source, listing: Listing, { onProgress }: CheckOptions, report: Report, signal: AbortSignal): Promise<AdapterFacts> {
+  async #whole(
+    source: Source,
+    listing: Listing,
+    { url, onProgress }: CheckOptions,
+    report: Report,
+    signal: AbortSignal,
+  ): Promise<AdapterFacts> {
     const folder = await this.#folders.newFolder();
     try {
       let bytes = 0;
@@ -144,8 +158,17 @@ export class Checks {
         const target = `${folder}/${file.name}`;
         hashed.push({ ...file, ...(await downloadFile(source, listing, file, { target, onBytes }, signal)) });
       }
-      tell(report, hashed);
-      return await inspectAdapter(await Promise.all(listing.files.map((f) => localFile(folder, f.name))), signal);
+      if (listing.archive === undefined) {
+        tell(report, hashed);
+        return await inspectAdapter(await Promise.all(listing.files.map((f) => localFile(folder, f.name))), signal);
+      }
+      const { files, at, archiveDigest } = await unpacked(url, listing, hashed as readonly Downloaded[], folder, signal);
+      tell(
+        report,
+        files.map((f) => ({ ...f, etag: "" })),
+      );
+      checkPin(url, parseArtifactUrl(url).sha256, [contentDigest(files), ...archiveDigest]);
+      return await inspectAdapter(await Promise.all(files.map((f) => localFile(at, f.name))), signal);
     } finally {
       await this.#folders.discard(folder);
     }

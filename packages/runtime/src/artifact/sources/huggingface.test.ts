@@ -1,23 +1,23 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, BlockList } from "node:net";
 import { text } from "node:stream/consumers";
-import type { Agent } from "undici";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
-import { createHubAgent, HuggingFaceSource } from "./huggingface.ts";
+import { Egress } from "../../egress/egress.ts";
+import { HuggingFaceSource } from "./huggingface.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 let servers: Server[];
-let agent: Agent;
+let egress: Egress;
 let seen: string[];
 beforeEach(() => {
   servers = [];
   seen = [];
-  agent = createHubAgent(2_000);
+  egress = new Egress({ hosts: ["127.0.0.1"], networks: new BlockList() }, {}, 2_000);
 });
 afterEach(async () => {
-  await agent.destroy();
+  await egress.close();
   for (const server of servers) {
     server.closeAllConnections();
     server.close();
@@ -34,9 +34,18 @@ async function serve(name: string, handler: Handler): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-function source(endpoint: string, { revision, token, envToken }: { revision?: string; token?: string; envToken?: string } = {}) {
+interface Given {
+  readonly revision?: string;
+  readonly path?: string;
+  readonly token?: string;
+  readonly hosts?: readonly string[];
+  readonly envToken?: string;
+}
+
+function source(endpoint: string, { revision, path = "", token, hosts, envToken }: Given = {}) {
   const env = { HF_ENDPOINT: `${endpoint}/`, ...(envToken === undefined ? {} : { HF_TOKEN: envToken }) };
-  return new HuggingFaceSource({ repo: "org/repo", revision }, token === undefined ? {} : { huggingface_token: token }, env, agent);
+  const keys: Record<string, string> = token === undefined ? {} : { huggingface_token: token };
+  return new HuggingFaceSource({ repo: "org/repo", revision, path }, { keys, hosts }, env, egress);
 }
 
 const FILE = { name: "adapter_model.safetensors", sizeBytes: 4, etag: "x" };
@@ -66,6 +75,62 @@ test("lists a revision: its commit, and the files at its top with what the Hub s
       { name: "adapter_config.json", sizeBytes: 7, etag: "git1" },
       { name: "w.safetensors", sizeBytes: 4000, etag: "abcd", sha256: "abcd" },
     ],
+  });
+});
+
+test("lists a folder of a repository, and reads from it", async () => {
+  const pages: Record<string, unknown> = {
+    "/api/models/org/repo/revision/main": { sha: "c0ffee" },
+    "/api/models/org/repo/tree/c0ffee/many/a%20b": [
+      { type: "file", path: "many/a b/adapter_config.json", size: 7, oid: "git1" },
+      { type: "directory", path: "many/a b/checkpoint-1", size: 0 },
+      { type: "file", path: "elsewhere/x.json", size: 7, oid: "git2" },
+    ],
+    "/org/repo/resolve/c0ffee/many/a%20b/adapter_config.json": { r: 8 },
+  };
+  const endpoint = await serve("hub", (request, response) => {
+    const page = pages[request.url ?? ""];
+    response.writeHead(page === undefined ? 404 : 200).end(JSON.stringify(page));
+  });
+  const hub = source(endpoint, { path: "many/a b" });
+  const listing = await hub.list(NEVER);
+  expect(listing).toEqual({ revision: "c0ffee", files: [{ name: "adapter_config.json", sizeBytes: 7, etag: "git1" }] });
+  const [file] = listing.files;
+  if (file === undefined) throw new Error("nothing was listed");
+  expect(await text(await hub.read(listing, file, undefined, NEVER))).toBe('{"r":8}');
+});
+
+test("a folder that is not there is told by its name", async () => {
+  const endpoint = await serve("hub", (request, response) =>
+    (request.url ?? "").includes("tree")
+      ? response.writeHead(404, { "x-error-code": "EntryNotFound" }).end("{}")
+      : response.end('{"sha":"c0ffee"}'),
+  );
+  await expect(source(endpoint, { path: "none" }).list(NEVER)).rejects.toMatchObject({
+    reason: "ArtifactNotFound",
+    message: expect.stringContaining('has no folder "none"'),
+  });
+});
+
+test("a Secret that names other hosts never goes to the Hub; one that names it does, and the runtime's own token needs no leave", async () => {
+  const endpoint = await serve("hub", (_, response) => response.end("data"));
+  const { host } = new URL(endpoint);
+  expect(() => source(endpoint, { token: "own", hosts: ["hub.example.com"] })).toThrow(
+    expect.objectContaining({ reason: "ArtifactNotAllowed", message: expect.stringContaining("model.aibrix.ai/allowed-hosts") }),
+  );
+  await source(endpoint, { token: "own", hosts: [host] }).read({ revision: "c", files: [] }, FILE, undefined, NEVER);
+  await source(endpoint, { envToken: "env", hosts: [] }).read({ revision: "c", files: [] }, FILE, undefined, NEVER);
+  expect(seen.map((line) => line.split(" ").at(-1))).toEqual(["own", "env"]);
+});
+
+test("a redirect to a guarded address is not followed", async () => {
+  const endpoint = await serve("hub", (_, response) =>
+    response.writeHead(302, { location: "http://169.254.169.254/latest/meta-data" }).end(),
+  );
+  await expect(source(endpoint).read({ files: [] }, FILE, undefined, NEVER)).rejects.toMatchObject({
+    reason: "ArtifactNotAllowed",
+    retryable: false,
+    message: expect.stringContaining("169.254.169.254"),
   });
 });
 

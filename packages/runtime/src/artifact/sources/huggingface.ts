@@ -1,10 +1,11 @@
 import type { Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
-import { Agent, request } from "undici";
-import { AdapterError, messageOf, networkCode } from "../../errors.ts";
-import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import type { Egress } from "../../egress/egress.ts";
+import { AdapterError } from "../../errors.ts";
+import { checkRecipient, type Secret } from "./credentials.ts";
+import type { ByteRange, Listing, RemoteFile, Source } from "./source.ts";
+import { ask, clip, isPassing } from "./web.ts";
 
-const MAX_REDIRECTS = 5;
 /** A page of a repository's tree has 1,000 entries; an adapter's folder has a dozen. */
 const MAX_PAGES = 20;
 const DEFAULT_ENDPOINT = "https://huggingface.co";
@@ -28,20 +29,27 @@ export class HuggingFaceSource implements Source {
   readonly #token: string | undefined;
   readonly #repo: string;
   readonly #revision: string;
-  readonly #agent: Agent;
+  readonly #folder: string;
+  readonly #egress: Egress;
 
-  /** @param env - `HF_ENDPOINT` and `HF_TOKEN` are read */
+  /**
+   * @param env - `HF_ENDPOINT` and `HF_TOKEN` are read
+   * @throws AdapterError where the Secret may not go to the Hub
+   */
   constructor(
-    artifact: { readonly repo: string; readonly revision: string | undefined },
-    credentials: Credentials,
+    artifact: { readonly repo: string; readonly revision: string | undefined; readonly path: string },
+    secret: Secret,
     env: NodeJS.ProcessEnv,
-    agent: Agent,
+    egress: Egress,
   ) {
     this.#endpoint = (env.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/\/+$/, "");
-    this.#token = credentials[SECRET_KEYS.huggingfaceToken] || env.HF_TOKEN || undefined;
+    const token = secret.keys[SECRET_KEYS.huggingfaceToken];
+    this.#token = token || env.HF_TOKEN || undefined;
     this.#repo = artifact.repo;
     this.#revision = artifact.revision ?? "main";
-    this.#agent = agent;
+    this.#folder = artifact.path === "" ? "" : `${artifact.path}/`;
+    this.#egress = egress;
+    if (token) checkRecipient(secret, new URL(this.#endpoint), true);
   }
 
   async list(signal: AbortSignal): Promise<Listing> {
@@ -51,18 +59,21 @@ export class HuggingFaceSource implements Source {
     if (typeof info?.sha !== "string") throw unavailable(`${this.#endpoint} gave no commit for ${this.#what()}: check HF_ENDPOINT`);
     const revision = info.sha;
     const files: RemoteFile[] = [];
-    let next: string | undefined = `/api/models/${this.#repo}/tree/${revision}`;
+    let next: string | undefined = `/api/models/${this.#repo}/tree/${revision}${encoded(`/${this.#folder}`.replace(/\/$/, ""))}`;
     for (let page = 0; next !== undefined && page < MAX_PAGES; page += 1) {
       const answer = await this.#json(next, signal);
       if (!Array.isArray(answer.body)) throw unavailable(`${this.#endpoint} gave no list of files for ${this.#what()}: check HF_ENDPOINT`);
-      files.push(...(answer.body as readonly TreeEntry[]).filter((e) => e.type === "file" && !e.path.includes("/")).map(remoteFile));
+      for (const entry of answer.body as readonly TreeEntry[]) {
+        const name = entry.path.slice(this.#folder.length);
+        if (entry.type === "file" && entry.path.startsWith(this.#folder) && !name.includes("/")) files.push(remoteFile(entry, name));
+      }
       next = answer.next;
     }
     return { revision, files };
   }
 
   async read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
-    const path = `/${this.#repo}/resolve/${listing.revision ?? this.#revision}/${encodeURIComponent(file.name)}`;
+    const path = `/${this.#repo}/resolve/${listing.revision ?? this.#revision}/${encoded(this.#folder + file.name)}`;
     const { body } = await this.#get(path, signal, range);
     return body;
   }
@@ -79,47 +90,23 @@ export class HuggingFaceSource implements Source {
 
   /** Follows redirects; the token goes to the endpoint's own origin only. */
   async #get(path: string, signal: AbortSignal, range?: ByteRange) {
-    const origin = new URL(this.#endpoint).origin;
-    let url = new URL(path.startsWith("/") ? `${this.#endpoint}${path}` : path);
-    for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#send(url, url.origin === origin ? this.#token : undefined, range, signal);
-      const { statusCode: status, headers, body } = response;
-      if (status === (range === undefined ? 200 : 206)) return response;
-      if (status === 200) {
-        body.destroy();
-        throw unavailable(`${url.origin} does not give parts of files (it ignored a Range header) for ${this.#what()}`);
-      }
-      const location = headers.location;
-      if (status >= 300 && status < 400 && typeof location === "string") {
-        await body.dump();
-        url = new URL(location, url);
-        continue;
-      }
-      const text = await body.text().catch(() => "");
-      throw this.#refused(status, { code: headers["x-error-code"], message: headers["x-error-message"], text });
+    const home = new URL(this.#endpoint);
+    const first = path.startsWith("/") ? new URL(`${this.#endpoint}${path}`) : new URL(path, home);
+    const call = {
+      headers: range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` },
+      authorization: first.origin === home.origin && this.#token !== undefined ? `Bearer ${this.#token}` : undefined,
+      what: this.#what(),
+      hint: "the network and HF_ENDPOINT",
+    };
+    const { response, url } = await ask(this.#egress, first, call, signal);
+    const { statusCode: status, headers, body } = response;
+    if (status === (range === undefined ? 200 : 206)) return response;
+    if (status === 200) {
+      body.on("error", () => undefined).destroy();
+      throw unavailable(`${url.origin} does not give parts of files (it ignored a Range header) for ${this.#what()}`);
     }
-    throw unavailable(`${this.#endpoint} redirects more than ${MAX_REDIRECTS} times for ${this.#what()}`);
-  }
-
-  async #send(url: URL, token: string | undefined, range: ByteRange | undefined, signal: AbortSignal) {
-    try {
-      return await request(url, {
-        dispatcher: this.#agent,
-        signal,
-        headers: {
-          "user-agent": "aibrix-runtime",
-          "accept-encoding": "identity",
-          ...(range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }),
-          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        },
-      });
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw unavailable(
-        `${url.origin} does not answer (${networkCode(error) ?? messageOf(error)}) for ${this.#what()}: check the network and HF_ENDPOINT; it is tried again`,
-        error,
-      );
-    }
+    const text = await body.text().catch(() => "");
+    throw this.#refused(status, { code: headers["x-error-code"], message: headers["x-error-message"], text });
   }
 
   #refused(status: number, error: { readonly code: unknown; readonly message: unknown; readonly text: string }): AdapterError {
@@ -130,6 +117,8 @@ export class HuggingFaceSource implements Source {
       );
     if (error.code === "RevisionNotFound")
       return notFound(`${this.#what()} has no revision "${this.#revision}" ${at}: write a branch, tag or commit that exists`);
+    if (error.code === "EntryNotFound" && this.#folder !== "")
+      return notFound(`${this.#what()} has no folder "${this.#folder.slice(0, -1)}" ${at}, or a file of it vanished: check its spelling`);
     if (error.code === "EntryNotFound") return notFound(`a file of ${this.#what()} vanished ${at}: ${clip(error.message)}`);
     // The Hub answers 401 for a repository that does not exist, too, so as not to tell which private ones do.
     if (error.code === "RepoNotFound" || status === 404)
@@ -142,13 +131,10 @@ export class HuggingFaceSource implements Source {
           ? `${this.#what()} ${at} wants a token: give one (credentialsSecretRef with ${SECRET_KEYS.huggingfaceToken}, or HF_TOKEN)`
           : `${at.replace("on ", "")} refused the token for ${this.#what()}: give one that is valid`,
       );
-    const retryable = status >= 500 || status === 429 || status === 408;
     return new AdapterError(
       "ArtifactUnavailable",
       `${this.#endpoint} answered HTTP ${status} for ${this.#what()}: ${clip(error.message ?? error.text)}`,
-      {
-        retryable,
-      },
+      { retryable: isPassing(status) },
     );
   }
 
@@ -157,14 +143,14 @@ export class HuggingFaceSource implements Source {
   }
 }
 
-/** One agent for all Hub sources; its deadlines are between bytes, never over a whole download. */
-export function createHubAgent(idleTimeoutMs: number): Agent {
-  return new Agent({ connectTimeout: 10_000, headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs });
+/** A path for a URL: its segments are escaped, its slashes stay. */
+function encoded(path: string): string {
+  return path.split("/").map(encodeURIComponent).join("/");
 }
 
-function remoteFile(entry: TreeEntry): RemoteFile {
+function remoteFile(entry: TreeEntry, name: string): RemoteFile {
   return {
-    name: entry.path,
+    name,
     sizeBytes: entry.lfs?.size ?? entry.size,
     etag: entry.lfs?.oid ?? entry.oid ?? "",
     ...(entry.lfs === undefined ? {} : { sha256: entry.lfs.oid.replace(/^sha256:/, "") }),
@@ -174,12 +160,6 @@ function remoteFile(entry: TreeEntry): RemoteFile {
 /** The next page's URL in a `Link` header (RFC 8288). */
 function nextPage(link: string | string[] | undefined): string | undefined {
   return /<([^>]+)>\s*;[^,]*rel="?next"?/.exec([link ?? []].flat().join(","))?.[1];
-}
-
-function clip(text: unknown): string {
-  return String(text ?? "")
-    .replaceAll(/\s+/g, " ")
-    .slice(0, 200);
 }
 
 function unavailable(message: string, cause?: unknown): AdapterError {

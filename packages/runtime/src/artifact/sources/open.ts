@@ -1,12 +1,14 @@
 import type { ArtifactSource } from "@aibrix/api";
-import type { Agent } from "undici";
+import type { Egress } from "../../egress/egress.ts";
+import type { Secret } from "./credentials.ts";
+import { HttpSource } from "./http.ts";
 import { HuggingFaceSource } from "./huggingface.ts";
-import type { Credentials, Source } from "./source.ts";
+import type { Source } from "./source.ts";
 
 /** What sources share. */
 export interface SourceDeps {
   readonly env: NodeJS.ProcessEnv;
-  readonly hubAgent: Agent;
+  readonly egress: Egress;
 }
 
 /**
@@ -16,16 +18,22 @@ export interface SourceDeps {
  */
 export async function openSource(
   artifact: Exclude<ArtifactSource, { kind: "path" }>,
-  credentials: Credentials,
-  { env, hubAgent }: SourceDeps,
+  secret: Secret,
+  { env, egress }: SourceDeps,
 ): Promise<Source> {
   switch (artifact.kind) {
     case "huggingface":
-      return new HuggingFaceSource(artifact, credentials, env, hubAgent);
+      return new HuggingFaceSource(artifact, secret, env, egress);
+    case "http":
+      return new HttpSource(artifact, secret, egress);
+    // These clients are large: only who uses such storage waits for its client.
     case "s3": {
-      // The SDK takes a quarter of the start-up time: only who uses S3 waits for it.
       const { S3Source } = await import("./s3.ts");
-      return new S3Source(artifact, credentials, env);
+      return new S3Source(artifact, secret, env, egress);
+    }
+    case "gs": {
+      const { GcsSource } = await import("./gcs.ts");
+      return new GcsSource(artifact, secret, env, egress);
     }
   }
 }

@@ -1,5 +1,9 @@
-import { expect, test } from "vitest";
-import { s3Config } from "./s3.ts";
+import { BlockList } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { NEVER } from "../../../test/fakes.ts";
+import { Egress } from "../../egress/egress.ts";
+import { knownKeys } from "./credentials.ts";
+import { S3Source, s3Config } from "./s3.ts";
 
 const KEYS = { aws_access_key_id: "id", aws_secret_access_key: "secret" };
 
@@ -42,4 +46,105 @@ test.each([
 
 test("half a key is refused", () => {
   expect(() => s3Config({ aws_access_key_id: "id" }, {})).toThrow("write both");
+});
+
+test("keys of a Secret count in upper case too, and others not at all", () => {
+  expect(
+    knownKeys({
+      AWS_ACCESS_KEY_ID: "id",
+      aws_secret_access_key: "s",
+      AWS_SECRET_ACCESS_KEY: "other",
+      HUGGINGFACE_TOKEN: "t",
+      password: "p",
+    }),
+  ).toEqual({
+    aws_access_key_id: "id",
+    aws_secret_access_key: "s",
+    huggingface_token: "t",
+  });
+});
+
+describe("where keys go", () => {
+  const env = { AWS_ENDPOINT_URL: "http://127.0.0.1:9", AWS_ACCESS_KEY_ID: "own", AWS_SECRET_ACCESS_KEY: "own", AWS_REGION: "us-east-1" };
+  let egress: Egress;
+  beforeEach(() => {
+    egress = new Egress({ hosts: [], networks: new BlockList() }, env, 2_000);
+  });
+  afterEach(async () => {
+    await egress.close();
+  });
+
+  function open(keys: Record<string, string>, hosts?: readonly string[]) {
+    return new S3Source({ bucket: "models", prefix: "x" }, { keys, hosts }, env, egress);
+  }
+
+  test.each([
+    { name: "the runtime's own endpoint", keys: {} },
+    { name: "the Secret's keys at the runtime's endpoint", keys: KEYS },
+    { name: "the Secret's endpoint", keys: { ...KEYS, aws_endpoint_url: "http://minio.example.com:9000" } },
+    { name: "a host that the Secret names", keys: { ...KEYS, aws_endpoint_url: "http://10.0.0.7:9000" }, hosts: ["10.0.0.7:9000"] },
+    { name: "Amazon, with the runtime's own", keys: { aws_endpoint_url: "https://s3.us-east-1.amazonaws.com" } },
+  ])("to $name", ({ keys, hosts }) => {
+    expect(() => open(keys, hosts)).not.toThrow();
+  });
+
+  test.each([
+    {
+      name: "a host that the Secret does not name",
+      keys: { ...KEYS, aws_endpoint_url: "http://10.0.0.7:9000" },
+      hosts: ["minio.example.com"],
+      reason: "ArtifactNotAllowed",
+      says: /allowed-hosts/,
+    },
+    {
+      name: "the metadata server",
+      keys: { ...KEYS, aws_endpoint_url: "http://169.254.169.254" },
+      reason: "ArtifactNotAllowed",
+      says: /--allow-artifact-hosts/,
+    },
+    {
+      name: "the metadata server, whatever the Secret says",
+      keys: { ...KEYS, aws_endpoint_url: "http://169.254.169.254" },
+      hosts: ["169.254.169.254"],
+      reason: "ArtifactNotAllowed",
+      says: /--allow-artifact-hosts/,
+    },
+    {
+      name: "a stranger's endpoint, with the runtime's own keys",
+      keys: { aws_endpoint_url: "http://evil.example.com" },
+      reason: "ArtifactDenied",
+      says: /no AWS credentials.*runtime's own/,
+    },
+    {
+      name: "what looks like Amazon",
+      keys: { aws_endpoint_url: "https://s3.amazonaws.com.evil.example" },
+      reason: "ArtifactDenied",
+      says: /no AWS credentials/,
+    },
+    {
+      name: "no URL",
+      keys: { ...KEYS, aws_endpoint_url: "minio:9000" },
+      reason: "ArtifactUnavailable",
+      says: /aws_endpoint_url is no URL/,
+    },
+  ])("never to $name", ({ keys, hosts, reason, says }) => {
+    const make = () => open(keys, hosts);
+    expect(make).toThrow(expect.objectContaining({ reason, retryable: false, message: expect.stringMatching(says) }));
+  });
+
+  test("a Secret that names other hosts is kept from Amazon as well", async () => {
+    const none = new Egress({ hosts: [], networks: new BlockList() }, {}, 2_000);
+    const source = new S3Source(
+      { bucket: "models", prefix: "x" },
+      { keys: { ...KEYS, aws_region: "us-east-1" }, hosts: ["minio.example.com"] },
+      {},
+      none,
+    );
+    await expect(source.list(NEVER)).rejects.toMatchObject({
+      reason: "ArtifactNotAllowed",
+      message: expect.stringContaining("amazonaws.com"),
+    });
+    source.close();
+    await none.close();
+  });
 });

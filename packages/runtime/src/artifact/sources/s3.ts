@@ -1,11 +1,24 @@
 import type { Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
-import { GetObjectCommand, ListObjectsV2Command, S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  type _Object as ListedObject,
+  ListObjectsV2Command,
+  S3Client,
+  type S3ClientConfig,
+} from "@aws-sdk/client-s3";
+import pLimit from "p-limit";
+import { type Egress, guardRefusal } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import { checkRecipient, type Secret } from "./credentials.ts";
+import { EgressHandler } from "./s3-handler.ts";
 import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
 
 /** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
 const MAX_PAGES = 20;
+/** Objects that are asked for their checksums at once. */
+const PARALLEL_HEADS = 8;
 
 /** Names of S3 errors that mean the credentials, by Amazon's list of error codes; other servers use the same. */
 const DENIED =
@@ -18,13 +31,27 @@ export class S3Source implements Source {
   readonly #prefix: string;
   readonly #endpoint: string;
 
-  /** @param env - read for what the Secret does not say: `AWS_ENDPOINT_URL[_S3]`, `AWS_REGION`, and what the SDK's default chain reads itself */
-  constructor(artifact: { readonly bucket: string; readonly prefix: string }, credentials: Credentials, env: NodeJS.ProcessEnv) {
-    const config = s3Config(credentials, env);
+  /**
+   * @param env - read for what the Secret does not say: `AWS_ENDPOINT_URL[_S3]`, `AWS_REGION`, and what the SDK's default chain reads itself
+   * @throws AdapterError where the Secret cannot be used, or not at this endpoint
+   */
+  constructor(artifact: { readonly bucket: string; readonly prefix: string }, secret: Secret, env: NodeJS.ProcessEnv, egress: Egress) {
+    const config = s3Config(secret.keys, env);
     this.#endpoint = typeof config.endpoint === "string" ? config.endpoint : "Amazon S3";
-    this.#client = new S3Client(config);
     this.#bucket = artifact.bucket;
     this.#prefix = `${artifact.prefix}/`;
+    const endpoint = typeof config.endpoint === "string" ? endpointUrl(config.endpoint) : undefined;
+    if (endpoint !== undefined) {
+      egress.check(endpoint);
+      if (config.credentials !== undefined) checkRecipient(secret, endpoint, true);
+      else if (!egress.isOwn(endpoint) && !isAmazon(endpoint)) throw this.#noCredentials();
+    }
+    // Keys of the Secret go to the Secret's endpoint, the runtime's own to the runtime's, both to Amazon.
+    const checkSigned = (url: URL) =>
+      config.credentials === undefined
+        ? checkRecipient({ keys: {} }, url, isAmazon(url) || egress.isOwn(url))
+        : checkRecipient(secret, url, isAmazon(url) || url.host === endpoint?.host);
+    this.#client = new S3Client({ ...config, requestHandler: new EgressHandler(egress, checkSigned) });
   }
 
   async list(signal: AbortSignal): Promise<Listing> {
@@ -34,16 +61,26 @@ export class S3Source implements Source {
       // The delimiter leaves out what is in folders below: checkpoints, mostly.
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: "/", ContinuationToken: token });
       const answer = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
-      for (const { Key = "", Size = 0, ETag = "" } of answer.Contents ?? []) {
-        const name = Key.slice(this.#prefix.length);
-        if (name !== "" && !name.includes("/")) files.push({ name, sizeBytes: Size, etag: ETag });
-      }
+      const limit = pLimit(PARALLEL_HEADS);
+      const listed = (answer.Contents ?? []).filter((o) => /^[^/]+$/.test(o.Key?.slice(this.#prefix.length) ?? ""));
+      files.push(...(await Promise.all(listed.map((o) => limit(() => this.#file(o, signal))))));
       token = answer.IsTruncated === true ? answer.NextContinuationToken : undefined;
       if (token === undefined) break;
     }
     if (files.length === 0)
       throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);
     return { files };
+  }
+
+  /** A listing says only of which kind an object's checksums are. */
+  async #file({ Key = "", Size = 0, ETag = "", ChecksumAlgorithm = [] }: ListedObject, signal: AbortSignal): Promise<RemoteFile> {
+    const file = { name: Key.slice(this.#prefix.length), sizeBytes: Size, etag: ETag };
+    if (!ChecksumAlgorithm.includes("SHA256")) return file;
+    const command = new HeadObjectCommand({ Bucket: this.#bucket, Key, ChecksumMode: "ENABLED" });
+    const { ChecksumSHA256: sum = "" } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
+    // That of a multipart upload is a hash over hashes of its parts, with their number behind.
+    const bytes = Buffer.from(sum, "base64");
+    return bytes.length === 32 && !sum.includes("-") ? { ...file, sha256: bytes.toString("hex") } : file;
   }
 
   async read(_listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
@@ -67,20 +104,23 @@ export class S3Source implements Source {
       return await call();
     } catch (error) {
       if (signal.aborted) throw error;
-      throw this.#explain(error);
+      throw guardRefusal(error) ?? this.#explain(error);
     }
+  }
+
+  #noCredentials(cause?: unknown): AdapterError {
+    return new AdapterError(
+      "ArtifactDenied",
+      `no AWS credentials for ${this.#what()}: set credentialsSecretRef to a Secret with ${SECRET_KEYS.awsAccessKeyId} and ${SECRET_KEYS.awsSecretAccessKey}, or give the runtime AWS_* variables or a role (those go to Amazon and to the runtime's own AWS_ENDPOINT_URL only)`,
+      { cause },
+    );
   }
 
   #explain(error: unknown): AdapterError {
     const name = error instanceof Error ? error.name : "";
     const status = (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
     const at = `(${this.#endpoint})`;
-    if (name === "CredentialsProviderError")
-      return new AdapterError(
-        "ArtifactDenied",
-        `no AWS credentials for ${this.#what()}: set credentialsSecretRef to a Secret with ${SECRET_KEYS.awsAccessKeyId} and ${SECRET_KEYS.awsSecretAccessKey}, or give the runtime AWS_* variables or a role`,
-        { cause: error },
-      );
+    if (name === "CredentialsProviderError") return this.#noCredentials(error);
     if (name === "NoSuchBucket")
       return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check the artifactURL and the endpoint`);
     if (status === 412) return new AdapterError("ArtifactUnavailable", `${this.#what()} changed while it was read: it is read again`);
@@ -120,6 +160,25 @@ export class S3Source implements Source {
   }
 }
 
+/** Domains of Amazon's services, in all its partitions. */
+const AMAZON = /\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|api\.aws)$/;
+
+function isAmazon(url: URL): boolean {
+  return url.protocol === "https:" && AMAZON.test(url.hostname);
+}
+
+/** @throws AdapterError for what is no URL */
+function endpointUrl(text: string): URL {
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return new URL(text);
+  throw new AdapterError(
+    "ArtifactUnavailable",
+    `${SECRET_KEYS.awsEndpointUrl} is no URL: write for example https://minio.example.com:9000`,
+    {
+      retryable: false,
+    },
+  );
+}
+
 /**
  * Settings of the S3 client: the Secret's, else the environment's, else the SDK's default chain (profiles, web identity, instance roles).
  *
@@ -142,7 +201,6 @@ export function s3Config(credentials: Credentials, env: NodeJS.ProcessEnv): S3Cl
     // Retries are the caller's, one place for every source.
     maxAttempts: 1,
     followRegionRedirects: endpoint === undefined,
-    requestHandler: { connectionTimeout: 10_000 },
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(region === undefined ? {} : { region }),
     ...(accessKeyId === undefined || secretAccessKey === undefined

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { ArchiveKind } from "@aibrix/api";
 
 /** One file of an artifact, as its source describes it. */
 export interface RemoteFile {
@@ -7,6 +8,8 @@ export interface RemoteFile {
   readonly sizeBytes: number;
   /** What the source says that the content hashes to, in hex. */
   readonly sha256?: string;
+  /** The same by MD5, where the source states no better. Against accidents only. */
+  readonly md5?: string;
   /** Changes with the content; empty where the source gives none. */
   readonly etag: string;
 }
@@ -21,6 +24,8 @@ export interface Listing {
   /** What a moving reference was resolved to, a commit for example. */
   readonly revision?: string;
   readonly files: readonly RemoteFile[];
+  /** Where the one file of the listing is an archive: the artifact is what it unpacks to. */
+  readonly archive?: ArchiveKind;
 }
 
 /**
