@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ErrorBodySchema } from "@aibrix/api";
@@ -11,6 +12,7 @@ import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
+import { Egress } from "./egress/egress.ts";
 import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
 import { Feed } from "./feed.ts";
@@ -18,6 +20,7 @@ import { createMetrics } from "./metrics.ts";
 
 let dir: string;
 let app: FastifyInstance;
+let egress: Egress;
 let engine: FakeEngine;
 let observer: EngineObserver;
 let manager: AdapterManager;
@@ -52,11 +55,12 @@ beforeEach(async () => {
   observer.onChange((view) => {
     feed.setEngine(engineStatus(engine, view));
   });
+  egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 1_000);
   app = build({
     engine,
     observer,
     manager,
-    checks: new Checks({ env: {}, folders: store }),
+    checks: new Checks({ env: {}, folders: store, egress }),
     maxLoraRank: undefined,
     feed,
     notReady: () => observer.view.message,
@@ -70,6 +74,7 @@ beforeEach(async () => {
   });
 });
 afterEach(async () => {
+  await egress.close();
   await app.close();
   await manager.close();
   await rm(dir, { recursive: true });
