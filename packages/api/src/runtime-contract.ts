@@ -143,7 +143,14 @@ export const AdapterStatusSchema = Type.Object({
   content_digest: Type.Optional(Type.String()),
   /** What a moving reference was resolved to, a commit for example. */
   resolved_revision: Type.Optional(Type.String()),
-  download: Type.Optional(Type.Object({ bytes: Type.Integer(), total_bytes: Type.Optional(Type.Integer()) })),
+  /** How far its files are here. `bytes_per_second` is the rate of the last seconds. */
+  download: Type.Optional(
+    Type.Object({
+      bytes: Type.Integer(),
+      total_bytes: Type.Optional(Type.Integer()),
+      bytes_per_second: Type.Optional(Type.Integer()),
+    }),
+  ),
   /** Tries since the last success. */
   attempts: Type.Integer(),
   reason: Type.Optional(Type.String()),

@@ -12,6 +12,7 @@ import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
 import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
+import { Transfers, UNLIMITED } from "./artifact/transfer/transfers.ts";
 import { Egress } from "./egress/egress.ts";
 import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
@@ -60,7 +61,7 @@ beforeEach(async () => {
     engine,
     observer,
     manager,
-    checks: new Checks({ env: {}, folders: store, egress }),
+    checks: new Checks({ env: {}, folders: store, egress, transfers: new Transfers(UNLIMITED, () => undefined) }),
     maxLoraRank: undefined,
     feed,
     notReady: () => observer.view.message,

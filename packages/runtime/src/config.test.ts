@@ -13,6 +13,7 @@ test("has defaults for everything", () => {
     adaptersDir: undefined,
     podLabels: {},
     allowedHosts: { hosts: [], networks: expect.anything() },
+    transfer: { timeoutMs: 43_200_000, bytesPerSecond: Number.POSITIVE_INFINITY },
     engineKind: "vllm",
     engineEndpoint: "http://localhost:8000",
   });
@@ -44,6 +45,21 @@ test("a pod's folder is the flag's, or the pod's uid", () => {
   expect(readConfig([], { POD_UID: "uid" })?.podFolder).toBe("uid");
   expect(readConfig(["--pod-folder=mine"], { POD_UID: "uid" })?.podFolder).toBe("mine");
   expect(readConfig([], { POD_UID: "" })?.podFolder).toBeUndefined();
+});
+
+test("reads times and rates with their units", () => {
+  const config = readConfig(["--download-timeout=90m", "--download-rate-limit=1.5Mi"], {});
+  expect(config?.transfer).toEqual({ timeoutMs: 5_400_000, bytesPerSecond: 1_572_864 });
+});
+
+test.each([
+  "--download-timeout=90",
+  "--download-timeout=0s",
+  "--download-timeout=8d",
+  "--download-rate-limit=1",
+  "--download-rate-limit=fast",
+])("refuses %s and says what to write", (flag) => {
+  expect(() => readConfig([flag], {})).toThrow(`${flag}: write`);
 });
 
 test("names everything that cannot be used, at once", () => {

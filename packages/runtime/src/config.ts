@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
 import { POD_FOLDER } from "./artifact/store/layout.ts";
 import type { CacheBounds } from "./artifact/store/pool.ts";
+import type { TransferSettings } from "./artifact/transfer/transfers.ts";
 import { commandsHelp } from "./commands/commands.ts";
 import { type AllowedHosts, readAllowedHosts } from "./egress/allowed.ts";
 import { readRank } from "./rank.ts";
@@ -46,6 +47,17 @@ const FLAGS = {
     value: "HOSTS",
     help: "Hosts (also *.suffix) and networks that artifacts may come from although they are loopback, link-local or metadata addresses; separated by commas. Also AIBRIX_ALLOW_ARTIFACT_HOSTS.",
   },
+  "download-timeout": {
+    type: "string",
+    default: "12h",
+    value: "TIME",
+    help: "Longest time for one artifact, 90m for example; what has arrived is gone on with at the next try.",
+  },
+  "download-rate-limit": {
+    type: "string",
+    value: "RATE",
+    help: "Bytes per second of all downloads together, 100Mi for example. No limit by default.",
+  },
   "adapters-dir": { type: "string", value: "DIR", help: "Folder of ModelAdapter manifests to follow, for use without a controller." },
   "pod-label": {
     type: "string",
@@ -89,6 +101,7 @@ export interface Config {
   /** This pod's folder in volumes that pods share; `undefined` where they are its own. */
   readonly podFolder: string | undefined;
   readonly cache: CacheBounds;
+  readonly transfer: TransferSettings;
   /** Absolute; `undefined` where no folder is followed. */
   readonly adaptersDir: string | undefined;
   readonly podLabels: Readonly<Record<string, string>>;
@@ -141,6 +154,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     problems.push(
       `--allow-artifact-hosts=${hosts}: "${allowedHosts.bad}" is no host; write for example 127.0.0.1,*.storage.internal,169.254.20.0/24`,
     );
+  const transfer = readTransfer(flags["download-timeout"], flags["download-rate-limit"], problems);
   const kind = env.INFERENCE_ENGINE || "vllm";
   const engineKind = SUPPORTED_ENGINES.find((k) => k === kind);
   if (engineKind === undefined)
@@ -172,6 +186,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     engineApiKeyFile: engineApiKeyFile === undefined ? undefined : resolve(engineApiKeyFile),
     podFolder,
     cache: { maxBytes, minFree },
+    transfer,
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     maxLoraRank,
@@ -194,6 +209,27 @@ function readMinFree(text: string): CacheBounds["minFree"] | undefined {
   if (percent !== undefined) return { share: Number(percent) / 100 };
   const bytes = readSize(text);
   return bytes === undefined ? undefined : { bytes };
+}
+
+/** A lower limit would make each chunk that comes wait for minutes. */
+const MIN_RATE = 64 * 1024;
+const MAX_TIMEOUT_MS = 7 * 24 * 3_600_000;
+
+function readTransfer(timeout: string, rate: string | undefined, problems: string[]): TransferSettings {
+  const timeoutMs = readDurationMs(timeout) ?? 0;
+  if (timeoutMs <= 0 || timeoutMs > MAX_TIMEOUT_MS)
+    problems.push(`--download-timeout=${timeout}: write a time with its unit, 30s, 90m or 12h for example, at most 7d`);
+  const bytesPerSecond = rate === undefined ? Number.POSITIVE_INFINITY : (readSize(rate) ?? 0);
+  if (bytesPerSecond < MIN_RATE)
+    problems.push(`--download-rate-limit=${rate}: write bytes per second with their unit, 500Ki, 100Mi or 1G for example, at least 64Ki`);
+  return { timeoutMs, bytesPerSecond };
+}
+
+const TIME_UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+function readDurationMs(text: string): number | undefined {
+  const [, number, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * TIME_UNITS_MS[unit as keyof typeof TIME_UNITS_MS];
 }
 
 function isHttpUrl(text: string): boolean {

@@ -17,6 +17,11 @@ export class AdapterError extends Error {
   }
 }
 
+/** The reason of an abort after which nobody will go on with what was begun. */
+export class NoLongerWanted extends Error {
+  override readonly name = "NoLongerWanted";
+}
+
 /** A refused call of the runtime's HTTP API. */
 export class RequestError extends Error {
   override readonly name = "RequestError";

@@ -8,7 +8,8 @@ import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
-import { IDLE_TIMEOUT_MS } from "./artifact/transfer/download.ts";
+import { IDLE_TIMEOUT_MS } from "./artifact/transfer/receive.ts";
+import { Transfers } from "./artifact/transfer/transfers.ts";
 import type { Config } from "./config.ts";
 import { Egress } from "./egress/egress.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -50,7 +51,8 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
   const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
-  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics, egress });
+  const transfers = new Transfers(config.transfer, (bytes) => metrics.downloadedBytes.inc(bytes));
+  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics, egress, transfers });
   const manager = new AdapterManager({
     engine,
     observer,
@@ -82,7 +84,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
 
   const uses = new UseWatch({ engine, observer, memory, log });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
-  const checks = new Checks({ env, folders: store, egress });
+  const checks = new Checks({ env, folders: store, egress, transfers });
   const app = build({
     engine,
     observer,
@@ -104,6 +106,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
       await manager.close();
       await Promise.allSettled(background);
       await artifacts.close();
+      await transfers.close();
       await egress.close();
       await engine.close();
     },

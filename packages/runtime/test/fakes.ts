@@ -2,6 +2,7 @@ import { createLogger, type Logger } from "@aibrix/service";
 import type { Artifacts, Content, Wanted } from "../src/artifact/artifacts.ts";
 import type { AdapterFacts } from "../src/artifact/check/adapter.ts";
 import { ArtifactStore, type StoreOptions } from "../src/artifact/store/store.ts";
+import type { Progress } from "../src/artifact/transfer/meter.ts";
 import type { Engine, EngineModel } from "../src/engine/engine.ts";
 import { AdapterError } from "../src/errors.ts";
 import { createMetrics } from "../src/metrics.ts";
@@ -96,9 +97,9 @@ export class FakeArtifacts implements Artifacts {
   /** Paths whose files somebody removed. */
   readonly lost = new Set<string>();
 
-  async obtain(wanted: Wanted, onProgress: (bytes: number, total: number) => void, signal: AbortSignal): Promise<Content> {
+  async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
     this.asked.push(wanted);
-    onProgress(1, 2);
+    onProgress({ bytes: 1, totalBytes: 2, bytesPerSecond: 1 });
     const result = this.byUrl.get(wanted.url);
     if (result instanceof Error) throw result;
     if (result === undefined) throw new AdapterError("ArtifactNotFound", `nothing at ${wanted.url}`);

@@ -1,6 +1,8 @@
 import type { AdapterStatus } from "@aibrix/api";
 import type { Content } from "../artifact/artifacts.ts";
+import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
+import { NoLongerWanted } from "../errors.ts";
 import { type Declaration, sameContent, sameFiles } from "./declaration.ts";
 import type { Facts, Failure } from "./plan.ts";
 import { adapterStatus } from "./status.ts";
@@ -23,7 +25,7 @@ export class Adapter {
   fetch: AbortController | undefined;
   queuedForDownload = false;
   progressShownMs = 0;
-  download: { bytes: number; totalBytes: number | undefined } | undefined;
+  download: Progress | undefined;
   busyWithEngine = false;
   /** The base model that its configuration names, once its files are here. */
   trainedOn: string | undefined;
@@ -92,7 +94,7 @@ export class Adapter {
   }
 
   abortFetch(): void {
-    this.fetch?.abort();
+    this.fetch?.abort(new NoLongerWanted("the adapter was taken away, or something else was declared"));
     this.fetch = undefined;
     this.download = undefined;
     this.queuedForDownload = false;

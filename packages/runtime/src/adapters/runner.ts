@@ -58,9 +58,9 @@ export class Runner {
         onProgress();
         return await artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
-          (bytes, totalBytes) => {
+          (progress) => {
             if (a.fetch !== mine) return;
-            a.download = { bytes, totalBytes };
+            a.download = progress;
             onProgress();
           },
           both,

@@ -66,8 +66,8 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
   },
   {
     name: "a download",
-    given: { facts: { ...facts, fetching: true }, download: { bytes: 5, totalBytes: 10 } },
-    want: { state: "Downloading", download: { bytes: 5, total_bytes: 10 } },
+    given: { facts: { ...facts, fetching: true }, download: { bytes: 5, totalBytes: 10, bytesPerSecond: 2 } },
+    want: { state: "Downloading", download: { bytes: 5, total_bytes: 10, bytes_per_second: 2 } },
   },
   {
     name: "a load",

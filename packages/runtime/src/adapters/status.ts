@@ -1,5 +1,6 @@
 import type { AdapterState, AdapterStatus } from "@aibrix/api";
 import { baseModelWarning } from "../artifact/check/base-model.ts";
+import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
 import type { Declaration, Problem } from "./declaration.ts";
 import { type Facts, isStuck, plan } from "./plan.ts";
@@ -12,7 +13,7 @@ export interface Shown {
   readonly busyWithEngine: boolean;
   /** It waits for one of the few places for downloads. */
   readonly queuedForDownload: boolean;
-  readonly download: { readonly bytes: number; readonly totalBytes: number | undefined } | undefined;
+  readonly download: Progress | undefined;
   readonly attempts: number;
   /** The base model that the adapter's own configuration names. */
   readonly trainedOn: string | undefined;
@@ -36,7 +37,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): Adap
     ...(facts.wanted?.revision === undefined ? {} : { resolved_revision: facts.wanted.revision }),
     ...(download === undefined
       ? {}
-      : { download: { bytes: download.bytes, ...(download.totalBytes === undefined ? {} : { total_bytes: download.totalBytes }) } }),
+      : { download: { bytes: download.bytes, total_bytes: download.totalBytes, bytes_per_second: download.bytesPerSecond } }),
     attempts: s.attempts,
     ...(problem === undefined ? {} : { reason: problem.reason }),
     ...(message === undefined ? {} : { message }),

@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { type ArtifactSource, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
-import pLimit from "p-limit";
 import type { Egress } from "../egress/egress.ts";
-import { AdapterError } from "../errors.ts";
+import { AdapterError, NoLongerWanted } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
@@ -12,11 +11,15 @@ import { checkPin } from "./pin.ts";
 import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
-import type { Credentials, Listing, RemoteFile, Source } from "./sources/source.ts";
+import { type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./sources/source.ts";
 import type { PartialFolder } from "./store/partial.ts";
-import { sourceKey } from "./store/pool.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
-import { type Downloaded, downloadFile, retried, storageError, timeoutError } from "./transfer/download.ts";
+import type { Downloaded } from "./transfer/download.ts";
+import { Flights } from "./transfer/flights.ts";
+import type { Progress } from "./transfer/meter.ts";
+import { retried, timeoutError } from "./transfer/retry.ts";
+import { storageError } from "./transfer/storage-error.ts";
+import type { Transfers } from "./transfer/transfers.ts";
 
 /** An adapter's files, checked, in a folder that an engine can be given. */
 export interface Content {
@@ -52,10 +55,10 @@ export interface Wanted {
 /** Brings artifacts here, whole and checked. What the runtime knows of storage is behind this. */
 export interface Artifacts {
   /**
-   * @param onProgress - bytes here so far, and in all
+   * @param signal - where it aborts with a {@link NoLongerWanted}, what has arrived is removed; else it is kept for the next try
    * @throws AdapterError
    */
-  obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content>;
+  obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content>;
   /** Whether the files of a content are still there, and those that were checked. */
   isComplete(name: string, content: Content): Promise<boolean>;
   /**
@@ -68,29 +71,37 @@ export interface Artifacts {
   used(name: string, content: Content): Promise<void>;
 }
 
-/** Files of one artifact that are fetched at once. */
-const PARALLEL_FILES = 4;
 const LIST_TIMEOUT_MS = 30_000;
+/** Times that an artifact is listed anew because it changed while it was read; then the adapter's own backoff takes over. */
+const RELISTS = 3;
+/** An adapter is a flat folder of a few files; a prefix with more is something else. */
+const MAX_FILES = 1_000;
+
+export interface ArtifactDeps {
+  readonly store: ArtifactStore;
+  readonly env: NodeJS.ProcessEnv;
+  readonly metrics: Metrics;
+  readonly egress: Egress;
+  readonly transfers: Transfers;
+}
 
 export class RemoteArtifacts implements Artifacts {
   readonly #store: ArtifactStore;
   readonly #env: NodeJS.ProcessEnv;
   readonly #metrics: Metrics;
   readonly #egress: Egress;
+  readonly #transfers: Transfers;
+  readonly #flights = new Flights<StoredContent, Progress>();
 
-  constructor(deps: {
-    readonly store: ArtifactStore;
-    readonly env: NodeJS.ProcessEnv;
-    readonly metrics: Metrics;
-    readonly egress: Egress;
-  }) {
+  constructor(deps: ArtifactDeps) {
     this.#store = deps.store;
     this.#env = deps.env;
     this.#metrics = deps.metrics;
     this.#egress = deps.egress;
+    this.#transfers = deps.transfers;
   }
 
-  async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
+  async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
     const parsed = parseArtifactUrl(wanted.url);
     try {
       if (parsed.kind === "path") return await this.#inPlace(parsed, wanted.url, signal);
@@ -143,7 +154,7 @@ export class RemoteArtifacts implements Artifacts {
   async #fetched(
     wanted: Wanted,
     artifact: Exclude<ArtifactSource, { kind: "path" }>,
-    onProgress: (bytes: number, total: number) => void,
+    onProgress: (progress: Progress) => void,
     signal: AbortSignal,
   ): Promise<Content> {
     const local = await this.#store.find(wanted.name, wanted.url);
@@ -155,105 +166,84 @@ export class RemoteArtifacts implements Artifacts {
     const secret = { keys: knownKeys(wanted.credentials), hosts: wanted.credentialsHosts };
     const source = await openSource(artifact, secret, { env: this.#env, egress: this.#egress });
     try {
-      const listing = await retried(() => list(source, wanted.url, signal), signal);
-      // What is in an archive is known once it is here.
-      const files = listing.archive === undefined ? selectFiles(listing.files, wanted.url) : listing.files;
-      const fingerprint = sourceFingerprint(files, place(artifact, secret.keys, this.#env));
-      const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
-      if (known !== undefined) {
-        this.#metrics.cacheHits.inc();
-        await this.#store.touch(wanted.name, known, new Date().toISOString());
-        return content(known);
+      for (let relists = RELISTS; ; relists -= 1) {
+        const listing = await select(source, wanted.url, signal);
+        const fingerprint = sourceFingerprint(listing.files, place(artifact, secret.keys, this.#env));
+        const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
+        if (known !== undefined) {
+          this.#metrics.cacheHits.inc();
+          await this.#store.touch(wanted.name, known, new Date().toISOString());
+          return content(known);
+        }
+        try {
+          return content(await this.#shared({ wanted, pin: artifact.sha256, source, listing, fingerprint }, onProgress, signal));
+        } catch (error) {
+          if (!(error instanceof SourceChanged) || relists === 0) throw error;
+        }
       }
-      return content(await this.#shared(wanted, artifact.sha256, source, { ...listing, files }, fingerprint, onProgress, signal));
     } finally {
       source.close?.();
     }
   }
 
-  /** Takes what another adapter or pod has brought here, or brings it here for all of them. */
-  async #shared(
-    wanted: Wanted,
-    pin: string | undefined,
-    source: Source,
-    listing: Listing,
-    fingerprint: string,
-    onProgress: (bytes: number, total: number) => void,
-    signal: AbortSignal,
-  ): Promise<StoredContent> {
-    const { name, url } = wanted;
-    const about = {
-      artifact_url: url,
-      source_fingerprint: fingerprint,
-      ...(listing.revision === undefined ? {} : { resolved_revision: listing.revision }),
-    };
-    const fromPool = async () => {
-      const found = await this.#store.fromPool(name, { ...about, fetched_at: new Date().toISOString() });
-      if (found !== undefined) this.#metrics.cacheHits.inc();
-      return found;
-    };
-    const found = await fromPool();
+  /** Takes what was brought here for another adapter or by another pod, joins the download of the same content, or makes it. */
+  async #shared(offer: Offer, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<StoredContent> {
+    const { wanted, source, listing } = offer;
+    const found = await this.#fromPool(offer);
     if (found !== undefined) return found;
-    const partial = await this.#store.partial({ key: sourceKey(url, fingerprint), artifactUrl: url }, signal);
-    let done = false; // What is whole, or damaged for good, is nothing to go on with.
+    const key = contentKey(offer);
+    const fly = async () => await this.#flights.join(key, (report, both) => this.#bring(offer, key, report, both), onProgress, signal);
+    const joins = this.#flights.has(key);
+    // Another adapter's credentials are not this one's: who joins shows that it may read the files itself.
+    if (joins) await retried(() => probe(source, listing, signal), signal);
+    const stored = await fly().catch((error: unknown) => {
+      if (joins && error instanceof AdapterError && error.reason === "ArtifactDenied") return fly();
+      throw error;
+    });
+    if (this.#store.digestOf(wanted.name, stored.path) !== undefined) return stored;
+    return await this.#store.share(wanted.name, { ...stored, manifest: { ...stored.manifest, ...about(offer) } });
+  }
+
+  async #fromPool(offer: Offer): Promise<StoredContent | undefined> {
+    const found = await this.#store.fromPool(offer.wanted.name, about(offer));
+    if (found !== undefined) this.#metrics.cacheHits.inc();
+    return found;
+  }
+
+  /** Fetches, checks and installs; where that fails, what has arrived is kept for the next try as far as it can be of use. */
+  async #bring(offer: Offer, key: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<StoredContent> {
+    const { url, name } = offer.wanted;
+    const folder = await this.#store.partial({ key, artifactUrl: url }, signal);
+    let keep = false;
     try {
       // Whoever held it before may have brought it.
-      const come = await fromPool();
-      done = come !== undefined;
+      const come = await this.#fromPool(offer);
       if (come !== undefined) return come;
       this.#metrics.cacheMisses.inc();
-      const either = AbortSignal.any([signal, partial.lost]);
-      const { files, at } = await this.#download({ url, pin, source }, listing, partial, onProgress, either).catch((error: unknown) => {
-        throw partial.lost.aborted && !signal.aborted ? takenOver(url) : error;
-      });
-      const stored = await this.#store.install(name, at, { ...about, fetched_at: new Date().toISOString(), files });
-      done = true;
-      return stored;
+      const { files, at } = await this.#download(offer, folder, onProgress, AbortSignal.any([signal, folder.lost]));
+      return await this.#store.install(name, at, { ...about(offer), files });
     } catch (error) {
-      done ||= error instanceof AdapterError && !error.retryable;
-      throw error;
+      const told = folder.lost.aborted && !signal.aborted ? takenOver(url) : storageError(error);
+      keep = signal.aborted ? !(signal.reason instanceof NoLongerWanted) : isOfUse(told);
+      throw told;
     } finally {
-      await (done ? partial.discard() : partial.release());
+      await (keep ? folder.release() : folder.discard());
     }
   }
 
   /** Brings the files here, and checks them. @returns them, and the folder they are in */
   async #download(
-    { url, pin, source }: { readonly url: string; readonly pin: string | undefined; readonly source: Source },
-    listing: Listing,
-    { files: folder }: PartialFolder,
-    onProgress: (bytes: number, total: number) => void,
+    { wanted, pin, source, listing, fingerprint }: Offer,
+    folder: PartialFolder,
+    onProgress: (progress: Progress) => void,
     signal: AbortSignal,
   ): Promise<{ readonly files: readonly Downloaded[]; readonly at: string }> {
+    const { url } = wanted;
     const total = listing.files.reduce((sum, f) => sum + f.sizeBytes, 0);
     // An archive and what is in it are here together for a while; weights hardly shrink.
     await this.#store.makeRoom(listing.archive === undefined ? total : 2 * total);
-    const limit = pLimit(PARALLEL_FILES);
-    // The first file that fails ends the others.
-    const failed = new AbortController();
-    const both = AbortSignal.any([signal, failed.signal]);
-    let bytes = 0;
-    const onBytes = (n: number) => {
-      bytes += n;
-      if (n > 0) this.#metrics.downloadedBytes.inc(n);
-      onProgress(bytes, total);
-    };
-    onProgress(0, total);
-    const tasks = listing.files.map((file) =>
-      limit(async () => {
-        try {
-          return await downloadFile(source, listing, file, { target: `${folder}/${file.name}`, onBytes }, both);
-        } catch (error) {
-          failed.abort(error);
-          throw error;
-        }
-      }),
-    );
-    const settled = await Promise.allSettled(tasks);
-    signal.throwIfAborted();
-    failed.signal.throwIfAborted();
-    const fetched = settled.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
-    const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder, signal);
+    const fetched = await this.#transfers.fetch({ url, source, listing, fingerprint, folder }, onProgress, signal);
+    const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder.files, signal);
     checkPin(url, pin, [contentDigest(files), ...archiveDigest]);
     await inspectFolder(
       at,
@@ -262,6 +252,55 @@ export class RemoteArtifacts implements Artifacts {
     );
     return { files, at };
   }
+}
+
+/** What a source gives for an adapter. */
+interface Offer {
+  readonly wanted: Wanted;
+  /** What the content must hash to. */
+  readonly pin: string | undefined;
+  readonly source: Source;
+  /** Of the files that count only. */
+  readonly listing: Listing;
+  readonly fingerprint: string;
+}
+
+function about({ wanted, listing, fingerprint }: Offer) {
+  return {
+    artifact_url: wanted.url,
+    source_fingerprint: fingerprint,
+    ...(listing.revision === undefined ? {} : { resolved_revision: listing.revision }),
+    fetched_at: new Date().toISOString(),
+  };
+}
+
+/** Whether a later try can go on after an error: the source was away. Wrong content is read anew, and a full volume is made free. */
+function isOfUse(error: unknown): boolean {
+  return !(error instanceof AdapterError) || (error.reason === "ArtifactUnavailable" && !(error instanceof SourceChanged));
+}
+
+/** Reads one byte. @throws AdapterError where the source does not let these credentials read */
+async function probe(source: Source, listing: Listing, signal: AbortSignal): Promise<void> {
+  const file = listing.files.find((f) => f.sizeBytes > 0);
+  if (file === undefined) return;
+  try {
+    const body = await source.read(listing, file, { start: 0, end: 1 }, signal);
+    body.on("error", () => undefined).destroy();
+  } catch (error) {
+    if (!(error instanceof NoRanges)) throw error; // It was about to give all of it.
+  }
+}
+
+async function select(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
+  const listing = await retried(() => list(source, url, signal), signal);
+  // What is in an archive is known once it is here.
+  const files = listing.archive === undefined ? selectFiles(listing.files, url) : listing.files;
+  if (files.length > MAX_FILES)
+    throw new AdapterError(
+      "ArtifactInvalid",
+      `${url} has ${files.length} files that an engine would read, and an adapter has a few: write the URL of the folder of one adapter`,
+    );
+  return { ...listing, files };
 }
 
 /** Lists a source, with a deadline. */
@@ -298,6 +337,20 @@ function takenOver(url: string): AdapterError {
     "ArtifactUnavailable",
     `another pod went on with the download of ${url}, for this one stood still too long; it is tried again`,
   );
+}
+
+/**
+ * Stands for one content, as far as that can be known before it is here: by its hashes where the source states one for each file, whatever the
+ * URL; else by what the server at the other end says of it, which is nobody else's word.
+ */
+function contentKey({ wanted, pin, listing, fingerprint }: Offer): string {
+  const hashes = listing.files.map((f) => f.sha256 ?? f.digests?.find((d) => d.algorithm === "git-sha1")?.hex);
+  const by = hashes.every((hash) => hash !== undefined)
+    ? listing.files.map((f, i) => [f.name, f.sizeBytes, hashes[i]]).sort()
+    : [fingerprint, wanted.url];
+  return createHash("sha256")
+    .update(JSON.stringify([pin ?? "", by]))
+    .digest("hex");
 }
 
 /** What the source says of the files, as one hash: names, sizes, and ids of the contents. A source without ids never counts as unchanged. */

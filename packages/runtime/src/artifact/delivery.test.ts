@@ -9,6 +9,7 @@ import { Egress } from "../egress/egress.ts";
 import { createMetrics } from "../metrics.ts";
 import type { Content } from "./artifacts.ts";
 import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
+import { Transfers, UNLIMITED } from "./transfer/transfers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "delivery-"));
 const egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 1_000);
@@ -34,7 +35,8 @@ test.each([
 async function artifacts(): Promise<DeliveredArtifacts> {
   const store = testStore(join(root, "own"));
   await store.open();
-  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics(), egress });
+  const transfers = new Transfers(UNLIMITED, () => undefined);
+  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics(), egress, transfers });
 }
 
 /** Content as an earlier run left it in a folder, so that nothing has to be fetched. */

@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
-import type { Egress } from "../egress/egress.ts";
 import { AdapterError, messageOf } from "../errors.ts";
-import type { Metrics } from "../metrics.ts";
-import { type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
+import { type ArtifactDeps, type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
 import type { AdapterFacts } from "./check/adapter.ts";
 import type { ArtifactStore } from "./store/store.ts";
+import type { Progress } from "./transfer/meter.ts";
 
 /**
  * Reads the `delivery` of a load call.
@@ -45,14 +44,10 @@ interface Folder {
   readonly running: Promise<void>;
 }
 
-export interface DeliveredDeps {
-  /** The folder of the runtime's own settings, open. */
-  readonly store: ArtifactStore;
+/** Its store is the folder of the runtime's own settings, open. */
+export interface DeliveredDeps extends ArtifactDeps {
   /** The store of any other folder. */
   readonly storeIn: (dir: string) => ArtifactStore;
-  readonly env: NodeJS.ProcessEnv;
-  readonly metrics: Metrics;
-  readonly egress: Egress;
 }
 
 /** Artifacts in every folder that a load call named, besides the one that the runtime was started with. */
@@ -73,7 +68,7 @@ export class DeliveredArtifacts implements Artifacts {
     for (const folder of await this.#opened()) await folder.running;
   }
 
-  async obtain(wanted: Wanted, onProgress: (bytes: number, totalBytes: number) => void, signal: AbortSignal): Promise<Content> {
+  async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
     const { delivery } = wanted;
     if (delivery?.mode === "engine") return { path: engineName(wanted.url), digest: "" };
     const dir = delivery?.runtimeDir ?? this.#default;

@@ -6,7 +6,8 @@ import { ARTIFACT_SCHEMES, ArtifactUrlError, type CheckReport, parseArtifactUrl 
 import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
 import { readBaseModel } from "../artifact/check/base-model.ts";
 import { Checks } from "../artifact/check/checks.ts";
-import { IDLE_TIMEOUT_MS } from "../artifact/transfer/download.ts";
+import { IDLE_TIMEOUT_MS } from "../artifact/transfer/receive.ts";
+import { Transfers, UNLIMITED } from "../artifact/transfer/transfers.ts";
 import { Egress } from "../egress/egress.ts";
 import { readRank } from "../rank.ts";
 import type { Command, CommandIo } from "./command.ts";
@@ -51,13 +52,15 @@ export const check: Command = async (argv, { env, stdout, stderr }, signal) => {
   const base = await readBase(flags["base-model"]);
   // Whoever sits at a shell reaches every address anyway.
   const egress = new Egress({ hosts: ["*"], networks: new BlockList() }, env, IDLE_TIMEOUT_MS);
-  const checks = new Checks({ env, folders: TEMPORARY, egress });
+  const transfers = new Transfers(UNLIMITED, () => undefined);
+  const checks = new Checks({ env, folders: TEMPORARY, egress, transfers });
   try {
     const engine = { maxLoraRank, base };
     const report = await checks.run({ url, credentials: {}, deep: flags.deep, engine, onProgress: progress(stderr) }, signal);
     stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : checkText(report));
     return report.ok ? 0 : 1;
   } finally {
+    await transfers.close();
     await egress.close();
   }
 };

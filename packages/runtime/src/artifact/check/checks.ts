@@ -12,7 +12,9 @@ import { openSource } from "../sources/open.ts";
 import { hashFiles, listFolder } from "../sources/path.ts";
 import type { Credentials, Listing, RemoteFile, Source } from "../sources/source.ts";
 import { contentDigest } from "../store/store.ts";
-import { type Downloaded, downloadFile, retried, storageError, timeoutError } from "../transfer/download.ts";
+import { retried, timeoutError } from "../transfer/retry.ts";
+import { storageError } from "../transfer/storage-error.ts";
+import type { Transfers } from "../transfer/transfers.ts";
 import { type AdapterFacts, inspectAdapter } from "./adapter.ts";
 import { MAX_CONFIG_BYTES } from "./config.ts";
 import { type AdapterFile, localFile } from "./files.ts";
@@ -54,12 +56,19 @@ export class Checks {
   readonly #env: NodeJS.ProcessEnv;
   readonly #folders: Folders;
   readonly #egress: Egress;
+  readonly #transfers: Transfers;
   readonly #limit = pLimit(PARALLEL);
 
-  constructor(deps: { readonly env: NodeJS.ProcessEnv; readonly folders: Folders; readonly egress: Egress }) {
+  constructor(deps: {
+    readonly env: NodeJS.ProcessEnv;
+    readonly folders: Folders;
+    readonly egress: Egress;
+    readonly transfers: Transfers;
+  }) {
     this.#env = deps.env;
     this.#folders = deps.folders;
     this.#egress = deps.egress;
+    this.#transfers = deps.transfers;
   }
 
   /**
@@ -146,31 +155,20 @@ export class Checks {
     signal: AbortSignal,
   ): Promise<AdapterFacts> {
     const folder = await this.#folders.newFolder();
+    const notes = await this.#folders.newFolder();
     try {
-      let bytes = 0;
-      const onBytes = (n: number) => {
-        bytes += n;
-        onProgress?.(bytes, report.total_bytes);
-      };
-      const hashed: Hashed[] = [];
-      // One after the other: a check is in no hurry, and a load that runs beside it is.
-      for (const file of listing.files) {
-        const target = `${folder}/${file.name}`;
-        hashed.push({ ...file, ...(await downloadFile(source, listing, file, { target, onBytes }, signal)) });
-      }
-      if (listing.archive === undefined) {
-        tell(report, hashed);
-        return await inspectAdapter(await Promise.all(listing.files.map((f) => localFile(folder, f.name))), signal);
-      }
-      const { files, at, archiveDigest } = await unpacked(url, listing, hashed as readonly Downloaded[], folder, signal);
+      const of = { url, source, listing, fingerprint: "", folder: { files: folder, notes } };
+      const fetched = await this.#transfers.fetch(of, ({ bytes, totalBytes }) => onProgress?.(bytes, totalBytes), signal);
+      const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder, signal);
       tell(
         report,
         files.map((f) => ({ ...f, etag: "" })),
       );
-      checkPin(url, parseArtifactUrl(url).sha256, [contentDigest(files), ...archiveDigest]);
+      if (listing.archive !== undefined) checkPin(url, parseArtifactUrl(url).sha256, [contentDigest(files), ...archiveDigest]);
       return await inspectAdapter(await Promise.all(files.map((f) => localFile(at, f.name))), signal);
     } finally {
       await this.#folders.discard(folder);
+      await this.#folders.discard(notes);
     }
   }
 }

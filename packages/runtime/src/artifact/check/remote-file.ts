@@ -1,6 +1,6 @@
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import type { Listing, RemoteFile, Source } from "../sources/source.ts";
-import { retried } from "../transfer/download.ts";
+import { retried } from "../transfer/retry.ts";
 import type { AdapterFile } from "./files.ts";
 
 /** A file of a source, of which only what is asked for is read. */

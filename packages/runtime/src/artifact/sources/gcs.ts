@@ -6,7 +6,7 @@ import { endpointUrl } from "../../egress/allowed.ts";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
-import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import { type ByteRange, type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./source.ts";
 import { clip, isPassing } from "./web.ts";
 
 /** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
@@ -95,7 +95,7 @@ export class GcsSource implements Source {
       const status = await began;
       if (range !== undefined && status === 200) {
         stream.destroy();
-        throw new AdapterError("ArtifactUnavailable", `${this.#endpoint} does not give parts of files for ${this.#what()}`);
+        throw new NoRanges(`${this.#endpoint} does not give parts of files for ${this.#what()}`);
       }
     } catch (error) {
       body.on("error", () => undefined).destroy();
@@ -128,7 +128,7 @@ export class GcsSource implements Source {
         retryable: true,
       });
     if (file !== undefined && (status === 404 || status === 412))
-      return new AdapterError("ArtifactUnavailable", `${this.#what()} changed while it was read: it is read again`);
+      return new SourceChanged(`${this.#what()} changed while it was read: it is read again`);
     if (status === 404)
       return new AdapterError(
         "ArtifactNotFound",

@@ -3,7 +3,7 @@ import { type ArchiveKind, SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
-import type { ByteRange, Listing, RemoteFile, Source } from "./source.ts";
+import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./source.ts";
 import { ask, isPassing, type WebResponse } from "./web.ts";
 
 /** One archive on a web server. */
@@ -50,11 +50,11 @@ export class HttpSource implements Source {
       ...(range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }),
     };
     const response = await this.#ask("GET", headers, signal);
-    const { statusCode: status, body } = response;
+    const { body } = response;
     const complaint = this.#complaint(response, file, range);
     if (complaint === undefined) return body;
     body.on("error", () => undefined).destroy();
-    throw status === 200 || status === 206 || status === 412 ? new AdapterError("ArtifactUnavailable", complaint) : this.#refused(status);
+    throw complaint;
   }
 
   async #ask(method: "GET" | "HEAD", headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<WebResponse> {
@@ -63,16 +63,19 @@ export class HttpSource implements Source {
   }
 
   /** What keeps an answer from being the bytes that were asked for. */
-  #complaint({ statusCode: status, headers }: WebResponse, file: RemoteFile, range: ByteRange | undefined): string | undefined {
-    if (status === 412) return `${this.#url} changed while it was read: it is read again`;
-    if (status !== 200 && status !== 206) return `HTTP ${status}`;
+  #complaint({ statusCode: status, headers }: WebResponse, file: RemoteFile, range: ByteRange | undefined): AdapterError | undefined {
+    const changed = () => new SourceChanged(`${this.#url} changed while it was read: it is read again`);
+    if (status === 412) return changed();
+    if (status !== 200 && status !== 206) return this.#refused(status);
     // Not every server heeds a condition.
-    if (validatorOf(headers) !== file.etag) return `${this.#url} changed while it was read: it is read again`;
+    if (validatorOf(headers) !== file.etag) return changed();
     if (range === undefined)
-      return status === 200 ? undefined : `${this.#url.origin} sent a part of ${this.#url} where the whole was asked for`;
+      return status === 200
+        ? undefined
+        : new AdapterError("ArtifactUnavailable", `${this.#url.origin} sent a part of ${this.#url} where the whole was asked for`);
     const given = first(headers["content-range"])?.trim();
     if (status === 206 && given === `bytes ${range.start}-${range.end - 1}/${file.sizeBytes}`) return undefined;
-    return `${this.#url.origin} does not give parts of files (it ignored a Range header) for ${this.#url}`;
+    return new NoRanges(`${this.#url.origin} does not give parts of files (it ignored a Range header) for ${this.#url}`);
   }
 
   #refused(status: number): AdapterError {

@@ -3,7 +3,7 @@ import { SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
-import type { ByteRange, Listing, RemoteFile, Source } from "./source.ts";
+import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source } from "./source.ts";
 import { ask, clip, isPassing } from "./web.ts";
 
 /** A page of a repository's tree has 1,000 entries; an adapter's folder has a dozen. */
@@ -74,7 +74,11 @@ export class HuggingFaceSource implements Source {
 
   async read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
     const path = `/${this.#repo}/resolve/${listing.revision ?? this.#revision}/${encoded(this.#folder + file.name)}`;
-    const { body } = await this.#get(path, signal, range);
+    const { body, headers } = await this.#get(path, signal, range);
+    if (range !== undefined && !String(headers["content-range"]).startsWith(`bytes ${range.start}-${range.end - 1}/`)) {
+      body.destroy();
+      throw new NoRanges(`${this.#endpoint} sent another part of ${file.name} than asked for (${clip(headers["content-range"])})`);
+    }
     return body;
   }
 
@@ -103,7 +107,7 @@ export class HuggingFaceSource implements Source {
     if (status === (range === undefined ? 200 : 206)) return response;
     if (status === 200) {
       body.on("error", () => undefined).destroy();
-      throw unavailable(`${url.origin} does not give parts of files (it ignored a Range header) for ${this.#what()}`);
+      throw new NoRanges(`${url.origin} does not give parts of files (it ignored a Range header) for ${this.#what()}`);
     }
     const text = await body.text().catch(() => "");
     throw this.#refused(status, { code: headers["x-error-code"], message: headers["x-error-message"], text });
@@ -153,8 +157,13 @@ function remoteFile(entry: TreeEntry, name: string): RemoteFile {
     name,
     sizeBytes: entry.lfs?.size ?? entry.size,
     etag: entry.lfs?.oid ?? entry.oid ?? "",
-    ...(entry.lfs === undefined ? {} : { sha256: entry.lfs.oid.replace(/^sha256:/, "") }),
+    ...(entry.lfs === undefined ? gitDigest(entry.oid) : { sha256: entry.lfs.oid.replace(/^sha256:/, "") }),
   };
+}
+
+/** What is not in LFS is a blob of git, whose id is a hash over the content. */
+function gitDigest(oid: string | undefined): Pick<RemoteFile, "digests"> {
+  return oid !== undefined && /^[0-9a-f]{40}$/.test(oid) ? { digests: [{ algorithm: "git-sha1", hex: oid }] } : {};
 }
 
 /** The next page's URL in a `Link` header (RFC 8288). */

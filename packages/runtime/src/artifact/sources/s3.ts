@@ -3,6 +3,7 @@ import { SECRET_KEYS } from "@aibrix/api";
 import {
   GetObjectCommand,
   HeadObjectCommand,
+  type HeadObjectCommandOutput,
   type _Object as ListedObject,
   ListObjectsV2Command,
   S3Client,
@@ -13,7 +14,16 @@ import { type Egress, guardRefusal } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { EgressHandler } from "./s3-handler.ts";
-import type { ByteRange, Credentials, Listing, RemoteFile, Source } from "./source.ts";
+import {
+  type ByteRange,
+  type Credentials,
+  type Listing,
+  NoRanges,
+  type RemoteFile,
+  type Source,
+  SourceChanged,
+  type StatedDigest,
+} from "./source.ts";
 
 /** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
 const MAX_PAGES = 20;
@@ -89,10 +99,32 @@ export class S3Source implements Source {
       ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
     };
     const command = new GetObjectCommand({ Bucket: this.#bucket, Key: `${this.#prefix}${file.name}`, ...condition });
-    const { Body } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
+    const { Body, ETag, ContentRange = "" } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
     if (Body === undefined)
       throw new AdapterError("ArtifactUnavailable", `${this.#endpoint} sent no content for ${this.#what()}${file.name}`);
-    return Body as Readable;
+    const body = Body as Readable;
+    // For servers that do not know conditions, or ranges.
+    const wrong =
+      file.etag !== "" && ETag !== undefined && ETag !== file.etag
+        ? this.#changed()
+        : range !== undefined && !ContentRange.startsWith(`bytes ${range.start}-${range.end - 1}/`)
+          ? new NoRanges(`${this.#endpoint} does not give parts of objects for ${this.#what()}${file.name}`)
+          : undefined;
+    if (wrong === undefined) return body;
+    body.destroy();
+    throw wrong;
+  }
+
+  async digests(file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]> {
+    const condition = file.etag === "" ? {} : { IfMatch: file.etag };
+    const key = { Bucket: this.#bucket, Key: `${this.#prefix}${file.name}` };
+    const command = new HeadObjectCommand({ ...key, ChecksumMode: "ENABLED", ...condition });
+    try {
+      return statedDigests(await this.#client.send(command, { abortSignal: signal }), this.#bucket);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return []; // What is wrong with the object shows when it is read.
+    }
   }
 
   close(): void {
@@ -123,7 +155,7 @@ export class S3Source implements Source {
     if (name === "CredentialsProviderError") return this.#noCredentials(error);
     if (name === "NoSuchBucket")
       return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check the artifactURL and the endpoint`);
-    if (status === 412) return new AdapterError("ArtifactUnavailable", `${this.#what()} changed while it was read: it is read again`);
+    if (status === 412) return this.#changed();
     if (DENIED.test(name) || status === 401 || status === 403)
       return new AdapterError(
         "ArtifactDenied",
@@ -155,6 +187,10 @@ export class S3Source implements Source {
     );
   }
 
+  #changed(): SourceChanged {
+    return new SourceChanged(`${this.#what()} changed while it was read: it is listed and read again`);
+  }
+
   #what(): string {
     return `s3://${this.#bucket}/${this.#prefix}`;
   }
@@ -180,6 +216,27 @@ function endpointUrl(text: string): URL {
 }
 
 /**
+ * What an object's head says of its content. A checksum counts where it is one over the whole object, and the ETag where Amazon says that it is
+ * the MD5: uploaded in one part, not encrypted with keys of KMS or of the customer, not in a directory bucket. CRC64NVME is not computed here.
+ */
+export function statedDigests(head: Partial<HeadObjectCommandOutput>, bucket: string): readonly StatedDigest[] {
+  const found: StatedDigest[] = [];
+  const whole = head.ChecksumType !== "COMPOSITE";
+  const add = (algorithm: StatedDigest["algorithm"], base64: string | undefined, bytes: number) => {
+    // A checksum of parts ends in a hyphen and their number, where a server does not say COMPOSITE.
+    const raw = base64 === undefined || !/^[A-Za-z0-9+/]+=*$/.test(base64) ? Buffer.alloc(0) : Buffer.from(base64, "base64");
+    if (whole && raw.length === bytes) found.push({ algorithm, hex: raw.toString("hex") });
+  };
+  add("sha256", head.ChecksumSHA256, 32);
+  add("sha1", head.ChecksumSHA1, 20);
+  add("crc32", head.ChecksumCRC32, 4);
+  const md5 = /^"?([0-9a-f]{32})"?$/.exec(head.ETag ?? "")?.[1];
+  const plain = head.ServerSideEncryption === undefined && head.SSECustomerAlgorithm === undefined && !bucket.endsWith("--x-s3");
+  if (found.length === 0 && md5 !== undefined && plain) found.push({ algorithm: "md5", hex: md5 });
+  return found;
+}
+
+/**
  * Settings of the S3 client: the Secret's, else the environment's, else the SDK's default chain (profiles, web identity, instance roles).
  *
  * @throws AdapterError `ArtifactDenied` for a Secret with half a key
@@ -201,6 +258,8 @@ export function s3Config(credentials: Credentials, env: NodeJS.ProcessEnv): S3Cl
     // Retries are the caller's, one place for every source.
     maxAttempts: 1,
     followRegionRedirects: endpoint === undefined,
+    // Whole files are checked when they are here, against what the head says, in ranges or not.
+    responseChecksumValidation: "WHEN_REQUIRED",
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(region === undefined ? {} : { region }),
     ...(accessKeyId === undefined || secretAccessKey === undefined

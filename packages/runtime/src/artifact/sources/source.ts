@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import type { ArchiveKind } from "@aibrix/api";
+import { AdapterError } from "../../errors.ts";
 
 /** One file of an artifact, as its source describes it. */
 export interface RemoteFile {
@@ -12,6 +13,31 @@ export interface RemoteFile {
   readonly md5?: string;
   /** Changes with the content; empty where the source gives none. */
   readonly etag: string;
+  /** What else the source says of the content. */
+  readonly digests?: readonly StatedDigest[];
+}
+
+/** `git-sha1`: as git names a blob, the sha1 over `blob SIZE\0` and the content. `crc32`: that of zlib and S3, 8 hex digits. */
+export type DigestAlgorithm = "crc32" | "git-sha1" | "md5" | "sha1" | "sha256";
+
+/** A hash that a source states of a whole file. */
+export interface StatedDigest {
+  readonly algorithm: DigestAlgorithm;
+  readonly hex: string;
+}
+
+/** A file is no longer what the listing said: only a new listing helps. */
+export class SourceChanged extends AdapterError {
+  constructor(message: string) {
+    super("ArtifactUnavailable", message);
+  }
+}
+
+/** The source gives files as a whole only. */
+export class NoRanges extends AdapterError {
+  constructor(message: string) {
+    super("ArtifactUnavailable", message, { retryable: false });
+  }
 }
 
 /** A part of a file, in bytes: from `start` up to, but without, `end`. */
@@ -36,10 +62,12 @@ export interface Source {
   /** Every file at the top of the artifact. */
   list(signal: AbortSignal): Promise<Listing>;
   /**
-   * The content of one file of the listing, exactly the one that was listed, or a part of it. A source that cannot give parts answers with
-   * `ArtifactUnavailable`, never with other bytes than asked for.
+   * The content of one file of the listing, exactly the one that was listed, or a part of it. A source that cannot give parts throws
+   * {@link NoRanges}, and one whose file is not the listed one any more {@link SourceChanged}: never other bytes than asked for.
    */
   read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+  /** What the source states of a file's content beyond its listing, where that takes another question. Empty where it states nothing. */
+  digests?(file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]>;
   /** Frees connections of its own. */
   close?(): void;
 }

@@ -170,6 +170,11 @@ export class ArtifactStore {
     return staged === undefined ? undefined : await this.#place(name, staged, { ...about, files: pooled.files });
   }
 
+  /** Gives a content of one name to another one, which came to the same by another way. */
+  async share(name: string, { path, manifest }: StoredContent): Promise<StoredContent> {
+    return await this.install(name, await this.#linked({ path, files: manifest.files }), manifest);
+  }
+
   /** Contents under a name that came from `url`, the last fetched first, complete ones only. */
   async find(name: string, url: string): Promise<readonly StoredContent[]> {
     return await this.#one(async () => {

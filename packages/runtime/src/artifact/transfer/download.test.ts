@@ -1,142 +1,250 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import pLimit from "p-limit";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
 import { AdapterError } from "../../errors.ts";
-import type { Source } from "../sources/source.ts";
-import { downloadFile, IDLE_TIMEOUT_MS, storageError } from "./download.ts";
+import { type ByteRange, NoRanges, type RemoteFile, type Source, SourceChanged } from "../sources/source.ts";
+import { type Download, downloadFile } from "./download.ts";
+import { Hasher } from "./hasher.ts";
+import { Journal } from "./journal.ts";
+import { Meter } from "./meter.ts";
+import { RateLimit } from "./rate-limit.ts";
+import { IDLE_TIMEOUT_MS } from "./receive.ts";
+import { storageError } from "./storage-error.ts";
 
 let dir: string;
+let hasher: Hasher;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "download-"));
+  hasher = new Hasher();
 });
 afterEach(async () => {
+  await hasher.close();
   await rm(dir, { recursive: true });
 });
 
-const TEXT = "hello world";
+const TEXT = "hello world, this is what the file says";
 const SHA256 = createHash("sha256").update(TEXT).digest("hex");
 
-/** A source that gives each answer once, the last one for ever. */
-function source(...answers: (() => Readable)[]): Source & { reads: number } {
+type Answer = (bytes: Buffer, range: ByteRange | undefined) => Readable;
+
+/** A source of `text` that answers as each `answer` says, the last one for ever. */
+function source(text: string, ...answers: Answer[]): Source & { asked: (string | undefined)[] } {
   const self = {
-    reads: 0,
+    asked: [] as (string | undefined)[],
     list: async () => ({ files: [] }),
-    read: async () => {
-      const answer = answers[Math.min(self.reads, answers.length - 1)];
-      self.reads += 1;
-      if (answer === undefined) throw new Error("no answer");
-      return answer();
+    read: async (_listing: unknown, _file: unknown, range: ByteRange | undefined) => {
+      const answer = answers[Math.min(self.asked.length, answers.length - 1)] ?? whole;
+      self.asked.push(range === undefined ? undefined : `${range.start}-${range.end}`);
+      return answer(Buffer.from(text).subarray(range?.start, range?.end), range);
     },
   };
   return self;
 }
-const whole = () => Readable.from([Buffer.from("hello "), Buffer.from("world")]);
-const cut = () =>
+const whole: Answer = (bytes) => Readable.from([bytes]);
+const cut: Answer = (bytes) =>
   Readable.from(
     (async function* () {
-      yield Buffer.from("hello ");
+      yield bytes.subarray(0, 6);
       throw Object.assign(new Error("other side closed"), { code: "UND_ERR_SOCKET" });
     })(),
   );
+const noRanges: Answer = (bytes, range) => {
+  if (range !== undefined) throw new NoRanges("no parts here");
+  return whole(bytes, range);
+};
 
-async function download(from: Source, file: { sizeBytes?: number; sha256?: string } = {}, retries?: number) {
-  let progress = 0;
-  const target = join(dir, "f");
-  const expected = {
-    name: "f",
-    sizeBytes: file.sizeBytes ?? TEXT.length,
-    etag: "",
-    ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }),
-  };
-  const onBytes = (n: number) => {
-    progress += n;
-  };
-  const options = { target, onBytes, ...(retries === undefined ? {} : { retries }) };
-  const result = await downloadFile(from, { files: [] }, expected, options, NEVER);
-  return { result, progress, text: await readFile(target, "utf8") };
+interface Options {
+  readonly file?: Partial<RemoteFile>;
+  readonly partBytes?: number;
+  readonly connections?: number;
+  readonly bootId?: string;
+  readonly signal?: AbortSignal;
 }
 
-test("brings a file and its hash", async () => {
-  const { result, progress, text } = await download(source(whole), { sha256: SHA256 });
-  expect({ result, progress, text }).toEqual({ result: { name: "f", sizeBytes: 11, sha256: SHA256 }, progress: 11, text: TEXT });
+/** Downloads a file into the test's folder, as another process would that finds what is there. */
+async function download(from: Source, { file = {}, partBytes = 1_000, connections = 4, bootId = "boot", signal = NEVER }: Options = {}) {
+  const expected: RemoteFile = { name: "f", sizeBytes: TEXT.length, etag: "", ...file };
+  const meter = new Meter(expected.sizeBytes);
+  let received = 0;
+  const of: Download = {
+    source: from,
+    listing: { files: [expected] },
+    dir,
+    journal: await Journal.open(dir, { fingerprint: "x", bootId }),
+    meter,
+    onReceived: (bytes) => {
+      received += bytes;
+    },
+    connections: pLimit(connections),
+    rate: new RateLimit(Number.POSITIVE_INFINITY),
+    hasher,
+    partBytes,
+  };
+  const result = await downloadFile(of, expected, signal);
+  return { result, received, progress: meter.progress.bytes, text: await readFile(join(dir, "f"), "utf8") };
+}
+
+test("brings a small file in one answer, and its hash", async () => {
+  const from = source(TEXT);
+  const { result, received, progress, text } = await download(from, { file: { sha256: SHA256 } });
+  expect({ result, received, progress, text, asked: from.asked }).toEqual({
+    result: { name: "f", sizeBytes: TEXT.length, sha256: SHA256 },
+    received: TEXT.length,
+    progress: TEXT.length,
+    text: TEXT,
+    asked: [undefined],
+  });
 });
 
-test("a broken connection is tried again, and progress starts anew", async () => {
-  const from = source(cut, whole);
-  const { progress, text } = await download(from);
-  expect({ progress, text, reads: from.reads }).toEqual({ progress: 11, text: TEXT, reads: 2 });
+test("brings a big file in parts, each at its place", async () => {
+  const from = source(TEXT);
+  const { result, progress, text } = await download(from, { partBytes: 10 });
+  expect({ sha256: result.sha256, progress, text }).toEqual({ sha256: SHA256, progress: TEXT.length, text: TEXT });
+  expect(from.asked).toEqual(["0-10", "10-20", "20-30", "30-39"]);
+});
+
+test("an empty file", async () => {
+  const { text } = await download(source(""), { file: { sizeBytes: 0 } });
+  expect(text).toBe("");
+});
+
+test("a connection that breaks is gone on with where it broke", async () => {
+  const from = source(TEXT, cut, cut, whole);
+  const { received, progress, text } = await download(from);
+  expect({ received, progress, text, asked: from.asked }).toEqual({
+    received: TEXT.length,
+    progress: TEXT.length,
+    text: TEXT,
+    asked: [undefined, "6-39", "12-39"],
+  });
+});
+
+test("connections that break again and again get there, as long as each brings something", async () => {
+  const from = source(TEXT, cut);
+  expect((await download(from)).text).toBe(TEXT);
+  expect(from.asked).toHaveLength(7);
+});
+
+test("a source without parts is read in one stream; after a break, from the start", async () => {
+  const from = source(TEXT, noRanges, cut, noRanges);
+  const { text, progress } = await download(from, { partBytes: 10 });
+  expect({ text, progress }).toEqual({ text: TEXT, progress: TEXT.length });
+  expect(from.asked.filter((range) => range === undefined).length).toBeGreaterThan(0);
+});
+
+test("what an earlier try brought is not asked for again", async () => {
+  const stop = new AdapterError("ArtifactDenied", "the token has run out");
+  const refused = source(TEXT, whole, whole, () => {
+    throw stop;
+  });
+  await expect(download(refused, { partBytes: 10, connections: 1 })).rejects.toBe(stop);
+  const from = source(TEXT);
+  const { received, progress, result } = await download(from, { partBytes: 10 });
+  expect({ received, progress, sha256: result.sha256, asked: from.asked }).toEqual({
+    received: 19,
+    progress: 39,
+    sha256: SHA256,
+    asked: ["20-30", "30-39"],
+  });
+});
+
+test.each([
+  { name: "without a stated hash, it counts for nothing after a start of the machine", file: {}, received: 39 },
+  { name: "with one, it counts", file: { sha256: SHA256 }, received: 9 },
+])("what the journal says was written: $name", async ({ file, received }) => {
+  const journal = await Journal.open(dir, { fingerprint: "x", bootId: "before" });
+  await writeFile(join(dir, "f"), TEXT.slice(0, 30).padEnd(39));
+  await journal.add("f", { start: 0, end: 30 });
+  const { received: came, text } = await download(source(TEXT), { file, partBytes: 10, bootId: "after" });
+  expect({ came, text }).toEqual({ came: received, text: TEXT });
+});
+
+test("what the journal says was written but the file does not hold: the hash finds out, and all is read anew", async () => {
+  const journal = await Journal.open(dir, { fingerprint: "x", bootId: "boot" });
+  await writeFile(join(dir, "f"), "?".repeat(39));
+  await journal.add("f", { start: 0, end: 30 });
+  const { text, progress, received } = await download(source(TEXT), { file: { sha256: SHA256 }, partBytes: 10 });
+  expect({ text, progress, received }).toEqual({ text: TEXT, progress: 39, received: 9 + 39 });
 });
 
 test("a file that arrives damaged once is read again", async () => {
   const { text } = await download(
-    source(() => Readable.from([Buffer.from("hello w0rld")]), whole),
-    { sha256: SHA256 },
+    source(TEXT, () => Readable.from([Buffer.from("j".repeat(39))]), whole),
+    { file: { sha256: SHA256 } },
   );
   expect(text).toBe(TEXT);
 });
 
 test.each([
   { name: "is longer than announced", file: { sizeBytes: 5 }, says: "longer than the 5 bytes" },
-  { name: "is shorter than announced", file: { sizeBytes: 50 }, says: "11 bytes came, 50 were announced" },
+  { name: "is shorter than announced", file: { sizeBytes: 50 }, says: "39 bytes came, 50 were announced" },
   { name: "has another hash than announced", file: { sha256: "0".repeat(64) }, says: `its sha256 is ${SHA256}` },
+  { name: "is another blob than git says", file: { digests: [{ algorithm: "git-sha1" as const, hex: "0" }] }, says: "its git-sha1 is" },
 ])("a file that $name, time and again, is final", async ({ file, says }) => {
-  const from = source(whole);
-  const error = await download(from, file, 1).catch((e: unknown) => e);
+  const from = source(TEXT, (_, range) => Readable.from([Buffer.from(TEXT).subarray(range?.start)]));
+  const error = await download(from, { file }).catch((e: unknown) => e);
   expect(error).toMatchObject({ reason: "ArtifactInvalid", retryable: false });
   expect((error as Error).message).toContain(says);
-  expect(from.reads).toBe(2);
 });
 
-test("a refusal is not tried again", async () => {
-  const from = source(() => {
-    throw new AdapterError("ArtifactDenied", "no");
+test("hashes that the source states when it is asked are checked too", async () => {
+  const from: Source = { ...source(TEXT), digests: async () => [{ algorithm: "crc32", hex: "00000000" }] };
+  await expect(download(from)).rejects.toThrow(/its crc32 is [0-9a-f]{8}, the source says 00000000/);
+});
+
+test.each([new AdapterError("ArtifactDenied", "no"), new SourceChanged("it changed")])("%s is not tried again", async (error) => {
+  const from = source(TEXT, () => {
+    throw error;
   });
-  await expect(download(from)).rejects.toMatchObject({ reason: "ArtifactDenied" });
-  expect(from.reads).toBe(1);
+  await expect(download(from)).rejects.toBe(error);
+  expect(from.asked).toHaveLength(1);
 });
 
 test("a source that is silent gives its place up after half a minute", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
-    const silent: Source & { reads: number } = {
-      reads: 0,
+    const asked = Promise.withResolvers<void>();
+    let reads = 0;
+    const silent: Source = {
       list: async () => ({ files: [] }),
       read: (_listing, _file, _range, signal) => {
-        silent.reads += 1;
+        reads += 1;
+        asked.resolve();
         return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true }));
       },
     };
     const result = download(silent).catch((e: unknown) => e);
+    await asked.promise;
     await vi.advanceTimersByTimeAsync(IDLE_TIMEOUT_MS);
     expect(await result).toMatchObject({
       reason: "ArtifactUnavailable",
       retryable: true,
       message: "f: the source sent nothing for 30 s; it is tried again",
     });
-    expect(silent.reads).toBe(1);
+    expect(reads).toBe(1);
   } finally {
     vi.useRealTimers();
   }
 });
 
-test("ends at once when it is aborted", async () => {
+test("ends at once when it is aborted, with the file closed", async () => {
   const abort = new AbortController();
-  const endless = () =>
+  const enough = new Error("enough");
+  const endless = source(TEXT, () =>
     Readable.from(
       (async function* () {
         yield Buffer.from("x");
-        abort.abort(new Error("enough"));
+        abort.abort(enough);
         await new Promise(() => undefined);
       })(),
-    );
-  const file = { name: "f", sizeBytes: 99, etag: "" };
-  await expect(
-    downloadFile(source(endless), { files: [] }, file, { target: join(dir, "f"), onBytes: () => undefined }, abort.signal),
-  ).rejects.toThrow();
+    ),
+  );
+  await expect(download(endless, { signal: abort.signal })).rejects.toBe(enough);
 });
 
 test.each([

@@ -1,35 +1,24 @@
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { pipeline } from "node:stream/promises";
-import pRetry from "p-retry";
-import { AdapterError, messageOf, networkCode } from "../../errors.ts";
-import type { Listing, RemoteFile, Source } from "../sources/source.ts";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import type { LimitFunction } from "p-limit";
+import { AdapterError } from "../../errors.ts";
+import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source, type StatedDigest } from "../sources/source.ts";
+import type { GrowingHash, Hasher } from "./hasher.ts";
+import type { Journal } from "./journal.ts";
+import type { Meter } from "./meter.ts";
+import type { RateLimit } from "./rate-limit.ts";
+import { damaged, receive, type Sink } from "./receive.ts";
+import { mayPass, retried } from "./retry.ts";
+import { SpanWriter } from "./span-writer.ts";
+import { frontier, missingSpans, spanBytes, withSpan } from "./spans.ts";
+import { storageError } from "./storage-error.ts";
 
-/** How long a source may be silent, in milliseconds. There is no deadline over a whole download: size and line decide that. */
-export const IDLE_TIMEOUT_MS = 30_000;
+/** Files are fetched in parts of this size, several at once; smaller ones as a whole. */
+export const PART_BYTES: number = 16 * 2 ** 20;
 
-/** Retries within one try of an adapter; after these the adapter's own backoff takes over, which its status shows. */
-const RETRY = { retries: 3, minTimeout: 200, maxTimeout: 5_000, factor: 2, randomize: true } as const;
-
-/** Runs a call to a source, again where that may help. */
-export async function retried<T>(call: () => Promise<T>, signal: AbortSignal, retries: number = RETRY.retries): Promise<T> {
-  return await pRetry(call, {
-    ...RETRY,
-    retries,
-    signal,
-    // A full volume does not empty itself in a second, and who waits for a silent source holds a place that others could use.
-    shouldRetry: ({ error }) => error instanceof AdapterError && error.retryable && error.reason !== "StorageFull" && !isTimeout(error),
-  });
-}
-
-/** What marks an error as one of waiting too long. */
-export function timeoutError(): DOMException {
-  return new DOMException("nothing came in time", "TimeoutError");
-}
-
-function isTimeout(error: unknown): boolean {
-  return /TIMEOUT|TIMEDOUT/.test(networkCode(error) ?? "");
-}
+/** A journal's line for so many bytes: what a crash loses of each connection at most. */
+const NOTE_BYTES = 4 * 2 ** 20;
 
 export interface Downloaded {
   readonly name: string;
@@ -37,127 +26,282 @@ export interface Downloaded {
   readonly sha256: string;
 }
 
-/** How and where to bring a file. */
-export interface DownloadOptions {
-  /** Path of the file to write. */
-  readonly target: string;
-  /** Called with every step of progress; negative when a try is given up. */
-  readonly onBytes: (bytes: number) => void;
+/** What the files of one artifact share while they are fetched. */
+export interface Download {
+  readonly source: Source;
+  readonly listing: Listing;
+  /** Folder that the files are written in. */
+  readonly dir: string;
+  readonly journal: Journal;
+  readonly meter: Meter;
+  /** Called with the bytes of each chunk that came. */
+  readonly onReceived: (bytes: number) => void;
+  /** Requests that run at once. */
+  readonly connections: LimitFunction;
+  readonly rate: RateLimit;
+  readonly hasher: Hasher;
+  /** @defaultValue PART_BYTES */
+  readonly partBytes?: number;
+  /** Times that a file is fetched anew after it came damaged. */
   readonly retries?: number;
 }
 
 /**
- * Brings one file here, checked against what the source said of it.
+ * Brings one file here, going on from what the journal says is there, and checks it against what the source states.
  *
  * @throws AdapterError `ArtifactUnavailable`, `ArtifactInvalid` where the content is not what was announced, `StorageFull`
  */
-export async function downloadFile(
-  source: Source,
-  listing: Listing,
-  file: RemoteFile,
-  options: DownloadOptions,
-  signal: AbortSignal,
-): Promise<Downloaded> {
-  const attempt = async () => {
-    let bytes = 0;
-    const onBytes = (n: number) => {
-      bytes += n;
-      options.onBytes(n);
-    };
+export async function downloadFile(download: Download, file: RemoteFile, signal: AbortSignal): Promise<Downloaded> {
+  const stated = await statedDigests(download.source, file, signal);
+  for (let retries = download.retries ?? 1; ; retries -= 1) {
     try {
-      return await once(source, listing, file, { ...options, onBytes }, signal);
+      return await once(download, file, stated, signal);
     } catch (error) {
-      options.onBytes(-bytes);
-      throw error;
+      if (!(error instanceof AdapterError) || error.reason !== "ArtifactInvalid" || !error.retryable) throw error;
+      // Again the same wrong content: the source itself is wrong, and only a change there helps.
+      if (retries <= 0) throw new AdapterError(error.reason, error.message, { retryable: false });
+      await download.journal.forget(file.name);
     }
+  }
+}
+
+async function statedDigests(source: Source, file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]> {
+  const sha256: readonly StatedDigest[] = file.sha256 === undefined ? [] : [{ algorithm: "sha256", hex: file.sha256 }];
+  const md5: readonly StatedDigest[] = file.md5 === undefined ? [] : [{ algorithm: "md5", hex: file.md5 }];
+  return [...sha256, ...md5, ...(file.digests ?? []), ...((await source.digests?.(file, signal)) ?? [])];
+}
+
+async function once(download: Download, file: RemoteFile, stated: readonly StatedDigest[], signal: AbortSignal): Promise<Downloaded> {
+  const growing = await GrowingFile.open(download, file, stated);
+  try {
+    await fill(download, growing, signal);
+    const hex = await growing.hashed(signal);
+    for (const { algorithm, hex: said } of stated)
+      if (hex[algorithm] !== said) throw damaged(file, `its ${algorithm} is ${hex[algorithm]}, the source says ${said}`);
+    return { name: file.name, sizeBytes: file.sizeBytes, sha256: hex.sha256 ?? "" };
+  } catch (error) {
+    if (error instanceof AdapterError && error.reason === "ArtifactInvalid") growing.discount();
+    throw error;
+  } finally {
+    await growing.close();
+  }
+}
+
+/** Fetches what is missing: in parts, or in one stream where the file is small or the source gives no parts. */
+async function fill(download: Download, growing: GrowingFile, signal: AbortSignal): Promise<void> {
+  const { connections, partBytes = PART_BYTES } = download;
+  const { sizeBytes } = growing.file;
+  if (sizeBytes <= partBytes && growing.missing(partBytes).length === 1 && growing.isEmpty)
+    return await connections(() => stream(download, growing, signal));
+  try {
+    await all(
+      growing.missing(partBytes).map((span) => (both: AbortSignal) => connections(() => part(download, growing, span, both))),
+      signal,
+    );
+  } catch (error) {
+    if (!(error instanceof NoRanges)) throw error;
+    await growing.restart();
+    await connections(() => stream(download, growing, signal));
+  }
+}
+
+/** A part of a file. A connection that breaks is resumed where it broke; as long as something comes, it is tried again. */
+async function part(download: Download, growing: GrowingFile, span: ByteRange, signal: AbortSignal): Promise<void> {
+  let at = span.start;
+  const onCame = (bytes: number) => {
+    at += bytes;
+  };
+  for (;;) {
+    const before = at;
+    try {
+      return await retried(async () => {
+        if (at < span.end) await pour(download, growing, { span: { start: at, end: span.end }, asRange: true }, onCame, signal);
+      }, signal);
+    } catch (error) {
+      if (signal.aborted || at === before || !mayPass(error)) throw error;
+    }
+  }
+}
+
+/** A whole file in one answer. Where that breaks, the rest comes as a part; from a source without parts, all of it once more. */
+async function stream(download: Download, growing: GrowingFile, signal: AbortSignal): Promise<void> {
+  const { sizeBytes } = growing.file;
+  let hasParts = true;
+  await retried(async () => {
+    const start = frontier(growing.done);
+    if (start === sizeBytes && sizeBytes > 0) return;
+    try {
+      if (start > 0 && hasParts) return await part(download, growing, { start, end: sizeBytes }, signal);
+    } catch (error) {
+      if (!(error instanceof NoRanges)) throw error;
+      hasParts = false;
+    }
+    if (start > 0) await growing.restart();
+    await pour(download, growing, { span: { start: 0, end: sizeBytes }, asRange: false }, () => undefined, signal);
+  }, signal);
+}
+
+/** One answer of the source into the file. What came before an error is kept. */
+async function pour(
+  download: Download,
+  growing: GrowingFile,
+  what: { readonly span: ByteRange; readonly asRange: boolean },
+  onCame: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { source, listing, meter, onReceived, rate } = download;
+  const writer = growing.writer(what.span.start);
+  const sink = (chunk: Buffer) => {
+    onReceived(chunk.length);
+    meter.receive(chunk.length);
+    onCame(chunk.length);
+    return writer.push(chunk);
   };
   try {
-    return await retried(attempt, signal, options.retries);
-  } catch (error) {
-    // Again and again the same wrong content: the source itself is wrong, and only a change there helps.
-    if (error instanceof AdapterError && error.reason === "ArtifactInvalid")
-      throw new AdapterError(error.reason, error.message, { retryable: false });
-    throw error;
-  }
-}
-
-async function once(
-  source: Source,
-  listing: Listing,
-  file: RemoteFile,
-  { target, onBytes }: DownloadOptions,
-  signal: AbortSignal,
-): Promise<Downloaded> {
-  const idle = new AbortController();
-  const timer = setTimeout(() => idle.abort(timeoutError()), IDLE_TIMEOUT_MS);
-  const either = AbortSignal.any([signal, idle.signal]);
-  const hash = createHash("sha256");
-  let sizeBytes = 0;
-  try {
-    const body = await source.read(listing, file, undefined, either);
-    await pipeline(
-      body,
-      async function* measure(chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          timer.refresh();
-          sizeBytes += chunk.length;
-          if (sizeBytes > file.sizeBytes) throw mismatch(file, `it is longer than the ${file.sizeBytes} bytes that were announced`);
-          hash.update(chunk);
-          onBytes(chunk.length);
-          yield chunk;
-        }
-      },
-      createWriteStream(target),
-      { signal: either },
-    );
-  } catch (error) {
-    if (idle.signal.aborted && !signal.aborted)
-      throw new AdapterError(
-        "ArtifactUnavailable",
-        `${file.name}: the source sent nothing for ${IDLE_TIMEOUT_MS / 1000} s; it is tried again`,
-        { cause: idle.signal.reason },
-      );
-    throw signal.aborted ? error : explain(file, error);
+    await receive({ source, listing, file: growing.file, ...what }, sink, rate, signal);
   } finally {
-    clearTimeout(timer);
+    await writer.end();
   }
-  const sha256 = hash.digest("hex");
-  if (sizeBytes !== file.sizeBytes) throw mismatch(file, `${sizeBytes} bytes came, ${file.sizeBytes} were announced`);
-  if (file.sha256 !== undefined && file.sha256 !== sha256) throw mismatch(file, `its sha256 is ${sha256}, the source says ${file.sha256}`);
-  return { name: file.name, sizeBytes, sha256 };
 }
 
-/** Content other than announced may be an accident of the way: it is read again before it counts as the source's fault. */
-function mismatch(file: RemoteFile, detail: string): AdapterError {
-  return new AdapterError("ArtifactInvalid", `${file.name} arrived damaged: ${detail}; upload the file again`, { retryable: true });
+/** Runs tasks; the first that fails ends the others, and is what is thrown once all have ended. */
+async function all(tasks: readonly ((signal: AbortSignal) => Promise<void>)[], signal: AbortSignal): Promise<void> {
+  const failed = new AbortController();
+  const both = AbortSignal.any([signal, failed.signal]);
+  await Promise.allSettled(
+    tasks.map(async (task) => {
+      try {
+        both.throwIfAborted();
+        await task(both);
+      } catch (error) {
+        failed.abort(error);
+      }
+    }),
+  );
+  signal.throwIfAborted();
+  failed.signal.throwIfAborted();
 }
 
-function explain(file: RemoteFile, error: unknown): unknown {
-  if (error instanceof AdapterError) return error;
-  const code = networkCode(error);
-  if (code !== undefined)
-    return new AdapterError("ArtifactUnavailable", `${file.name}: the connection broke (${code}); it is tried again`, { cause: error });
-  // The S3 client's own check of a checksum that the server sent along.
-  if (/checksum mismatch/i.test(messageOf(error))) return mismatch(file, messageOf(error).slice(0, 200));
-  return storageError(error);
-}
+/** A file of its final size that fills in any order, hashed as far as it is there without a gap. */
+class GrowingFile {
+  readonly file: RemoteFile;
+  readonly #download: Download;
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  readonly #algorithms: readonly StatedDigest["algorithm"][];
+  #hash: GrowingHash;
+  #done: readonly ByteRange[];
 
-/** Errors of the volume, told in words; anything else comes back as it is. */
-export function storageError(error: unknown): unknown {
-  const { code, path } = (error ?? {}) as { code?: unknown; path?: unknown };
-  if (code === "ENOSPC" || code === "EDQUOT")
-    return new AdapterError(
-      "StorageFull",
-      `there is no room on the volume of --artifacts-dir: enlarge it or free some; it is tried again`,
-      { cause: error },
-    );
-  if (code === "EACCES" || code === "EPERM" || code === "EROFS")
-    return new AdapterError(
-      "ArtifactUnavailable",
-      `${String(path)} cannot be used (${code}): give the runtime's user access to it; it is tried again`,
-      {
-        cause: error,
-      },
-    );
-  return error;
+  private constructor(download: Download, file: RemoteFile, handle: FileHandle, stated: readonly StatedDigest[]) {
+    this.file = file;
+    this.#download = download;
+    this.#handle = handle;
+    this.#path = join(download.dir, file.name);
+    this.#algorithms = ["sha256", ...stated.map((s) => s.algorithm)];
+    this.#done = [];
+    this.#hash = this.#newHash();
+  }
+
+  /** Opens the file, with what can be trusted of an earlier try. */
+  static async open(download: Download, file: RemoteFile, stated: readonly StatedDigest[]): Promise<GrowingFile> {
+    const { dir, journal, meter } = download;
+    try {
+      const handle = await open(join(dir, file.name), constants.O_RDWR | constants.O_CREAT, 0o644);
+      try {
+        const growing = new GrowingFile(download, file, handle, stated);
+        const isWhole = (await handle.stat()).size === file.sizeBytes;
+        // After a crash of the machine the disk may lack what the journal says; only a hash that the source states could show it.
+        if (isWhole && (journal.sameBoot || stated.length > 0)) growing.#done = journal.done(file.name);
+        else {
+          await journal.forget(file.name);
+          await handle.truncate(file.sizeBytes);
+        }
+        meter.adjust(spanBytes(growing.#done));
+        growing.#hash.advance(frontier(growing.#done));
+        return growing;
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+    } catch (error) {
+      throw storageError(error);
+    }
+  }
+
+  get done(): readonly ByteRange[] {
+    return this.#done;
+  }
+
+  get isEmpty(): boolean {
+    return this.#done.length === 0;
+  }
+
+  missing(partBytes: number): readonly ByteRange[] {
+    return missingSpans(this.file.sizeBytes, this.#done, partBytes);
+  }
+
+  /** Writes from `start` on; what it has written counts as there, now and for a later try. */
+  writer(start: number): { readonly push: Sink; readonly end: () => Promise<void> } {
+    const { journal } = this.#download;
+    let noted = start;
+    let at = start;
+    const note = async () => {
+      if (at === noted) return;
+      const part = { start: noted, end: at };
+      noted = at;
+      await journal.add(this.file.name, part);
+    };
+    const writer = new SpanWriter(this.#handle, start, (span) => {
+      this.#done = withSpan(this.#done, span);
+      this.#hash.advance(frontier(this.#done));
+      at = span.end;
+      return at - noted < NOTE_BYTES ? undefined : note();
+    });
+    const end = async () => {
+      try {
+        await writer.flush();
+      } finally {
+        await note();
+      }
+    };
+    return { push: (chunk) => writer.push(chunk), end };
+  }
+
+  /** Gives up what is there. */
+  async restart(): Promise<void> {
+    this.discount();
+    this.#hash.drop();
+    await this.#download.journal.forget(this.file.name);
+    this.#done = [];
+    this.#hash = this.#newHash();
+  }
+
+  /** Takes what is there out of the progress. */
+  discount(): void {
+    this.#download.meter.adjust(-spanBytes(this.#done));
+  }
+
+  /** The hashes of the whole file. */
+  async hashed(signal: AbortSignal): Promise<Awaited<GrowingHash["result"]>> {
+    const abort = () => this.#hash.drop();
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      signal.throwIfAborted();
+      return await this.#hash.result;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw storageError(error);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#hash.drop();
+    await this.#handle.close();
+  }
+
+  #newHash(): GrowingHash {
+    return this.#download.hasher.open(this.#path, this.file.sizeBytes, this.#algorithms);
+  }
 }

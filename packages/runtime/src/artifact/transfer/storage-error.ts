@@ -1,0 +1,19 @@
+import { AdapterError } from "../../errors.ts";
+
+/** Errors of the volume, told in words; anything else comes back as it is. */
+export function storageError(error: unknown): unknown {
+  const { code, path } = (error ?? {}) as { code?: unknown; path?: unknown };
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return new AdapterError(
+      "StorageFull",
+      `there is no room on the volume of --artifacts-dir: enlarge it or free some; it is tried again`,
+      { cause: error },
+    );
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS")
+    return new AdapterError(
+      "ArtifactUnavailable",
+      `${String(path)} cannot be used (${code}): give the runtime's user access to it; it is tried again`,
+      { cause: error },
+    );
+  return error;
+}
