@@ -14,7 +14,7 @@ export interface S3 {
   readonly secretAccessKey: string;
   /** Credentials as a Secret holds them. */
   readonly secret: Readonly<Record<string, string>>;
-  readonly put: (bucket: string, key: string, body: Buffer) => Promise<void>;
+  readonly put: (bucket: string, key: string, body: Buffer, checksum?: "SHA256") => Promise<void>;
   readonly putFolder: (bucket: string, prefix: string, folder: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
@@ -32,8 +32,8 @@ export async function startS3(dir: string): Promise<S3> {
   });
   const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
   await vi.waitFor(() => client.send(new CreateBucketCommand({ Bucket: "models" })), { timeout: 20_000, interval: 50 });
-  const put = async (Bucket: string, Key: string, Body: Buffer) => {
-    await client.send(new PutObjectCommand({ Bucket, Key, Body }));
+  const put = async (Bucket: string, Key: string, Body: Buffer, ChecksumAlgorithm?: "SHA256") => {
+    await client.send(new PutObjectCommand({ Bucket, Key, Body, ...(ChecksumAlgorithm === undefined ? {} : { ChecksumAlgorithm }) }));
   };
   return {
     endpoint,

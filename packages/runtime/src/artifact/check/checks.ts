@@ -138,6 +138,7 @@ export class Checks {
       if (listing.revision !== undefined) report.resolved_revision = listing.revision;
       tell(report, listing.files);
       // Of an archive nothing is known before all of it is here.
+      report.deep ||= listing.archive !== undefined;
       return deep || listing.archive !== undefined
         ? await this.#whole(source, listing, options, report, signal)
         : await headers(source, listing, report, signal);
