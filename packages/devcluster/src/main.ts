@@ -30,7 +30,7 @@ async function run(command: string | undefined, argv: readonly string[]): Promis
     case "stop": {
       const values = readFlags(COMMANDS.stop, argv);
       if (values === undefined) return help(COMMANDS.stop);
-      process.stdout.write(`${await stopStack(stateDir(readDir(values, bases)))}\n`);
+      process.stdout.write(`${await stopStack(stateDir(readDir(values, bases)), (line) => process.stderr.write(`${line}\n`))}\n`);
       return 0;
     }
     case "status": {

@@ -40,7 +40,7 @@ export async function fetchEnvtest(indexUrl: string, version: string, dir: strin
     return true;
   } catch (error) {
     context.signal.throwIfAborted();
-    context.log(`no official archive of Kubernetes: ${reasonOf(error)}`);
+    context.log(`Kubernetes' own archives cannot be had here (${reasonOf(error)}): it is built from source instead`);
     return false;
   } finally {
     await rm(file, { force: true });

@@ -32,7 +32,9 @@ export async function buildGo({ what, dir, programs, ldflags, remedy }: GoModule
     const draft = join(target, `.${program}`);
     const argv = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", draft, pkg] as const;
     try {
-      await withProgress(`building ${program} for ${what}`, context, () =>
+      // "containerd v2.4.2" says it all of its first program.
+      const named = what.startsWith(`${program} `) ? what : `${program} for ${what}`;
+      await withProgress(`building ${named}`, context, () =>
         run({ argv, cwd: dir, env: { CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" }, timeoutMs: BUILD_TIMEOUT_MS }, context.signal),
       );
     } catch (error) {

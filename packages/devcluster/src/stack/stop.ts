@@ -13,12 +13,17 @@ const STOP_WITHIN_MS = 60_000;
 /** The same for a cluster: ModelAdapters, then manifests, are deleted where the cluster itself stays. */
 const STOP_CLUSTER_WITHIN_MS = 330_000;
 
-/** Ends the stack of a state folder, and whatever a killed supervisor has left there. Returns a sentence for the user. */
-export async function stopStack(dir: StateDir): Promise<string> {
+/**
+ * Ends the stack of a state folder, and whatever a killed supervisor has left there. Returns a sentence for the user.
+ *
+ * @param log - told at once where it will take a while
+ */
+export async function stopStack(dir: StateDir, log: (line: string) => void = () => undefined): Promise<string> {
   const run = readRunFile(dir);
   const cluster = readNote(dir);
   if (run === undefined && cluster === undefined) return `No stack runs in ${dir.root}.`;
   const startedMs = performance.now();
+  if (cluster !== undefined) log("stopping the cluster: seconds, or a minute on a busy machine ...");
   if (run !== undefined) await endSupervisor(run, dir, cluster === undefined ? STOP_WITHIN_MS : STOP_CLUSTER_WITHIN_MS);
   // The supervisor removes its cluster itself; one that was killed, or that could not, has left the note of it.
   await removeCluster(dir);

@@ -44,7 +44,7 @@ export interface NodeParts {
 }
 
 /**
- * Everything that a node is made of: found, fetched, installed or built once (about ten minutes on two cores where all of it is built).
+ * Everything that a node is made of: found, fetched, installed or built once (half an hour on two cores where all of it is built).
  * @throws PartError naming what is missing.
  */
 export async function ensureNodeParts(context: PartContext): Promise<NodeParts> {
