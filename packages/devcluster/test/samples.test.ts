@@ -12,6 +12,7 @@ const SAMPLES: Readonly<Record<string, readonly string[]>> = {
   "adapter with a key": ["adapter/base-with-key.yaml", "adapter/adapter-with-key.yaml"],
   s3: ["s3/base.yaml", "s3/adapter.yaml"],
   "shared path": ["shared-path/base.yaml", "shared-path/adapter.yaml"],
+  "node cache": ["node-cache/base.yaml", "node-cache/adapter.yaml"],
   direct: ["direct/base.yaml", "direct/adapter.yaml"],
 };
 

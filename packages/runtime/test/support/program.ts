@@ -59,13 +59,18 @@ export async function startProgram(name: string, args: readonly string[], env: N
   return program;
 }
 
-/** Runs a program to its end. */
+/**
+ * Runs a program to its end.
+ *
+ * @param wrapper - a command that runs what comes after it
+ */
 export async function runProgram(
   name: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  wrapper: readonly string[] = [],
 ): Promise<{ readonly code: number | null; readonly output: string }> {
-  const { child, output } = spawnProgram(name, args, env);
+  const { child, output } = spawnProgram(name, args, env, wrapper);
   const timer = setTimeout(() => child.kill("SIGKILL"), PROGRAM_MS);
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   clearTimeout(timer);
@@ -78,11 +83,17 @@ export async function stopPrograms(): Promise<void> {
 }
 
 /** The sources run as they are, so that a test never runs against a stale build. */
-function spawnProgram(name: string, args: readonly string[], env: NodeJS.ProcessEnv): { child: ChildProcess; output: () => string } {
+function spawnProgram(
+  name: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  wrapper: readonly string[] = [],
+): { child: ChildProcess; output: () => string } {
   const main = join(PACKAGES, name, "src/main.ts");
   // Nothing of the tester's own settings: a token or an endpoint of theirs would decide what a test sees.
   const { PATH, HOME, TMPDIR } = process.env;
-  const child = spawn(process.execPath, ["--conditions=@aibrix/source", main, ...args], {
+  const [command = process.execPath, ...before] = [...wrapper, process.execPath];
+  const child = spawn(command, [...before, "--conditions=@aibrix/source", main, ...args], {
     env: { PATH, HOME, ...(TMPDIR === undefined ? {} : { TMPDIR }), AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

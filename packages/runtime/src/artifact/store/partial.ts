@@ -153,8 +153,12 @@ export class PartialFolders {
     await rm(old, { recursive: true, force: true });
   }
 
-  /** Keeps a half download for the next try, unless there is one already. */
+  /** Keeps a half download for the next try, unless there is one already, or its files have been installed before its process was killed. */
   async #putBack(path: string, key: string): Promise<void> {
+    if ((await stat(join(path, "files")).catch(() => undefined)) === undefined) {
+      await removeWhole(this.#layout, path);
+      return;
+    }
     try {
       await moved(path, join(this.#layout.partial, key));
     } catch (error) {

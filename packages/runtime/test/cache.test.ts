@@ -1,0 +1,150 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Hub, type HubCall, startHub, writeAdapter } from "@aibrix/devcluster";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { testStore } from "./fakes.ts";
+import { crashingAt } from "./support/crash.ts";
+import { runProgram, stopPrograms } from "./support/program.ts";
+import { complete, eventually, World } from "./support/world.ts";
+
+let world: World;
+let hub: Hub;
+let calls: HubCall[];
+
+beforeEach(async () => {
+  world = new World();
+  calls = [];
+  hub = await startHub({ root: world.path("hub"), onCall: (call) => calls.push(call) });
+});
+afterEach(async () => {
+  await stopPrograms();
+  await hub.close();
+  world.remove();
+});
+
+const names = (count: number) => Array.from({ length: count }, (_, i) => `a${i}`);
+const pod = async (engineUrl: string, name: string, more: { env?: NodeJS.ProcessEnv; args?: readonly string[] } = {}) =>
+  await world.runtime(engineUrl, { env: { HF_ENDPOINT: hub.url, POD_UID: name, ...more.env }, args: more.args ?? [] });
+/** How often the weights of each repository were fetched. */
+function fetches(): Readonly<Record<string, number>> {
+  const count: Record<string, number> = {};
+  for (const { method, url } of calls) {
+    const repo = method === "GET" ? /^\/(acme\/[^/]+)\/resolve\/.*\/adapter_model\.safetensors/.exec(url)?.[1] : undefined;
+    if (repo !== undefined) count[repo] = (count[repo] ?? 0) + 1;
+  }
+  return count;
+}
+
+test("two pods that need the same twenty adapters at once download each one once; what one drops the other keeps", async () => {
+  const all = names(20);
+  for (const [i, name] of all.entries()) await writeAdapter(world.path(`hub/acme/${name}`), { seed: i + 1 });
+  const engines = [await world.engine(), await world.engine()] as const;
+  const one = await pod(engines[0].url, "pod-1");
+  const two = await pod(engines[1].url, "pod-2");
+  await Promise.all([one, two].flatMap((runtime) => all.map((name) => runtime.load(name, `hf://acme/${name}`))));
+  for (const runtime of [one, two]) for (const name of all) await runtime.serves(name);
+  expect(fetches()).toEqual(Object.fromEntries(all.map((name) => [`acme/${name}`, 1])));
+  expect(readdirSync(join(world.artifacts, ".cache/contents"))).toHaveLength(20);
+  const path = (await two.serves("a0")).serving?.path ?? "";
+  expect(path).toMatch(/\/artifacts\/pods\/pod-2\/a0\/[0-9a-f]{64}$/);
+  expect((await stat(join(path, "adapter_model.safetensors"))).nlink).toBe(3);
+
+  for (const name of all) await one.post("unload", { lora_name: name, cleanup_local: true });
+  for (const name of all) await one.gone(name);
+  await engines[0].kill();
+  await world.engine({ port: new URL(engines[0].url).port });
+  const left = () => readdirSync(join(world.artifacts, "pods/pod-1")).filter((name) => !name.startsWith("."));
+  await eventually(() => expect(left()).toEqual([]));
+  // Past what the engine keeps in memory, so that it reads files again.
+  for (const name of all) expect((await complete(engines[1], name)).status).toBe(200);
+  expect(fetches()).toEqual(Object.fromEntries(all.map((name) => [`acme/${name}`, 1])));
+  expect((await one.text("/metrics")).text).toMatch(/^aibrix_runtime_cache_entries\{volume="[^"]*"\} \d+$/m);
+});
+
+test("when the pod that downloads is killed, the other one goes on", async () => {
+  await writeAdapter(world.path("hub/acme/a"), { seed: 1 });
+  const engine = await world.engine();
+  const crash = crashingAt({ op: "write", path: "adapter_model.safetensors$", when: "after" });
+  const killed = await pod(engine.url, "pod-1", { env: crash });
+  await killed.load("a", "hf://acme/a").catch(() => undefined);
+  await eventually(() => expect(() => process.kill(killed.program.pid, 0)).toThrow("ESRCH"));
+  expect(readdirSync(join(world.artifacts, ".cache/locks"))).toHaveLength(1);
+  const other = await pod(engine.url, "pod-2");
+  await other.load("a", "hf://acme/a");
+  const status = await longer(() => other.serves("a"));
+  const weights = (folder: string) => readFileSync(join(folder, "adapter_model.safetensors")).toString("base64");
+  expect(weights(status.serving?.path ?? "")).toBe(weights(world.path("hub/acme/a")));
+  await eventually(() => expect(readdirSync(join(world.artifacts, ".cache/locks"))).toEqual([]));
+});
+
+/** Longer than one wait: a lock is believed for 15 seconds. */
+async function longer<T>(wait: () => Promise<T>): Promise<T> {
+  return await wait().catch(wait);
+}
+
+test("the same content under two names is downloaded once", async () => {
+  await writeAdapter(world.path("hub/acme/a"), { seed: 1 });
+  const engine = await world.engine();
+  const runtime = await world.runtime(engine.url, { env: { HF_ENDPOINT: hub.url } });
+  await Promise.all(["x", "y", "z"].map((name) => runtime.load(name, "hf://acme/a")));
+  for (const name of ["x", "y", "z"]) await runtime.serves(name);
+  expect(fetches()).toEqual({ "acme/a": 1 });
+  const metrics = (await runtime.text("/metrics")).text;
+  expect(metrics).toMatch(/^aibrix_runtime_cache_hits_total 2$/m);
+  expect(metrics).toMatch(/^aibrix_runtime_cache_misses_total 1$/m);
+});
+
+test("a volume that a load call names is shared by pods too", async () => {
+  await writeAdapter(world.path("hub/acme/a"), { seed: 1 });
+  const engine = await world.engine();
+  const shared = world.path("shared");
+  const delivery = { mode: "volume", runtime_dir: shared, engine_dir: shared };
+  for (const name of ["pod-1", "pod-2"]) {
+    const runtime = await pod(engine.url, name, { args: [`--artifacts-dir=${world.path(name)}`] });
+    await runtime.load(name, "hf://acme/a", { delivery });
+    expect((await runtime.serves(name)).serving?.path).toContain(`${shared}/pods/${name}/${name}/`);
+    await runtime.program.stop();
+  }
+  expect(fetches()).toEqual({ "acme/a": 1 });
+});
+
+test("500 adapters in the cache: the runtime puts them back in 128 MiB of heap, and asks nobody", async () => {
+  const all = names(500);
+  await writeAdapter(world.path("one"), { seed: 1 });
+  const store = testStore(world.artifacts);
+  await store.open();
+  for (const name of all) {
+    const folder = await store.newFolder();
+    await copyFile(world.path("one/adapter_model.safetensors"), join(folder, "adapter_model.safetensors"));
+    const config = `${readFileSync(world.path("one/adapter_config.json"), "utf8")}${" ".repeat(all.indexOf(name))}`;
+    await writeFile(join(folder, "adapter_config.json"), config);
+    const weights = (await stat(join(folder, "adapter_model.safetensors"))).size;
+    const files = [
+      { name: "adapter_config.json", sizeBytes: config.length, sha256: name },
+      { name: "adapter_model.safetensors", sizeBytes: weights, sha256: name },
+    ];
+    const about = { artifact_url: `hf://acme/${name}`, source_fingerprint: name, fetched_at: "2026-01-01T00:00:00Z" };
+    await store.install(name, folder, { ...about, files });
+  }
+  const declared = all.map((name) => ({ lora_name: name, artifact_url: `hf://acme/${name}`, needs_api_key: false }));
+  mkdirSync(join(world.artifacts, ".state"), { recursive: true });
+  await writeFile(join(world.artifacts, ".state/declared.json"), JSON.stringify({ version: 1, declared, loaded: [], cleanup: [] }));
+  const engine = await world.engine();
+  // A heap that ends the process where more is kept: what is garbage may be collected when it likes.
+  const env = { HF_ENDPOINT: hub.url, LOG_LEVEL: "info", NODE_OPTIONS: "--max-old-space-size=128" };
+  const runtime = await world.runtime(engine.url, { env });
+  const serving = async () => (await runtime.snapshot()).adapters.filter((a) => a.state === "Serving").length;
+  await vi.waitFor(async () => expect(await serving()).toBe(500), { timeout: 100_000, interval: 200 });
+  expect(calls).toEqual([]);
+});
+
+test("a folder that this user may not write to ends the start with 2 and a sentence", async () => {
+  const folder = world.path("read-only");
+  mkdirSync(folder);
+  chmodSync(folder, 0o555);
+  // Root may write anywhere unless that right is taken from it.
+  const wrapper = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-dac_override"] : [];
+  const { code, output } = await runProgram("runtime", ["--port=0", `--artifacts-dir=${folder}`], {}, wrapper);
+  expect({ code, output }).toEqual({ code: 2, output: expect.stringMatching(/--artifacts-dir=.* cannot be used \(EACCES.*may write to/) });
+});
