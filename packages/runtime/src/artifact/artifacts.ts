@@ -201,6 +201,7 @@ export class RemoteArtifacts implements Artifacts {
       throw error;
     });
     if (this.#store.digestOf(wanted.name, stored.path) !== undefined) return stored;
+    this.#metrics.cacheHits.inc();
     return await this.#store.share(wanted.name, { ...stored, manifest: { ...stored.manifest, ...about(offer) } });
   }
 
