@@ -344,7 +344,13 @@ describe("behind a proxy", () => {
     await proxied.load("p-hub", "hf://acme/many");
     await proxied.serves("p-hub");
     expect(new Set(asked)).toEqual(
-      new Set(["HEAD files.example.test", "GET files.example.test", "GET s3.example.test", "CONNECT secure.example.test:443"]),
+      new Set([
+        "HEAD files.example.test",
+        "GET files.example.test",
+        "GET s3.example.test",
+        "HEAD s3.example.test",
+        "CONNECT secure.example.test:443",
+      ]),
     );
   });
 });
