@@ -1,13 +1,14 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { copyFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Hub, type HubCall, startHub, writeAdapter } from "@aibrix/devcluster";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { testStore } from "./fakes.ts";
 import { crashingAt } from "./support/crash.ts";
 import { runProgram, stopPrograms } from "./support/program.ts";
-import { complete, eventually, World } from "./support/world.ts";
+import { complete, eventually, type Runtime, World } from "./support/world.ts";
 
+const TOKEN = "hf_test-token-of-the-hub";
 let world: World;
 let hub: Hub;
 let calls: HubCall[];
@@ -15,7 +16,7 @@ let calls: HubCall[];
 beforeEach(async () => {
   world = new World();
   calls = [];
-  hub = await startHub({ root: world.path("hub"), onCall: (call) => calls.push(call) });
+  hub = await startHub({ root: world.path("hub"), token: TOKEN, onCall: (call) => calls.push(call) });
 });
 afterEach(async () => {
   await stopPrograms();
@@ -26,11 +27,12 @@ afterEach(async () => {
 const names = (count: number) => Array.from({ length: count }, (_, i) => `a${i}`);
 const pod = async (engineUrl: string, name: string, more: { env?: NodeJS.ProcessEnv; args?: readonly string[] } = {}) =>
   await world.runtime(engineUrl, { env: { HF_ENDPOINT: hub.url, POD_UID: name, ...more.env }, args: more.args ?? [] });
-/** How often the weights of each repository were fetched. */
+/** How often the weights of each repository were fetched as a whole: a part is read to see whether that is allowed. */
 function fetches(): Readonly<Record<string, number>> {
   const count: Record<string, number> = {};
-  for (const { method, url } of calls) {
-    const repo = method === "GET" ? /^\/(acme\/[^/]+)\/resolve\/.*\/adapter_model\.safetensors/.exec(url)?.[1] : undefined;
+  for (const { method, url, status, part } of calls) {
+    const repo =
+      method === "GET" && !part && status < 400 ? /^\/(acme\/[^/]+)\/resolve\/.*\/adapter_model\.safetensors/.exec(url)?.[1] : undefined;
     if (repo !== undefined) count[repo] = (count[repo] ?? 0) + 1;
   }
   return count;
@@ -93,6 +95,48 @@ test("the same content under two names is downloaded once", async () => {
   const metrics = (await runtime.text("/metrics")).text;
   expect(metrics).toMatch(/^aibrix_runtime_cache_hits_total 2$/m);
   expect(metrics).toMatch(/^aibrix_runtime_cache_misses_total 1$/m);
+});
+
+describe("what a token brought here is nobody else's", () => {
+  const withToken = { credentials: { huggingface_token: TOKEN } };
+  const mine = (runtime: string, name: string) => join(world.artifacts, "pods", runtime, name);
+
+  beforeEach(async () => {
+    await writeAdapter(world.path("hub/acme/gated"), { seed: 1 });
+    await writeFile(world.path("hub/acme/gated/.gated"), "");
+  });
+
+  /** Sees that an adapter without a token, or with a wrong one, gets nothing, and one with the right one all without a second download. */
+  async function givesToTheTokenOnly(runtime: Runtime, pod: string): Promise<void> {
+    await runtime.load("nobody", "hf://acme/gated");
+    expect((await runtime.failed("nobody", "ArtifactDenied")).message).toMatch(/gated/);
+    await runtime.load("wrong", "hf://acme/gated", { credentials: { huggingface_token: "hf_wrong" } });
+    expect((await runtime.failed("wrong", "ArtifactDenied")).message).toMatch(/refused the token/);
+    for (const name of ["nobody", "wrong"]) expect(existsSync(mine(pod, name))).toBe(false);
+    await runtime.load("right", "hf://acme/gated", withToken);
+    await runtime.serves("right");
+    expect(fetches()["acme/gated"]).toBe(1);
+  }
+
+  test("from the cache, by the same pod and by another one", async () => {
+    const engine = await world.engine();
+    const one = await pod(engine.url, "pod-1");
+    await one.load("first", "hf://acme/gated", withToken);
+    await one.serves("first");
+    await givesToTheTokenOnly(one, "pod-1");
+    await one.program.stop();
+    const other = await world.engine();
+    await givesToTheTokenOnly(await pod(other.url, "pod-2"), "pod-2");
+  });
+
+  test("from a download that was all there when its runtime was killed", async () => {
+    const engine = await world.engine();
+    const crash = crashingAt({ op: "rename", path: "/.cache/contents/[0-9a-f]{64}$", when: "before" });
+    const killed = await pod(engine.url, "pod-1", { env: crash });
+    await killed.load("first", "hf://acme/gated", withToken).catch(() => undefined);
+    await eventually(() => expect(() => process.kill(killed.program.pid, 0)).toThrow("ESRCH"));
+    await givesToTheTokenOnly(await pod(engine.url, "pod-1"), "pod-1");
+  });
 });
 
 test("a volume that a load call names is shared by pods too", async () => {

@@ -22,6 +22,8 @@ export interface HubCall {
   readonly url: string;
   readonly status: number;
   readonly authorized: boolean;
+  /** A part of a file was asked for. */
+  readonly part: boolean;
 }
 
 export interface HubOptions {
@@ -69,6 +71,7 @@ export function buildHub(options: HubOptions): FastifyInstance {
       url: request.url,
       status: reply.statusCode,
       authorized: request.headers.authorization !== undefined,
+      part: request.headers.range !== undefined,
     });
   });
   return app;

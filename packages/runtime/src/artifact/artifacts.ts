@@ -72,6 +72,7 @@ export interface Artifacts {
 }
 
 const LIST_TIMEOUT_MS = 30_000;
+const PROBE_TIMEOUT_MS = 30_000;
 /** Times that an artifact is listed anew because it changed while it was read; then the adapter's own backoff takes over. */
 const RELISTS = 3;
 /** An adapter is a flat folder of a few files; a prefix with more is something else. */
@@ -165,10 +166,11 @@ export class RemoteArtifacts implements Artifacts {
     }
     const secret = { keys: knownKeys(wanted.credentials), hosts: wanted.credentialsHosts };
     const source = await openSource(artifact, secret, { env: this.#env, egress: this.#egress });
+    const from = place(artifact, secret.keys, this.#env);
     try {
       for (let relists = RELISTS; ; relists -= 1) {
         const listing = await select(source, wanted.url, signal);
-        const fingerprint = sourceFingerprint(listing.files, place(artifact, secret.keys, this.#env));
+        const fingerprint = sourceFingerprint(listing.files, from);
         const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
         if (known !== undefined) {
           this.#metrics.cacheHits.inc();
@@ -176,7 +178,9 @@ export class RemoteArtifacts implements Artifacts {
           return content(known);
         }
         try {
-          return content(await this.#shared({ wanted, pin: artifact.sha256, source, listing, fingerprint }, onProgress, signal));
+          const server = `${artifact.kind} ${from}`;
+          const offer = { wanted, pin: artifact.sha256, server, source, listing, fingerprint, mayRead: proof(source, listing) };
+          return content(await this.#shared(offer, onProgress, signal));
         } catch (error) {
           if (!(error instanceof SourceChanged) || relists === 0) throw error;
         }
@@ -188,14 +192,13 @@ export class RemoteArtifacts implements Artifacts {
 
   /** Takes what was brought here for another adapter or by another pod, joins the download of the same content, or makes it. */
   async #shared(offer: Offer, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<StoredContent> {
-    const { wanted, source, listing } = offer;
-    const found = await this.#fromPool(offer);
+    const { wanted } = offer;
+    const found = await this.#fromPool(offer, signal);
     if (found !== undefined) return found;
     const key = contentKey(offer);
     const fly = async () => await this.#flights.join(key, (report, both) => this.#bring(offer, key, report, both), onProgress, signal);
     const joins = this.#flights.has(key);
-    // Another adapter's credentials are not this one's: who joins shows that it may read the files itself.
-    if (joins) await retried(() => probe(source, listing, signal), signal);
+    if (joins) await offer.mayRead(signal);
     const stored = await fly().catch((error: unknown) => {
       if (joins && error instanceof AdapterError && error.reason === "ArtifactDenied") return fly();
       throw error;
@@ -205,7 +208,9 @@ export class RemoteArtifacts implements Artifacts {
     return await this.#store.share(wanted.name, { ...stored, manifest: { ...stored.manifest, ...about(offer) } });
   }
 
-  async #fromPool(offer: Offer): Promise<StoredContent | undefined> {
+  async #fromPool(offer: Offer, signal: AbortSignal): Promise<StoredContent | undefined> {
+    if (!(await this.#store.isPooled(about(offer)))) return undefined;
+    await offer.mayRead(signal);
     const found = await this.#store.fromPool(offer.wanted.name, about(offer));
     if (found !== undefined) this.#metrics.cacheHits.inc();
     return found;
@@ -218,14 +223,17 @@ export class RemoteArtifacts implements Artifacts {
     let keep = false;
     try {
       // Whoever held it before may have brought it.
-      const come = await this.#fromPool(offer);
+      const come = await this.#fromPool(offer, signal);
       if (come !== undefined) return come;
       this.#metrics.cacheMisses.inc();
+      if (folder.isOld) await offer.mayRead(signal);
       const { files, at } = await this.#download(offer, folder, onProgress, AbortSignal.any([signal, folder.lost]));
       return await this.#store.install(name, at, { ...about(offer), files });
     } catch (error) {
       const told = folder.lost.aborted && !signal.aborted ? takenOver(url) : storageError(error);
-      keep = signal.aborted ? !(signal.reason instanceof NoLongerWanted) : isOfUse(told);
+      // Who may not read the files says nothing about what somebody else began.
+      const isDenied = told instanceof AdapterError && told.reason === "ArtifactDenied";
+      keep = signal.aborted ? !(signal.reason instanceof NoLongerWanted) : isOfUse(told) || (isDenied && folder.isOld);
       throw told;
     } finally {
       await (keep ? folder.release() : folder.discard());
@@ -260,10 +268,17 @@ interface Offer {
   readonly wanted: Wanted;
   /** What the content must hash to. */
   readonly pin: string | undefined;
+  /** Who answers for what the listing says. */
+  readonly server: string;
   readonly source: Source;
   /** Of the files that count only. */
   readonly listing: Listing;
   readonly fingerprint: string;
+  /**
+   * Shows that this adapter's own credentials let it read the files: what others brought here, or began to, is given to nobody else. A listing
+   * is no proof, for those of gated repositories are public. Asks until it was shown once; throws AdapterError.
+   */
+  readonly mayRead: (signal: AbortSignal) => Promise<void>;
 }
 
 function about({ wanted, listing, fingerprint }: Offer) {
@@ -280,16 +295,38 @@ function isOfUse(error: unknown): boolean {
   return !(error instanceof AdapterError) || (error.reason === "ArtifactUnavailable" && !(error instanceof SourceChanged));
 }
 
-/** Reads one byte. @throws AdapterError where the source does not let these credentials read */
+/** Reads one byte of the largest file: of the weights, not of what goes with them. @throws AdapterError where these credentials may not */
 async function probe(source: Source, listing: Listing, signal: AbortSignal): Promise<void> {
-  const file = listing.files.find((f) => f.sizeBytes > 0);
-  if (file === undefined) return;
+  const [file] = [...listing.files].sort((a, b) => b.sizeBytes - a.sizeBytes);
+  if (file === undefined || file.sizeBytes === 0) return;
+  const limit = deadline(PROBE_TIMEOUT_MS, signal);
+  const read = async () => {
+    try {
+      const body = await source.read(listing, file, { start: 0, end: 1 }, limit);
+      body.on("error", () => undefined).destroy();
+    } catch (error) {
+      if (!(error instanceof NoRanges)) throw error; // It was about to give all of it.
+    }
+  };
   try {
-    const body = await source.read(listing, file, { start: 0, end: 1 }, signal);
-    body.on("error", () => undefined).destroy();
+    await retried(read, limit);
   } catch (error) {
-    if (!(error instanceof NoRanges)) throw error; // It was about to give all of it.
+    if (limit.aborted && !signal.aborted)
+      throw new AdapterError(
+        "ArtifactUnavailable",
+        `${file.name} is here already, and its source did not answer within ${PROBE_TIMEOUT_MS / 1000} s whether this adapter may read it; it is tried again`,
+        { cause: timeoutError() },
+      );
+    throw error;
   }
+}
+
+function proof(source: Source, listing: Listing): Offer["mayRead"] {
+  let shown = false;
+  return async (signal) => {
+    if (!shown) await probe(source, listing, signal);
+    shown = true;
+  };
 }
 
 async function select(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
@@ -342,15 +379,15 @@ function takenOver(url: string): AdapterError {
 
 /**
  * Stands for one content, as far as that can be known before it is here: by its hashes where the source states one for each file, whatever the
- * URL; else by what the server at the other end says of it, which is nobody else's word.
+ * URL; else by what the server at the other end says of it. The server is part of it: another one could state the hashes of what it does not have.
  */
-function contentKey({ wanted, pin, listing, fingerprint }: Offer): string {
+function contentKey({ wanted, pin, server, listing, fingerprint }: Offer): string {
   const hashes = listing.files.map((f) => f.sha256 ?? f.digests?.find((d) => d.algorithm === "git-sha1")?.hex);
   const by = hashes.every((hash) => hash !== undefined)
     ? listing.files.map((f, i) => [f.name, f.sizeBytes, hashes[i]]).sort()
     : [fingerprint, wanted.url];
   return createHash("sha256")
-    .update(JSON.stringify([pin ?? "", by]))
+    .update(JSON.stringify([pin ?? "", server, by]))
     .digest("hex");
 }
 

@@ -21,6 +21,8 @@ export interface PartialFolder {
   readonly files: string;
   /** Where the transfer notes what has arrived. */
   readonly notes: string;
+  /** Something of an earlier try is in it. */
+  readonly isOld: boolean;
   /** Aborts when another pod went on with this download, because this process stood still for too long. */
   readonly lost: AbortSignal;
   /** Gives the place back; what is in it stays for the next try. */
@@ -105,8 +107,10 @@ export class PartialFolders {
     const { work, partial, pod } = this.#layout;
     const path = join(work, `${key}.${lock.token}`);
     const left = (await readdir(work)).filter((n) => n.startsWith(`${key}.`)).map((n) => join(work, n));
+    let isOld = false;
     for (const place of [...left, join(partial, key)])
       if (await moved(place, path)) {
+        isOld = true;
         const own = place === join(partial, key) || (await readOf(path))?.pod === pod;
         if (!own) await this.#renewFiles(path);
         break;
@@ -135,7 +139,7 @@ export class PartialFolders {
         await unlock();
       }
     };
-    return { files, notes, lost: lock.lost, release, discard };
+    return { files, notes, isOld, lost: lock.lost, release, discard };
   }
 
   /**

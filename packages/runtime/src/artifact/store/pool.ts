@@ -53,10 +53,16 @@ export class Pool {
     this.#events = events;
   }
 
+  /** Whether something was fetched for a key. */
+  async has(key: string): Promise<boolean> {
+    const hex = await this.#hexOf(key);
+    return hex !== undefined && (await stat(join(this.#layout.contents, hex)).catch(absent)) !== undefined;
+  }
+
   /** What was fetched for a key, if it is here and whole. Counts as a use. */
   async find(key: string): Promise<Pooled | undefined> {
-    const hex = await readFile(join(this.#layout.sources, key), "utf8").catch(absent);
-    return hex === undefined || !HEX.test(hex) ? undefined : await this.get(hex);
+    const hex = await this.#hexOf(key);
+    return hex === undefined ? undefined : await this.get(hex);
   }
 
   /** A content, if it is here and whole. One that is not is removed. Counts as a use. */
@@ -134,6 +140,11 @@ export class Pool {
       const hex = await readFile(path, "utf8").catch(absent);
       if (hex !== undefined && !contents.has(hex)) await removeWhole(this.#layout, path);
     }
+  }
+
+  async #hexOf(key: string): Promise<string | undefined> {
+    const hex = await readFile(join(this.#layout.sources, key), "utf8").catch(absent);
+    return hex !== undefined && HEX.test(hex) ? hex : undefined;
   }
 
   async #entries(): Promise<readonly CacheEntry[]> {

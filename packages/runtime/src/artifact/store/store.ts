@@ -162,6 +162,11 @@ export class ArtifactStore {
     return await this.#place(name, staged, { ...about, files: staged === own ? files : pooled.files });
   }
 
+  /** Whether something was fetched for a URL that is as its source describes it now. It may be gone a moment later. */
+  async isPooled({ artifact_url, source_fingerprint }: Omit<ContentManifest, "files">): Promise<boolean> {
+    return await this.#pool.has(sourceKey(artifact_url, source_fingerprint));
+  }
+
   /** Gives an adapter links to what was fetched for another one or by another pod, where that is here. */
   async fromPool(name: string, about: Omit<ContentManifest, "files">): Promise<StoredContent | undefined> {
     const pooled = await this.#pool.find(sourceKey(about.artifact_url, about.source_fingerprint));
