@@ -1,5 +1,7 @@
-import { BlockList } from "node:net";
+import { createServer } from "node:http";
+import { type AddressInfo, BlockList } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { NEVER } from "../../../test/fakes.ts";
 import { Egress } from "../../egress/egress.ts";
 import { GcsSource, serviceAccount } from "./gcs.ts";
 
@@ -40,4 +42,33 @@ test("a Secret goes to Google only where it does not name other hosts", () => {
   expect(open()).not.toThrow();
   expect(open(["*.googleapis.com"])).not.toThrow();
   expect(open(["files.example.com"])).toThrow(expect.objectContaining({ reason: "ArtifactNotAllowed" }));
+});
+
+test("a listing that does not end is an error, and is not asked for ever", async () => {
+  let pages = 0;
+  const server = createServer((_, response) => {
+    pages += 1;
+    response.setHeader("content-type", "application/json");
+    response.end(
+      JSON.stringify({
+        items: [{ name: `p/${pages}`, size: "1", generation: "1" }],
+        prefixes: [`p/${pages}/`],
+        nextPageToken: String(pages),
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const env = { STORAGE_EMULATOR_HOST: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+    const source = new GcsSource({ bucket: "b", prefix: "p" }, { keys: {} }, env, egress);
+    await expect(source.list(NEVER)).rejects.toMatchObject({
+      reason: "ArtifactInvalid",
+      retryable: false,
+      message: expect.stringContaining("gs://b/p/ holds more than 40 entries (20 files at its top so far)"),
+    });
+    expect(pages).toBe(20);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

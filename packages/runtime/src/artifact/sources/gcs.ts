@@ -6,11 +6,19 @@ import { endpointUrl } from "../../egress/allowed.ts";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
-import { type ByteRange, type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./source.ts";
+import {
+  type ByteRange,
+  type Credentials,
+  type Listing,
+  MAX_PAGES,
+  NoRanges,
+  type RemoteFile,
+  type Source,
+  SourceChanged,
+  tooLong,
+} from "./source.ts";
 import { clip, isPassing } from "./web.ts";
 
-/** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
-const MAX_PAGES = 20;
 const PAGE_SIZE = 1_000;
 /** All that is done here. */
 const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
@@ -53,17 +61,19 @@ export class GcsSource implements Source {
   async list(signal: AbortSignal): Promise<Listing> {
     const files: RemoteFile[] = [];
     let pageToken: string | undefined;
-    for (let page = 0; page < MAX_PAGES; page += 1) {
+    let entries = 0;
+    for (let page = 0; page === 0 || pageToken !== undefined; page += 1) {
+      if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
       // The delimiter leaves out what is in folders below: checkpoints, mostly.
       const query = { prefix: this.#prefix, delimiter: "/", autoPaginate: false, maxResults: PAGE_SIZE };
       const asked = this.#bucket.getFiles(pageToken === undefined ? query : { ...query, pageToken });
-      const [found, next] = await this.#explained(asked, signal);
+      const [found, next, answer] = await this.#explained(asked, signal);
       for (const { name, metadata } of found) {
         const short = name.slice(this.#prefix.length);
         if (short !== "" && !short.includes("/")) files.push(remoteFile(short, metadata));
       }
+      entries += found.length + ((answer as { readonly prefixes?: readonly string[] } | undefined)?.prefixes ?? []).length;
       pageToken = (next as { readonly pageToken?: string } | null)?.pageToken;
-      if (pageToken === undefined) break;
     }
     if (files.length === 0)
       throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);

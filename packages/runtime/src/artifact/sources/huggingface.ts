@@ -3,11 +3,9 @@ import { SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
-import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source } from "./source.ts";
+import { type ByteRange, type Listing, MAX_PAGES, NoRanges, type RemoteFile, type Source, tooLong } from "./source.ts";
 import { ask, clip, isPassing } from "./web.ts";
 
-/** A page of a repository's tree has 1,000 entries; an adapter's folder has a dozen. */
-const MAX_PAGES = 20;
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
 interface TreeEntry {
@@ -60,13 +58,16 @@ export class HuggingFaceSource implements Source {
     const revision = info.sha;
     const files: RemoteFile[] = [];
     let next: string | undefined = `/api/models/${this.#repo}/tree/${revision}${encoded(`/${this.#folder}`.replace(/\/$/, ""))}`;
-    for (let page = 0; next !== undefined && page < MAX_PAGES; page += 1) {
+    let entries = 0;
+    for (let page = 0; next !== undefined; page += 1) {
+      if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
       const answer = await this.#json(next, signal);
       if (!Array.isArray(answer.body)) throw unavailable(`${this.#endpoint} gave no list of files for ${this.#what()}: check HF_ENDPOINT`);
       for (const entry of answer.body as readonly TreeEntry[]) {
         const name = entry.path.slice(this.#folder.length);
         if (entry.type === "file" && entry.path.startsWith(this.#folder) && !name.includes("/")) files.push(remoteFile(entry, name));
       }
+      entries += answer.body.length;
       next = answer.next;
     }
     return { revision, files };

@@ -18,15 +18,15 @@ import {
   type ByteRange,
   type Credentials,
   type Listing,
+  MAX_PAGES,
   NoRanges,
   type RemoteFile,
   type Source,
   SourceChanged,
   type StatedDigest,
+  tooLong,
 } from "./source.ts";
 
-/** A bound for prefixes that are no adapter: 20 pages of 1,000 objects. */
-const MAX_PAGES = 20;
 /** Objects that are asked for their checksums at once. */
 const PARALLEL_HEADS = 8;
 
@@ -67,15 +67,17 @@ export class S3Source implements Source {
   async list(signal: AbortSignal): Promise<Listing> {
     const files: RemoteFile[] = [];
     let token: string | undefined;
-    for (let page = 0; page < MAX_PAGES; page += 1) {
+    let entries = 0;
+    for (let page = 0; page === 0 || token !== undefined; page += 1) {
+      if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
       // The delimiter leaves out what is in folders below: checkpoints, mostly.
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: "/", ContinuationToken: token });
       const answer = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
       const limit = pLimit(PARALLEL_HEADS);
       const listed = (answer.Contents ?? []).filter((o) => /^[^/]+$/.test(o.Key?.slice(this.#prefix.length) ?? ""));
       files.push(...(await Promise.all(listed.map((o) => limit(() => this.#file(o, signal))))));
+      entries += (answer.Contents ?? []).length + (answer.CommonPrefixes ?? []).length;
       token = answer.IsTruncated === true ? answer.NextContinuationToken : undefined;
-      if (token === undefined) break;
     }
     if (files.length === 0)
       throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);

@@ -40,6 +40,17 @@ export class NoRanges extends AdapterError {
   }
 }
 
+/** Pages of a listing that are read, of 1,000 entries each: an adapter has a dozen, and more is some other place. */
+export const MAX_PAGES = 20;
+
+/** The listing of a place goes on after {@link MAX_PAGES}. Without the rest nobody knows what the adapter is. */
+export function tooLong(what: string, found: { readonly entries: number; readonly files: number }): AdapterError {
+  return new AdapterError(
+    "ArtifactInvalid",
+    `${what} holds more than ${found.entries} entries (${found.files} files at its top so far), which is no adapter's folder: write the URL of the folder that adapter_config.json is in`,
+  );
+}
+
 /** A part of a file, in bytes: from `start` up to, but without, `end`. */
 export interface ByteRange {
   readonly start: number;
