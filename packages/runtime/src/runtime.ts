@@ -52,7 +52,18 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
   const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
   const transfers = new Transfers(config.transfer, (bytes) => metrics.downloadedBytes.inc(bytes));
-  const artifacts = new DeliveredArtifacts({ store, storeIn, env, metrics, egress, transfers });
+  const artifacts = new DeliveredArtifacts({
+    store,
+    storeIn,
+    env,
+    metrics,
+    egress,
+    transfers,
+    onFolder: (dir) => memory.addFolder(dir),
+    onFound: (contents) => memory.adopt(contents),
+    log,
+  });
+  artifacts.reopen(memory.folders);
   const manager = new AdapterManager({
     engine,
     observer,

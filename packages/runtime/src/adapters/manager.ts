@@ -93,7 +93,7 @@ export class AdapterManager {
   /**
    * `POST /v1/lora_adapter/load`.
    *
-   * @throws RequestError 409 where a manifest owns the name
+   * @throws RequestError 409 where a manifest owns the name, 503 where the declaration cannot be written down: it holds, but not over a restart
    */
   async load(request: LoadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
     const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, additional_config = {} } = request;
@@ -118,11 +118,13 @@ export class AdapterManager {
       limits,
     });
     // The answer says "remembered": it waits for the file.
-    await this.#deps.memory.declare({ lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits });
+    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits };
+    const unsaved = await this.#deps.memory.declare(declared);
     await this.#deps.memory.cancelCleanup(name);
     this.#deps.memory.used(new Set([name]));
     const body = this.#deps.feed.adapter(name);
     if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
+    if (unsaved !== undefined) throw notRemembered(name, unsaved);
     return { status: body.state === "Serving" ? 200 : 202, body };
   }
 
@@ -258,7 +260,7 @@ export class AdapterManager {
     feed.removeAdapter(a.name);
     const remember = async () => {
       await memory.setLoaded(a.name, new Map(), undefined);
-      if (a.cleanupFiles) await memory.addCleanup(a.name, observer.view.bootId);
+      if (a.cleanupFiles) await memory.addCleanup(a.name, observer.bootId);
     };
     this.#track(remember());
   }
@@ -319,6 +321,15 @@ function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefin
     if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message);
     throw error;
   }
+}
+
+function notRemembered(name: string, error: unknown): RequestError {
+  const code = ["ENOSPC", "EDQUOT"].includes(String((error as NodeJS.ErrnoException).code)) ? "StorageFull" : "StorageUnavailable";
+  return new RequestError(
+    503,
+    code,
+    `"${name}" is declared, but a restart of the runtime would forget it, for that cannot be written down (${messageOf(error)}): see to the volume of --artifacts-dir, and call load again`,
+  );
 }
 
 function limitsOf({ limits }: LoadRequest): Limits | undefined {

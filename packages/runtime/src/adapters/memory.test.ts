@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -80,6 +80,48 @@ test("what an engine's process was given counts as readable until another one ru
   expect(next.isReadable("a", "sha256:2")).toBe(true);
 });
 
+test("what is found that nobody knows of counts as readable by the engine that runs, and no longer", async () => {
+  const memory = await open();
+  await memory.setLoaded("a", new Map([["/1", "sha256:1"]]), "boot-1");
+  await memory.setLoaded("a", new Map(), "boot-1");
+  await memory.adopt([
+    { name: "a", digest: "sha256:1" },
+    { name: "b", digest: "sha256:2" },
+  ]);
+  const next = await open();
+  await next.dueCleanups("boot-1");
+  expect(next.isReadable("b", "sha256:2")).toBe(true);
+  await next.dueCleanups("boot-2");
+  expect([next.isReadable("a", "sha256:1"), next.isReadable("b", "sha256:2")]).toEqual([false, false]);
+});
+
+test("a cleanup waits for a process that was given files of the name after it was asked for", async () => {
+  const memory = await open();
+  await memory.addCleanup("a", "boot-1");
+  await memory.setLoaded("a", new Map([["/1", "sha256:1"]]), undefined);
+  await memory.setLoaded("a", new Map(), undefined);
+  expect(await memory.dueCleanups("boot-2")).toEqual([]);
+  expect(await memory.dueCleanups("boot-3")).toEqual(["a"]);
+});
+
+test("named folders are remembered, each once; a state of before they were is read, too", async () => {
+  const first = await open();
+  await first.addFolder("/shared");
+  await first.addFolder("/shared");
+  expect((await open()).folders).toEqual(["/shared"]);
+  await writeFile(join(dir, ".state", "declared.json"), '{"version":1,"declared":[],"loaded":[],"cleanup":[]}');
+  expect((await open()).folders).toEqual([]);
+});
+
+test("a declaration that cannot be written down says so, and is with the next one", async () => {
+  const memory = await open();
+  await rm(join(dir, ".state"), { recursive: true });
+  expect(await memory.declare({ lora_name: "a", artifact_url: "/x", needs_api_key: false })).toMatchObject({ code: "ENOENT" });
+  await mkdir(join(dir, ".state"));
+  expect(await memory.declare({ lora_name: "b", artifact_url: "/y", needs_api_key: false })).toBeUndefined();
+  expect((await open()).declared).toHaveLength(2);
+});
+
 test("the order of use is kept over a restart, and loading again is no use", async () => {
   const memory = await open();
   for (const name of ["a", "b", "c"]) await memory.setLoaded(name, new Map([[`/${name}`, "sha256:1"]]), "boot-1");
@@ -90,7 +132,7 @@ test("the order of use is kept over a restart, and loading again is no use", asy
   expect((await open()).byLastUse()).toEqual(["a", "c", "b"]);
 });
 
-test.each(["{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])(
+test.each(["", "{", "null", '{"version": 2}', '{"version":1,"declared":{}}'])(
   "starts empty with a file that cannot be understood: %s",
   async (text) => {
     await open();

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Delivery } from "../artifact/artifacts.ts";
+import type { NamedContent } from "../artifact/store/store.ts";
 import { messageOf } from "../errors.ts";
 import type { Limits } from "./declaration.ts";
 
@@ -17,6 +18,8 @@ interface State {
   readable: Readable[];
   /** Names whose files go once the engine's process that could read them is gone. */
   cleanup: Cleanup[];
+  /** Folders besides the runtime's own that adapters were kept in. */
+  folders: string[];
 }
 
 export interface RememberedDeclaration {
@@ -36,13 +39,13 @@ export interface LoadedPath {
 interface Readable {
   readonly lora_name: string;
   readonly content_digest: string;
-  /** Process of the engine; null where it was not known yet. */
+  /** Process of the engine; null where it was not known for sure. */
   readonly boot_id: string | null;
 }
 
 interface Cleanup {
   readonly lora_name: string;
-  /** Process of the engine that may still read the files; null where it was not known yet. */
+  /** Process of the engine that may still read the files; null where it was not known for sure. */
   readonly boot_id: string | null;
 }
 
@@ -51,7 +54,7 @@ export class Memory {
   readonly #dir: string;
   readonly #log: Logger;
   readonly #one = pLimit(1);
-  #state: State = { version: 1, declared: [], loaded: [], readable: [], cleanup: [] };
+  #state: State = { version: 1, declared: [], loaded: [], readable: [], cleanup: [], folders: [] };
   #saved = "";
 
   constructor(artifactsDir: string, log: Logger) {
@@ -84,8 +87,28 @@ export class Memory {
     return this.#state.loaded;
   }
 
-  async declare(declaration: RememberedDeclaration): Promise<void> {
+  /** Folders besides the runtime's own that adapters were kept in, as each was named. */
+  get folders(): readonly string[] {
+    return this.#state.folders;
+  }
+
+  /** @returns why it is not written down, or `undefined` where it is */
+  async declare(declaration: RememberedDeclaration): Promise<unknown> {
     this.#state.declared = [...without(this.#state.declared, declaration.lora_name), declaration];
+    return await this.#save();
+  }
+
+  async addFolder(dir: string): Promise<void> {
+    if (!this.#state.folders.includes(dir)) this.#state.folders.push(dir);
+    await this.#save();
+  }
+
+  /**
+   * Notes contents that are there: of those that nobody knows anything of, the engine that runs may have been given any, by a runtime whose
+   * memory is lost. They count as readable until another process of it runs.
+   */
+  async adopt(found: readonly NamedContent[]): Promise<void> {
+    for (const { name, digest } of found) if (!this.isReadable(name, digest)) this.#addReadable(name, digest, null);
     await this.#save();
   }
 
@@ -98,7 +121,7 @@ export class Memory {
    * Replaces the paths that we loaded under a name; called before a load, so that a crash in the middle of it is no secret. A name keeps its
    * place among the others, whose order is that of their last use; a new one is the last.
    *
-   * @param bootId - process of the engine that gets them
+   * @param bootId - process of the engine that gets them, where that is known for sure
    */
   async setLoaded(name: string, paths: ReadonlyMap<string, string>, bootId: string | undefined): Promise<void> {
     const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest }));
@@ -149,8 +172,10 @@ export class Memory {
       .filter((r) => r.boot_id === null || r.boot_id === bootId)
       .map((r) => ({ ...r, boot_id: bootId }));
     for (const { lora_name, content_digest } of this.#state.loaded) this.#addReadable(lora_name, content_digest, bootId);
-    const due = this.#state.cleanup.filter((c) => c.boot_id !== null && c.boot_id !== bootId).map((c) => c.lora_name);
-    // One that was not known when the files were given up may be this very process: it must go first.
+    const due = this.#state.cleanup
+      .filter((c) => c.boot_id !== null && c.boot_id !== bootId && !this.#state.readable.some((r) => r.lora_name === c.lora_name))
+      .map((c) => c.lora_name);
+    // One that was not known when the files were given up may be this very process, which may also have been given files since: it must go first.
     this.#state.cleanup = this.#state.cleanup.filter((c) => !due.includes(c.lora_name)).map((c) => ({ ...c, boot_id: bootId }));
     await this.#save();
     return due;
@@ -167,17 +192,20 @@ export class Memory {
     return join(this.#dir, "declared.json");
   }
 
-  async #save(): Promise<void> {
-    await this.#one(async () => {
+  /** @returns why the state is not written down, or `undefined` where it is */
+  async #save(): Promise<unknown> {
+    return await this.#one(async () => {
       const text = JSON.stringify(this.#state, null, 1);
-      if (text === this.#saved) return;
+      if (text === this.#saved) return undefined;
       try {
         await writeFile(`${this.#path}.new`, text);
         await rename(`${this.#path}.new`, this.#path);
         this.#saved = text;
+        return undefined;
       } catch (error) {
         // The adapters go on being served; what is lost is a restart's knowledge, and the next change tries again.
         this.#log.error({ path: this.#path, error: messageOf(error) }, "the declarations cannot be written down: make room on the volume");
+        return error;
       }
     });
   }
@@ -188,8 +216,7 @@ function without<T extends { readonly lora_name: string }>(rows: readonly T[], n
 }
 
 function check(value: unknown): State {
-  const { version, declared, loaded, readable = [], cleanup } = (value ?? {}) as Partial<State>;
-  if (version !== 1 || !Array.isArray(declared) || !Array.isArray(loaded) || !Array.isArray(readable) || !Array.isArray(cleanup))
-    throw new Error("it is not of version 1");
-  return { version, declared, loaded, readable, cleanup };
+  const { version, declared, loaded, readable = [], cleanup, folders = [] } = (value ?? {}) as Partial<State>;
+  if (version !== 1 || ![declared, loaded, readable, cleanup, folders].every(Array.isArray)) throw new Error("it is not of version 1");
+  return { version, declared, loaded, readable, cleanup, folders } as State;
 }

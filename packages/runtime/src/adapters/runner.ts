@@ -141,7 +141,7 @@ export class Runner {
     const { engine, observer, memory, keys } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
-    await memory.setLoaded(a.name, a.own, observer.view.bootId);
+    await memory.setLoaded(a.name, a.own, observer.bootId);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
@@ -157,7 +157,7 @@ export class Runner {
         { retryable: true },
       );
     a.own = new Map([[content.path, content.digest]]);
-    await memory.setLoaded(a.name, a.own, view.bootId);
+    await memory.setLoaded(a.name, a.own, observer.bootId);
     a.fallbackFailure = undefined;
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;

@@ -112,6 +112,11 @@ export class RemoteArtifacts implements Artifacts {
     }
   }
 
+  /** Waits until every download has given back its place. Whoever wants one has to leave first. */
+  async close(): Promise<void> {
+    await this.#flights.ended();
+  }
+
   async used(name: string, content: Content): Promise<void> {
     await this.#store.used(name, content.path);
   }

@@ -1,14 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdir, stat, utimes, writeFile } from "node:fs/promises";
 import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
-import { testStore } from "../../test/fakes.ts";
+import { afterAll, expect, test, vi } from "vitest";
+import { SILENT, testStore } from "../../test/fakes.ts";
 import { Egress } from "../egress/egress.ts";
 import { createMetrics } from "../metrics.ts";
 import type { Content } from "./artifacts.ts";
 import { DeliveredArtifacts, readDelivery } from "./delivery.ts";
+import type { NamedContent } from "./store/store.ts";
 import { Transfers, UNLIMITED } from "./transfer/transfers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "delivery-"));
@@ -32,11 +33,25 @@ test.each([
   expect(() => readDelivery(request, url)).toThrow(want);
 });
 
-async function artifacts(): Promise<DeliveredArtifacts> {
+/** @param podFolder - this pod's name in the shared folders */
+async function artifacts(podFolder?: string) {
   const store = testStore(join(root, "own"));
   await store.open();
   const transfers = new Transfers(UNLIMITED, () => undefined);
-  return new DeliveredArtifacts({ store, storeIn: testStore, env: {}, metrics: createMetrics(), egress, transfers });
+  const folders: string[] = [];
+  const found: NamedContent[] = [];
+  const all = new DeliveredArtifacts({
+    store,
+    storeIn: (dir) => testStore(dir, { podFolder }),
+    env: {},
+    metrics: createMetrics(),
+    egress,
+    transfers,
+    onFolder: async (dir) => void folders.push(dir),
+    onFound: async (contents) => void found.push(...contents),
+    log: SILENT,
+  });
+  return Object.assign(all, { folders, found });
 }
 
 /** Content as an earlier run left it in a folder, so that nothing has to be fetched. */
@@ -89,4 +104,41 @@ test("a shared folder that cannot be used is named, and looked at again later", 
   await mkdir(dir);
   await kept(dir);
   expect((await obtain(all, "hf://acme/a", delivery)).path).toContain(dir);
+});
+
+test("a folder that a load call named is remembered before anything is in it, and what is there is told before a sweep", async () => {
+  const dir = join(root, "named");
+  await kept(dir);
+  const all = await artifacts();
+  const { digest } = await obtain(
+    all,
+    "hf://acme/a",
+    readDelivery({ mode: "volume", runtime_dir: dir, engine_dir: "/models" }, "hf://acme/a"),
+  );
+  expect(all.folders).toEqual([dir]);
+  expect(all.found).toEqual([{ name: "a", digest }]);
+  await all.close();
+});
+
+test("after a restart the remembered folders are looked after: signs of life, what is there, cleanups; one that is gone is not made", async () => {
+  const [dir, gone] = [join(root, "reopened"), join(root, "unmounted")];
+  const before = testStore(dir, { podFolder: "pod-1" });
+  await before.open();
+  const folder = await before.newFolder();
+  await writeFile(join(folder, "w"), "one");
+  const about = { artifact_url: "hf://a/b", source_fingerprint: "f", fetched_at: "2026-01-01T00:00:00Z" };
+  const { path, digest } = await before.install("a", folder, { ...about, files: [{ name: "w", sizeBytes: 3, sha256: "1" }] });
+  const alive = join(dir, "pods/pod-1/.alive");
+  const old = new Date(Date.now() - 3_600_000);
+  await utimes(alive, old, old);
+  const all = await artifacts("pod-1");
+  all.reopen([gone, dir]);
+  await vi.waitFor(async () => expect((await stat(alive)).mtimeMs).toBeGreaterThan(old.getTime()), { interval: 5, timeout: 5_000 });
+  await all.sweep((name, hash) => all.found.some((c) => c.name === name && c.digest === hash));
+  expect(existsSync(path)).toBe(true);
+  expect(all.found).toEqual([{ name: "a", digest }]);
+  await all.drop("a");
+  expect(existsSync(path)).toBe(false);
+  expect(existsSync(gone)).toBe(false);
+  await all.close();
 });

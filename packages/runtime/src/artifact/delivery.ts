@@ -1,9 +1,11 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DeliveryRequest, parseArtifactUrl } from "@aibrix/api";
+import type { Logger } from "@aibrix/service";
 import { AdapterError, messageOf } from "../errors.ts";
 import { type ArtifactDeps, type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
 import type { AdapterFacts } from "./check/adapter.ts";
-import type { ArtifactStore } from "./store/store.ts";
+import type { ArtifactStore, NamedContent } from "./store/store.ts";
 import type { Progress } from "./transfer/meter.ts";
 
 /**
@@ -48,6 +50,11 @@ interface Folder {
 export interface DeliveredDeps extends ArtifactDeps {
   /** The store of any other folder. */
   readonly storeIn: (dir: string) => ArtifactStore;
+  /** Remembers a folder that a load call named, for {@link DeliveredArtifacts.reopen}. Called before anything is in it. */
+  readonly onFolder: (dir: string) => Promise<void>;
+  /** Is told of what is in a folder, before anything of it can be swept: an engine may be reading it. */
+  readonly onFound: (contents: readonly NamedContent[]) => Promise<void>;
+  readonly log: Logger;
 }
 
 /** Artifacts in every folder that a load call named, besides the one that the runtime was started with. */
@@ -60,12 +67,30 @@ export class DeliveredArtifacts implements Artifacts {
   constructor(deps: DeliveredDeps) {
     this.#deps = deps;
     this.#default = deps.store.dir;
-    this.#folders.set(deps.store.dir, Promise.resolve(this.#start(deps.store)));
+    this.#openSoon(deps.store.dir, this.#start(deps.store));
   }
 
+  /** Opens the folders that an earlier process was told of, without waiting for them: engines may be reading there. */
+  reopen(dirs: readonly string[]): void {
+    for (const dir of dirs) if (!this.#folders.has(dir)) this.#openSoon(dir, this.#reopened(dir));
+  }
+
+  #openSoon(dir: string, opening: Promise<Folder>): void {
+    this.#opening(dir, opening).catch((error: unknown) =>
+      this.#deps.log.warn(
+        { folder: dir, error: messageOf(error) },
+        "a folder of adapters cannot be looked after: it is opened again once an adapter is to be put there",
+      ),
+    );
+  }
+
+  /** Ends what runs, and waits until every download has given back its place. */
   async close(): Promise<void> {
     this.#closed.abort();
-    for (const folder of await this.#opened()) await folder.running;
+    for (const { artifacts, running } of await this.#opened()) {
+      await artifacts.close();
+      await running;
+    }
   }
 
   async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
@@ -114,23 +139,40 @@ export class DeliveredArtifacts implements Artifacts {
     return all.find(({ store }) => store.digestOf(name, path) !== undefined) ?? (await this.#folder(this.#default));
   }
 
-  #start(store: ArtifactStore): Folder {
+  async #start(store: ArtifactStore): Promise<Folder> {
+    const { onFound } = this.#deps;
+    await onFound(await store.contents());
     return { store, artifacts: new RemoteArtifacts({ ...this.#deps, store }), running: store.run(this.#closed.signal) };
   }
 
-  async #folder(dir: string): Promise<Folder> {
-    const known = this.#folders.get(dir);
-    if (known !== undefined) return await known;
-    const opening = (async () => {
-      const store = this.#deps.storeIn(dir);
-      await store.open();
-      return this.#start(store);
-    })();
+  async #reopened(dir: string): Promise<Folder> {
+    await stat(dir); // A volume that is not mounted any more is not made anew.
+    return await this.#open(dir);
+  }
+
+  async #open(dir: string): Promise<Folder> {
+    const store = this.#deps.storeIn(dir);
+    await store.open();
+    return await this.#start(store);
+  }
+
+  async #opening(dir: string, opening: Promise<Folder>): Promise<Folder> {
     this.#folders.set(dir, opening);
     try {
       return await opening;
     } catch (error) {
       this.#folders.delete(dir);
+      throw error;
+    }
+  }
+
+  async #folder(dir: string): Promise<Folder> {
+    const known = this.#folders.get(dir);
+    if (known !== undefined) return await known;
+    await this.#deps.onFolder(dir);
+    try {
+      return await (this.#folders.get(dir) ?? this.#opening(dir, this.#open(dir)));
+    } catch (error) {
       throw new AdapterError(
         "ArtifactUnavailable",
         `the shared folder ${dir} cannot be used (${messageOf(error)}): mount a volume there that the sidecar's user may write to; it is tried again`,

@@ -101,3 +101,32 @@ test("many wrong keys are tried a few at a time, and each gets its turn", () => 
   for (const tried of looks) expect(tried.length).toBeLessThanOrEqual(9);
   expect(new Set(looks.flat()).size).toBe(21);
 });
+
+test("while another process may run that has not told its id, the process is not known; the view keeps the last one", async () => {
+  expect(observer.bootId).toBeUndefined();
+  await observer.refresh(NEVER);
+  expect(observer.bootId).toBe("boot-1");
+  engine.restart("boot-2");
+  expect(observer.bootId).toBeUndefined();
+  const told = Promise.withResolvers<string>();
+  engine.bootId = () => told.promise;
+  const look = observer.refresh(NEVER);
+  expect(observer.bootId).toBeUndefined();
+  told.reject(new AdapterError("EngineUnavailable", "slow"));
+  expect(await look).toMatchObject({ ready: true, bootId: "boot-1" });
+  expect(observer.bootId).toBeUndefined();
+  engine.bootId = async () => "boot-2";
+  await observer.refresh(NEVER);
+  expect(observer.bootId).toBe("boot-2");
+});
+
+test("a process that goes while another's id is read leaves it unknown", async () => {
+  await observer.refresh(NEVER);
+  engine.restart("boot-2");
+  engine.bootId = async () => {
+    engine.restart("boot-3");
+    return "boot-2";
+  };
+  await observer.refresh(NEVER);
+  expect(observer.bootId).toBeUndefined();
+});

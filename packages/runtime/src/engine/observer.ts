@@ -45,19 +45,30 @@ export class EngineObserver {
   #view = ENGINE_UNSEEN;
   #timeouts = 0;
   #failedLists = 0;
-  #bootIdIsStale = true;
+  /** Counts what hints at another process. */
+  #hints = 1;
+  /** The process that was asked for its id after the last of them, if it was. */
+  #told: { readonly bootId: string | undefined; readonly hints: number } = { bootId: undefined, hints: 0 };
 
   constructor(deps: { readonly engine: Engine; readonly keys: KeyRing; readonly log: Logger }) {
     this.#engine = deps.engine;
     this.#keys = deps.keys;
     this.#log = deps.log;
     this.#engine.onDisconnect(() => {
-      this.#bootIdIsStale = true;
+      this.#hints += 1;
     });
   }
 
   get view(): EngineView {
     return this.#view;
+  }
+
+  /**
+   * The engine's process, where that is known for sure; `undefined` while another one may run that has not told its id yet. What is given to
+   * the engine now is given to this process, and not surely to that of the view, which is the last one known.
+   */
+  get bootId(): string | undefined {
+    return this.#told.hints === this.#hints ? this.#told.bootId : undefined;
   }
 
   onChange(listener: (view: EngineView) => void): void {
@@ -90,13 +101,14 @@ export class EngineObserver {
     } catch (error) {
       this.#timeouts += 1;
       if (before.ready && networkCode(error) === "TIMEOUT" && this.#timeouts < TIMEOUTS_UNTIL_GONE) return before;
-      this.#bootIdIsStale = true;
+      this.#hints += 1;
       return { ...before, ready: false, message: messageOf(error), models: undefined, unauthorized: false };
     }
     await this.#keys.reload();
     const listed = await this.#list(before, signal);
     const shrank = listed.models !== undefined && [...(before.models?.keys() ?? [])].some((id) => listed.models?.has(id) === false);
-    const bootId = this.#bootIdIsStale || shrank || !before.ready ? await this.#bootId(before.bootId, signal) : before.bootId;
+    if (shrank) this.#hints += 1;
+    const bootId = this.#told.hints === this.#hints ? this.#told.bootId : await this.#readBootId(before.bootId, signal);
     const baseModels = listed.models === undefined ? before.baseModels : baseNames(listed.models);
     return { ready: true, ...listed, baseModels, bootId };
   }
@@ -130,12 +142,12 @@ export class EngineObserver {
     return { models: undefined, unauthorized: true, message };
   }
 
-  async #bootId(before: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+  async #readBootId(before: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    const hints = this.#hints;
     try {
-      this.#bootIdIsStale = false;
-      return await this.#engine.bootId(signal);
+      this.#told = { bootId: await this.#engine.bootId(signal), hints };
+      return this.#told.bootId;
     } catch (error) {
-      this.#bootIdIsStale = true;
       this.#log.debug({ error: messageOf(error) }, "the engine did not tell when it was started");
       return before;
     }

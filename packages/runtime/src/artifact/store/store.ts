@@ -45,6 +45,12 @@ export interface StoredContent {
   readonly manifest: ContentManifest;
 }
 
+/** A content that an adapter has files of. */
+export interface NamedContent {
+  readonly name: string;
+  readonly digest: string;
+}
+
 export interface StoreOptions {
   /** This pod's name in a volume that pods share; absent where the volume is this pod's alone. */
   readonly podFolder?: string | undefined;
@@ -232,9 +238,7 @@ export class ArtifactStore {
    * @param isNeeded - asked for each content at the moment when it would go
    */
   async sweep(isNeeded: (name: string, digest: string) => boolean): Promise<void> {
-    for (const { name } of (await readdir(this.ownDir, { withFileTypes: true })).filter(
-      (e) => e.isDirectory() && !e.name.startsWith("."),
-    )) {
+    for (const name of await this.#names()) {
       const hexes = await this.#contentsOf(name).catch(() => []);
       for (const hex of hexes)
         await this.#one(async () => {
@@ -248,6 +252,21 @@ export class ArtifactStore {
         });
       if (hexes.length > 0) await this.#removeIfEmpty(name);
     }
+  }
+
+  /** Every content that an adapter of this pod has files of, whole or not. */
+  async contents(): Promise<readonly NamedContent[]> {
+    const all: NamedContent[] = [];
+    for (const name of await this.#names()) {
+      const hexes = await this.#contentsOf(name).catch(() => []);
+      all.push(...hexes.map((hex) => ({ name, digest: `sha256:${hex}` })));
+    }
+    return all;
+  }
+
+  async #names(): Promise<readonly string[]> {
+    const entries = await readdir(this.ownDir, { withFileTypes: true });
+    return entries.filter((e) => e.isDirectory() && !e.name.startsWith(".")).map((e) => e.name);
   }
 
   #path(name: string, hex: string): string {

@@ -9,10 +9,17 @@ interface Flight<T, P> {
 /** Runs the same work once for all who want it at the same time. It ends when nobody wants it any more. */
 export class Flights<T, P> {
   readonly #flights = new Map<string, Flight<T, P>>();
+  /** Those among them that everybody has left, too. */
+  readonly #running = new Set<Promise<T>>();
 
   /** Whether the work of a key runs. */
   has(key: string): boolean {
     return this.#flights.has(key);
+  }
+
+  /** Waits for all work that runs. What is to end before its time must have been left by everybody. */
+  async ended(): Promise<void> {
+    await Promise.allSettled(this.#running);
   }
 
   /**
@@ -52,7 +59,9 @@ export class Flights<T, P> {
 
   #start(key: string, work: (onProgress: (progress: P) => void, signal: AbortSignal) => Promise<T>): Flight<T, P> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    promise.catch(() => undefined); // All may have left.
+    this.#running.add(promise);
+    const landed = () => this.#running.delete(promise);
+    promise.then(landed, landed); // All may have left.
     const flight: Flight<T, P> = { result: promise, cancel: new AbortController(), watchers: new Set(), last: undefined };
     this.#flights.set(key, flight);
     const onProgress = (progress: P) => {
