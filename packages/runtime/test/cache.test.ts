@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { copyFile, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Hub, type HubCall, startHub, writeAdapter } from "@aibrix/devcluster";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { testStore } from "./fakes.ts";
@@ -191,4 +191,17 @@ test("a folder that this user may not write to ends the start with 2 and a sente
   const wrapper = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-dac_override"] : [];
   const { code, output } = await runProgram("runtime", ["--port=0", `--artifacts-dir=${folder}`], {}, wrapper);
   expect({ code, output }).toEqual({ code: 2, output: expect.stringMatching(/--artifacts-dir=.* cannot be used \(EACCES.*may write to/) });
+});
+
+test("a pod that runs as another user than those it shares the volume with is told so", async () => {
+  // Root makes the folders; whoever is not root has one of root's at hand.
+  const isRoot = process.getuid?.() === 0;
+  const folder = isRoot ? world.path("shared") : "/";
+  if (isRoot) {
+    await testStore(folder, { podFolder: "pod-1" }).open();
+    chmodSync(dirname(folder), 0o755);
+  }
+  const wrapper = isRoot ? ["setpriv", "--reuid=65534", "--clear-groups"] : [];
+  const { code, output } = await runProgram("runtime", ["--port=0", `--artifacts-dir=${folder}`, "--pod-folder=pod-2"], {}, wrapper);
+  expect({ code, output }).toEqual({ code: 2, output: expect.stringMatching(/belongs to user 0:.*the same securityContext\.runAsUser/) });
 });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
 import { Egress } from "../../egress/egress.ts";
 import { knownKeys } from "./credentials.ts";
-import { S3Source, s3Config } from "./s3.ts";
+import { S3Source, s3Config, statedDigests } from "./s3.ts";
 
 const KEYS = { aws_access_key_id: "id", aws_secret_access_key: "secret" };
 
@@ -62,6 +62,21 @@ test("keys of a Secret count in upper case too, and others not at all", () => {
     aws_secret_access_key: "s",
     huggingface_token: "t",
   });
+});
+
+const HEX32 = "a".repeat(32);
+const MD5 = [{ algorithm: "md5", hex: HEX32 }];
+
+test.each([
+  { name: "a plain object", head: {}, want: MD5 },
+  { name: "an object with Amazon's own encryption, which all have", head: { ServerSideEncryption: "AES256" } as const, want: MD5 },
+  { name: "an object with a key of KMS", head: { ServerSideEncryption: "aws:kms" } as const, want: [] },
+  { name: "an object with two keys of KMS", head: { ServerSideEncryption: "aws:kms:dsse" } as const, want: [] },
+  { name: "an object with the customer's key", head: { SSECustomerAlgorithm: "AES256" }, want: [] },
+  { name: "an object in a directory bucket", head: {}, bucket: "b--use1-az4--x-s3", want: [] },
+  { name: "an object of several parts", head: { ETag: `"${HEX32}-2"`, ServerSideEncryption: "AES256" } as const, want: [] },
+])("the ETag as MD5 of $name", ({ head, bucket = "b", want }) => {
+  expect(statedDigests({ ETag: `"${HEX32}"`, ...head }, bucket)).toEqual(want);
 });
 
 describe("where keys go", () => {

@@ -233,7 +233,9 @@ export function statedDigests(head: Partial<HeadObjectCommandOutput>, bucket: st
   add("sha1", head.ChecksumSHA1, 20);
   add("crc32", head.ChecksumCRC32, 4);
   const md5 = /^"?([0-9a-f]{32})"?$/.exec(head.ETag ?? "")?.[1];
-  const plain = head.ServerSideEncryption === undefined && head.SSECustomerAlgorithm === undefined && !bucket.endsWith("--x-s3");
+  // AES256 is Amazon's own encryption, which every object has that nobody asked another one for.
+  const plain =
+    (head.ServerSideEncryption ?? "AES256") === "AES256" && head.SSECustomerAlgorithm === undefined && !bucket.endsWith("--x-s3");
   if (found.length === 0 && md5 !== undefined && plain) found.push({ algorithm: "md5", hex: md5 });
   return found;
 }

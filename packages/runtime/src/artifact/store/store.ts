@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
-import { chmod, copyFile, link, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { chmod, copyFile, link, readdir, readFile, rename, rm, rmdir, stat, utimes } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { type Logger, sleep } from "@aibrix/service";
 import pLimit from "p-limit";
 import { messageOf } from "../../errors.ts";
@@ -100,8 +100,16 @@ export class ArtifactStore {
     this.#partials = new PartialFolders(this.#layout, new Locks(this.#layout));
   }
 
-  /** Makes the folders. Throws where they cannot be written. */
+  /** Makes the folders. Throws where they cannot be written, with what to do where they are another user's. */
   async open(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (error) {
+      throw (this.#layout.pod === "" ? undefined : await foreign(error)) ?? error;
+    }
+  }
+
+  async #open(): Promise<void> {
     const { root, pods, pod, own, tmp, contents, sources, locks, partial, work, trash } = this.#layout;
     await makeFolder(root);
     if (pod !== "") await makeFolder(pods);
@@ -332,6 +340,9 @@ export class ArtifactStore {
         );
       this.#toldOfCopies = true;
       await copyFile(from, to);
+      // The time tells a file that was checked from one that somebody wrote into.
+      const { atime, mtime } = await stat(from);
+      await utimes(to, atime, mtime);
     }
   }
 
@@ -378,6 +389,20 @@ export class ArtifactStore {
 
 /** What a file system without hard links says, or one that has no more for this file or gives this user none. */
 const NO_LINKS = ["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"];
+
+/** What to do about a folder that another user made, or `undefined` for any other error. */
+async function foreign(error: unknown): Promise<Error | undefined> {
+  const { code, path } = error as NodeJS.ErrnoException;
+  if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return undefined;
+  const made = [path, dirname(path)].map((folder) => stat(folder).catch(() => undefined));
+  const there = (await Promise.all(made)).find((found) => found !== undefined);
+  const user = process.geteuid?.();
+  if (there === undefined || there.uid === user) return undefined;
+  return new Error(
+    `${path} cannot be made or written by user ${user}, for its folder belongs to user ${there.uid}: pods that share a volume must run as one user, so give all of them the same securityContext.runAsUser (and, where the volume is no hostPath, the same fsGroup), or this one a volume of its own`,
+    { cause: error },
+  );
+}
 
 /** A file as it is from now on: everybody may read it. */
 async function finished(folder: string, file: Downloaded): Promise<StoredFile> {
