@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
 import { Egress } from "../../egress/egress.ts";
 import { authorizationOf, HttpSource } from "./http.ts";
+import { NoRanges } from "./source.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -59,7 +60,9 @@ test.each([
   { name: "nothing is nothing", headers: {}, want: "" },
 ])("$name", async ({ headers, want }) => {
   const origin = await serve("web", (_, response) => response.writeHead(200, { "content-length": 4, ...headers }).end());
-  expect((await source(origin).list(NEVER)).files[0]?.etag).toBe(want);
+  const [file] = (await source(origin).list(NEVER)).files;
+  expect(file).toMatchObject({ etag: want });
+  expect(file?.asWhole === true).toBe(want === "" || want.startsWith("W/"));
 });
 
 test("a server that answers to GET only is asked so", async () => {
@@ -142,6 +145,21 @@ test("a part is asked for on the condition that the file is the one that was lis
   });
   expect(await text(await source(origin).read(LISTING, LISTED, { start: 1, end: 3 }, NEVER))).toBe("at");
   expect(seen).toContain('bytes=1-2 "v1"');
+});
+
+test.each([{ etag: "" }, { etag: 'W/"v1"' }])("where nothing ties two parts to one content (ETag: $etag), none is asked for", async ({ etag }) => {
+  const file = { ...LISTED, etag, asWhole: true };
+  let status = 200;
+  const origin = await serve("web", ({ headers: { range = "all" } }, response) => {
+    seen.push(range);
+    response.writeHead(status, etag === "" ? {} : { etag }).end("data");
+  });
+  await expect(source(origin).read(LISTING, file, { start: 1, end: 3 }, NEVER)).rejects.toBeInstanceOf(NoRanges);
+  expect(seen).toContain("all");
+  expect(await text(await source(origin).read(LISTING, file, undefined, NEVER))).toBe("data");
+  // Whether it may be read at all is still found out.
+  status = 401;
+  await expect(source(origin).read(LISTING, file, { start: 0, end: 1 }, NEVER)).rejects.toMatchObject({ reason: "ArtifactDenied" });
 });
 
 test.each([

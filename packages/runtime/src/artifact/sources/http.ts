@@ -40,14 +40,17 @@ export class HttpSource implements Source {
         `${this.#url.origin} does not say how long ${this.#url} is (Content-Length is missing): serve the archive as a plain file`,
         { retryable: false },
       );
-    const file = { name: `artifact.${this.#archive}`, sizeBytes: Number(length), etag: validatorOf(headers) };
+    const etag = validatorOf(headers);
+    const file = { name: `artifact.${this.#archive}`, sizeBytes: Number(length), etag, ...(tellsBytes(etag) ? {} : { asWhole: true }) };
     return { files: [file], archive: this.#archive };
   }
 
   async read(_listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
+    // Where parts of two contents could be joined the whole is asked for, which shows as well whether that may be read.
+    const asked = tellsBytes(file.etag) ? range : undefined;
     const headers = {
       ...conditionOf(file.etag),
-      ...(range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }),
+      ...(asked === undefined ? {} : { range: `bytes=${asked.start}-${asked.end - 1}` }),
     };
     const response = await this.#ask("GET", headers, signal);
     const { body } = response;
@@ -127,9 +130,14 @@ function validatorOf(headers: Headers): string {
   return etag !== "" && !etag.startsWith("W/") ? etag : (first(headers["last-modified"]) ?? etag);
 }
 
+/** Whether two answers with this validator are of the same bytes: a weak ETag promises the same meaning only, and none promises nothing. */
+function tellsBytes(validator: string): boolean {
+  return validator !== "" && !validator.startsWith("W/");
+}
+
 /** Makes the server answer 412 where the content is no longer the one with this validator. */
 function conditionOf(validator: string): Readonly<Record<string, string>> {
-  if (validator === "" || validator.startsWith("W/")) return {};
+  if (!tellsBytes(validator)) return {};
   return validator.startsWith('"') ? { "if-match": validator } : { "if-unmodified-since": validator };
 }
 

@@ -13,6 +13,8 @@ export interface RemoteFile {
   readonly md5?: string;
   /** Changes with the content; empty where the source gives none. */
   readonly etag: string;
+  /** Nothing would show that two of its parts are of two contents: it comes in one answer or not at all. */
+  readonly asWhole?: boolean;
   /** What else the source says of the content. */
   readonly digests?: readonly StatedDigest[];
 }

@@ -137,6 +137,22 @@ test("a source without parts is read in one stream; after a break, from the star
   expect(from.asked.filter((range) => range === undefined).length).toBeGreaterThan(0);
 });
 
+test("where nothing ties two parts to one content, all comes in one answer; after a break, from the start", async () => {
+  const other = TEXT.toUpperCase();
+  const from = source(TEXT, cut, () => Readable.from([Buffer.from(other)]));
+  const { text, progress } = await download(from, { partBytes: 10, file: { asWhole: true } });
+  expect({ text, progress, asked: from.asked }).toEqual({ text: other, progress: TEXT.length, asked: [undefined, undefined] });
+  // Nor does a later try go on with what an earlier one brought.
+  await rm(join(dir, "journal"));
+  const broken = source(TEXT, cut, () => {
+    throw new AdapterError("ArtifactDenied", "no more");
+  });
+  await expect(download(broken, { partBytes: 10, file: { asWhole: true } })).rejects.toThrow("no more");
+  const again = source(other);
+  expect((await download(again, { partBytes: 10, file: { asWhole: true } })).text).toBe(other);
+  expect(again.asked).toEqual([undefined]);
+});
+
 test("what an earlier try brought is not asked for again", async () => {
   const stop = new AdapterError("ArtifactDenied", "the token has run out");
   const refused = source(TEXT, whole, whole, () => {

@@ -90,8 +90,8 @@ async function once(download: Download, file: RemoteFile, stated: readonly State
 /** Fetches what is missing: in parts, or in one stream where the file is small or the source gives no parts. */
 async function fill(download: Download, growing: GrowingFile, signal: AbortSignal): Promise<void> {
   const { connections, partBytes = PART_BYTES } = download;
-  const { sizeBytes } = growing.file;
-  if (sizeBytes <= partBytes && growing.missing(partBytes).length === 1 && growing.isEmpty)
+  const { sizeBytes, asWhole = false } = growing.file;
+  if (asWhole || (sizeBytes <= partBytes && growing.missing(partBytes).length === 1 && growing.isEmpty))
     return await connections(() => stream(download, growing, signal));
   try {
     await all(
@@ -125,8 +125,8 @@ async function part(download: Download, growing: GrowingFile, span: ByteRange, s
 
 /** A whole file in one answer. Where that breaks, the rest comes as a part; from a source without parts, all of it once more. */
 async function stream(download: Download, growing: GrowingFile, signal: AbortSignal): Promise<void> {
-  const { sizeBytes } = growing.file;
-  let hasParts = true;
+  const { sizeBytes, asWhole = false } = growing.file;
+  let hasParts = !asWhole;
   await retried(async () => {
     const start = frontier(growing.done);
     if (start === sizeBytes && sizeBytes > 0) return;
