@@ -18,6 +18,7 @@ import type { Downloaded } from "./transfer/download.ts";
 import { Flights } from "./transfer/flights.ts";
 import type { Progress } from "./transfer/meter.ts";
 import { retried, timeoutError } from "./transfer/retry.ts";
+import { NoRoom } from "./transfer/room.ts";
 import { storageError } from "./transfer/storage-error.ts";
 import type { Transfers } from "./transfer/transfers.ts";
 
@@ -238,7 +239,8 @@ export class RemoteArtifacts implements Artifacts {
       const told = folder.lost.aborted && !signal.aborted ? takenOver(url) : storageError(error);
       // Who may not read the files says nothing about what somebody else began.
       const isDenied = told instanceof AdapterError && told.reason === "ArtifactDenied";
-      keep = signal.aborted ? !(signal.reason instanceof NoLongerWanted) : isOfUse(told) || (isDenied && folder.isOld);
+      const isUntouched = isDenied || told instanceof NoRoom;
+      keep = signal.aborted ? !(signal.reason instanceof NoLongerWanted) : isOfUse(told) || (isUntouched && folder.isOld);
       throw told;
     } finally {
       await (keep ? folder.release() : folder.discard());
@@ -253,10 +255,8 @@ export class RemoteArtifacts implements Artifacts {
     signal: AbortSignal,
   ): Promise<{ readonly files: readonly Downloaded[]; readonly at: string }> {
     const { url } = wanted;
-    const total = listing.files.reduce((sum, f) => sum + f.sizeBytes, 0);
-    // An archive and what is in it are here together for a while; weights hardly shrink.
-    await this.#store.makeRoom(listing.archive === undefined ? total : 2 * total);
-    const fetched = await this.#transfers.fetch({ url, source, listing, fingerprint, folder }, onProgress, signal);
+    const makeRoom = (neededBytes: number) => this.#store.makeRoom(neededBytes);
+    const fetched = await this.#transfers.fetch({ url, source, listing, fingerprint, folder, makeRoom }, onProgress, signal);
     const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder.files, signal);
     checkPin(url, pin, [contentDigest(files), ...archiveDigest]);
     await inspectFolder(

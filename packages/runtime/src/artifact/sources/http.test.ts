@@ -147,20 +147,23 @@ test("a part is asked for on the condition that the file is the one that was lis
   expect(seen).toContain('bytes=1-2 "v1"');
 });
 
-test.each([{ etag: "" }, { etag: 'W/"v1"' }])("where nothing ties two parts to one content (ETag: $etag), none is asked for", async ({ etag }) => {
-  const file = { ...LISTED, etag, asWhole: true };
-  let status = 200;
-  const origin = await serve("web", ({ headers: { range = "all" } }, response) => {
-    seen.push(range);
-    response.writeHead(status, etag === "" ? {} : { etag }).end("data");
-  });
-  await expect(source(origin).read(LISTING, file, { start: 1, end: 3 }, NEVER)).rejects.toBeInstanceOf(NoRanges);
-  expect(seen).toContain("all");
-  expect(await text(await source(origin).read(LISTING, file, undefined, NEVER))).toBe("data");
-  // Whether it may be read at all is still found out.
-  status = 401;
-  await expect(source(origin).read(LISTING, file, { start: 0, end: 1 }, NEVER)).rejects.toMatchObject({ reason: "ArtifactDenied" });
-});
+test.each([{ etag: "" }, { etag: 'W/"v1"' }])(
+  "where nothing ties two parts to one content (ETag: $etag), none is asked for",
+  async ({ etag }) => {
+    const file = { ...LISTED, etag, asWhole: true };
+    let status = 200;
+    const origin = await serve("web", ({ headers: { range = "all" } }, response) => {
+      seen.push(range);
+      response.writeHead(status, etag === "" ? {} : { etag }).end("data");
+    });
+    await expect(source(origin).read(LISTING, file, { start: 1, end: 3 }, NEVER)).rejects.toBeInstanceOf(NoRanges);
+    expect(seen).toContain("all");
+    expect(await text(await source(origin).read(LISTING, file, undefined, NEVER))).toBe("data");
+    // Whether it may be read at all is still found out.
+    status = 401;
+    await expect(source(origin).read(LISTING, file, { start: 0, end: 1 }, NEVER)).rejects.toMatchObject({ reason: "ArtifactDenied" });
+  },
+);
 
 test.each([
   { name: "the whole", status: 200, headers: { etag: '"v1"' }, range: { start: 1, end: 3 }, says: "ignored a Range header" },

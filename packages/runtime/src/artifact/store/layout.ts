@@ -8,6 +8,8 @@ const LORA_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 export const POD_FOLDER: RegExp = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?$/;
 /** Name of a content's folder: its digest without `sha256:`. Only folders of this shape are ever removed. */
 export const HEX: RegExp = /^[0-9a-f]{64}$/;
+/** Name of the folder of a half download that somebody works on: its key and its lock's token. */
+export const WORK_NAME: RegExp = /^[0-9a-f]{64}\.[0-9a-f-]{36}$/;
 /** Name of the list of files inside a content's folder. Engines ignore it. */
 export const MANIFEST_FILE = ".aibrix-manifest.json";
 

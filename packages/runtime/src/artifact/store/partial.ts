@@ -1,12 +1,10 @@
 import { constants, copyFile, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HEX, isMissing, isTaken, type Layout, makeFolder, removeWhole } from "./layout.ts";
+import { HEX, isMissing, isTaken, type Layout, makeFolder, removeWhole, WORK_NAME } from "./layout.ts";
 import type { Lock, Locks } from "./lock.ts";
 
 /** Half done downloads that nobody went on with for so long are garbage, in milliseconds. */
 export const PARTIAL_KEPT_MS: number = 7 * 24 * 3_600_000;
-
-const WORK_NAME = /^[0-9a-f]{64}\.[0-9a-f-]{36}$/;
 
 /** What a half done download is of. */
 export interface PartialOf {

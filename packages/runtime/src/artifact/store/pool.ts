@@ -3,7 +3,7 @@ import { chmod, readdir, readFile, rename, stat, statfs, utimes } from "node:fs/
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { Downloaded } from "../transfer/download.ts";
-import { HEX, isMissing, isTaken, type Layout, MANIFEST_FILE, removeWhole, writeReadable } from "./layout.ts";
+import { HEX, isMissing, isTaken, type Layout, MANIFEST_FILE, removeWhole, WORK_NAME, writeReadable } from "./layout.ts";
 import { type CacheEntry, planEviction } from "./plan-eviction.ts";
 
 /** A file of a content. Its time is that of the checked one: who writes into it afterwards changes that. */
@@ -118,10 +118,17 @@ export class Pool {
   async makeRoom(neededBytes: number): Promise<void> {
     await this.#scans(async () => {
       const entries = [...(await this.#entries()), ...(await this.#partials())];
+      const growing = await this.#growing();
       const { bsize, bavail, blocks } = await statfs(this.#layout.root);
       const { maxBytes, minFree } = this.#bounds;
       const minFreeBytes = "bytes" in minFree ? minFree.bytes : Math.ceil(minFree.share * blocks * bsize);
-      const evicted = planEviction({ entries, freeBytes: bavail * bsize, maxBytes, minFreeBytes, neededBytes });
+      const evicted = planEviction({
+        entries: [...entries, ...growing],
+        freeBytes: bavail * bsize,
+        maxBytes,
+        minFreeBytes,
+        neededBytes,
+      });
       const gone = new Set<CacheEntry>();
       for (const entry of evicted) {
         gone.add(entry);
@@ -153,21 +160,30 @@ export class Pool {
 
   /** Half downloads that nobody works on. */
   async #partials(): Promise<readonly CacheEntry[]> {
-    return await entriesIn(this.#layout.partial, async (path) => {
-      const names = await readdir(join(path, "files")).catch(() => []);
-      const sizes = await Promise.all(names.map((n) => stat(join(path, "files", n)).catch(absent)));
-      const usedMs = (await stat(path).catch(absent))?.mtimeMs;
-      // Blocks, for a file may have been given its full size before its bytes came.
-      return usedMs === undefined
-        ? undefined
-        : { id: path, linked: false, usedMs, bytes: sizes.reduce((sum, s) => sum + (s?.blocks ?? 0) * 512, 0) };
-    });
+    return await entriesIn(this.#layout.partial, (path) => halfOf(path, false));
+  }
+
+  /** Half downloads that somebody works on, as far as they are here. They never go. */
+  async #growing(): Promise<readonly CacheEntry[]> {
+    return await entriesIn(this.#layout.work, (path) => halfOf(path, true), WORK_NAME);
   }
 }
 
-async function entriesIn(folder: string, read: (path: string) => Promise<CacheEntry | undefined>): Promise<readonly CacheEntry[]> {
+async function halfOf(path: string, linked: boolean): Promise<CacheEntry | undefined> {
+  const names = await readdir(join(path, "files")).catch(() => []);
+  const sizes = await Promise.all(names.map((n) => stat(join(path, "files", n)).catch(absent)));
+  const usedMs = (await stat(path).catch(absent))?.mtimeMs;
+  // Blocks, for a file may have been given its full size before its bytes came.
+  return usedMs === undefined ? undefined : { id: path, linked, usedMs, bytes: sizes.reduce((sum, s) => sum + (s?.blocks ?? 0) * 512, 0) };
+}
+
+async function entriesIn(
+  folder: string,
+  read: (path: string) => Promise<CacheEntry | undefined>,
+  names = HEX,
+): Promise<readonly CacheEntry[]> {
   const entries: CacheEntry[] = [];
-  for (const name of (await readdir(folder)).filter((n) => HEX.test(n))) {
+  for (const name of (await readdir(folder)).filter((n) => names.test(n))) {
     const entry = await read(join(folder, name));
     if (entry !== undefined) entries.push(entry);
   }

@@ -206,6 +206,19 @@ test("half downloads that nobody works on give way too", async () => {
   expect(await readdir(join(dir, ".cache/partial"))).toEqual([]);
 });
 
+test("what running downloads have here counts for the bounds", async () => {
+  const { digest } = await install("a", "x".repeat(5_000));
+  await store.sweep(() => false);
+  const growing = await store.partial({ key: "1".repeat(64), artifactUrl: "hf://a/half" }, NEVER);
+  const tight = testStore(dir, { bounds: { maxBytes: 25_000, minFree: { bytes: 0 } } });
+  await tight.makeRoom(10_000);
+  expect(await pooled()).toEqual([hex(digest)]);
+  await writeFile(join(growing.files, "w"), "x".repeat(10_000));
+  await tight.makeRoom(10_000);
+  expect(await pooled()).toEqual([]);
+  await growing.release();
+});
+
 test.each(["../b", "a/b", ".cache", "", "..", "a\0b", "a".repeat(64), "/etc"])("no name leads out of the folder: %j", async (name) => {
   await expect(install(name, "one")).rejects.toThrow("cannot be a folder's name");
   await expect(store.drop(name)).rejects.toThrow("cannot be a folder's name");

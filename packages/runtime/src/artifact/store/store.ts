@@ -144,7 +144,11 @@ export class ArtifactStore {
     return await this.#partials.take(of, signal);
   }
 
-  /** Removes what was least recently used where `neededBytes` more would pass the cache's bounds. */
+  /**
+   * Removes what was least recently used where `neededBytes` more would pass the cache's bounds.
+   *
+   * @param neededBytes - what is still to be written, by all downloads that run; what they have written counts by itself
+   */
   async makeRoom(neededBytes: number): Promise<void> {
     await this.#pool.makeRoom(neededBytes);
   }

@@ -1,6 +1,8 @@
+import { mkdir, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { expect, test } from "vitest";
-import { lackOfRoom, RESERVE_BYTES, Room } from "./room.ts";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { lackOfRoom, NoRoom, RESERVE_BYTES, Room } from "./room.ts";
 
 const MIB = 2 ** 20;
 
@@ -23,14 +25,59 @@ test.each([
   else expect(says).toMatch(lacks);
 });
 
-test("counts what running downloads still need, until they are done", async () => {
-  const room = new Room();
-  const giveBack = await room.take(tmpdir(), () => 0);
-  let missing = 0;
-  const other = await room.take(tmpdir(), () => missing);
-  missing = 2 ** 60;
-  await expect(room.take(tmpdir(), () => 1)).rejects.toMatchObject({ reason: "StorageFull" });
-  other();
-  (await room.take(tmpdir(), () => 1))();
-  giveBack();
+describe("what running downloads still need", () => {
+  let dir: string;
+  let room: Room;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), "room-"));
+    room = new Room();
+  });
+  afterEach(async () => {
+    await rm(dir, { recursive: true });
+  });
+  const folder = async (name: string) => {
+    await mkdir(join(dir, name));
+    return join(dir, name);
+  };
+
+  test("counts on all folders of their volume, until they are done", async () => {
+    let missing = 1;
+    const giveBack = await room.take({ dir: await folder("a"), missingBytes: () => missing });
+    const other = await folder("b");
+    (await room.take({ dir: other, missingBytes: () => 1 }))();
+    missing = 2 ** 60;
+    await expect(room.take({ dir: other, missingBytes: () => 1 })).rejects.toThrow(NoRoom);
+    await expect(room.take({ dir: other, missingBytes: () => 1 })).rejects.toThrow(/needs 0\.0 MiB more, .* are for downloads that run/);
+    giveBack();
+    (await room.take({ dir: other, missingBytes: () => 1 }))();
+  });
+
+  test("does not count on another volume", async () => {
+    const giveBack = await room.take({ dir, missingBytes: () => 0 });
+    let missing = 0;
+    const elsewhere = await room.take({ dir: "/proc", missingBytes: () => missing });
+    missing = 2 ** 60;
+    (await room.take({ dir, missingBytes: () => 1 }))();
+    elsewhere();
+    giveBack();
+  });
+
+  test("keeps the second of two that begin at once from starting, and not both", async () => {
+    const { bavail, bsize } = await statfs(dir);
+    const most = Math.floor(0.6 * bavail * bsize);
+    const begun = await Promise.allSettled(
+      ["a", "b"].map(async (name) => await room.take({ dir: await folder(name), missingBytes: () => most })),
+    );
+    expect(begun.map((b) => b.status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+
+  test("is made room for, before one more begins; nothing is for what is here already", async () => {
+    const needed: number[] = [];
+    const makeRoom = async (bytes: number) => void needed.push(bytes);
+    const of = (missing: number) => ({ dir, missingBytes: () => missing, makeRoom });
+    await room.take(of(10));
+    await room.take(of(0));
+    await room.take(of(5));
+    expect(needed).toEqual([10, 15]);
+  });
 });

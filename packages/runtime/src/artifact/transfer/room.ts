@@ -1,34 +1,58 @@
-import { statfs } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
+import pLimit from "p-limit";
 import { AdapterError } from "../../errors.ts";
 
 /** What stays free on the volume, in bytes: others write there too. */
 export const RESERVE_BYTES: number = 64 * 2 ** 20;
 
-/** Looks before a download starts whether it has room, with what the running ones will still write. */
+/** A download has no room, and was not begun: what an earlier try brought is still of use. */
+export class NoRoom extends AdapterError {
+  constructor(message: string) {
+    super("StorageFull", message);
+  }
+}
+
+/** What a download needs room for. */
+export interface RoomFor {
+  /** A folder of the volume that it is written to. */
+  readonly dir: string;
+  /** What it still has to write, now and at any later time. */
+  readonly missingBytes: () => number;
+  /** Frees room for so many bytes, as far as that is possible. */
+  readonly makeRoom?: ((neededBytes: number) => Promise<void>) | undefined;
+}
+
+/** Looks before a download starts whether its volume has room, with what the running ones will still write there. */
 export class Room {
-  readonly #running = new Map<symbol, { readonly dir: string; readonly missingBytes: () => number }>();
+  readonly #running = new Map<symbol, { readonly volume: number; readonly missingBytes: () => number }>();
+  /** Of two that ask at once, the second one knows of the first. */
+  readonly #one = pLimit(1);
 
   /**
-   * Takes room for a download into a folder.
+   * Takes room for a download.
    *
-   * @param missingBytes - what it still has to write, now and later
    * @returns gives the room back
    * @throws AdapterError `StorageFull`, with the figures
    */
-  async take(dir: string, missingBytes: () => number): Promise<() => void> {
-    const id = Symbol(dir);
-    this.#running.set(id, { dir, missingBytes });
-    try {
-      const { bavail, bsize } = await statfs(dir);
-      let promised = 0;
-      for (const [other, running] of this.#running) if (other !== id && running.dir === dir) promised += running.missingBytes();
-      const problem = lackOfRoom({ missingBytes: missingBytes(), promisedBytes: promised, freeBytes: bavail * bsize });
-      if (problem !== undefined) throw new AdapterError("StorageFull", problem);
-    } catch (error) {
-      this.#running.delete(id);
-      throw error;
-    }
-    return () => this.#running.delete(id);
+  async take({ dir, missingBytes, makeRoom }: RoomFor): Promise<() => void> {
+    return await this.#one(async () => {
+      const { dev: volume } = await stat(dir);
+      const missing = missingBytes();
+      if (missing > 0) {
+        await makeRoom?.(missing + this.#promisedBytes(volume));
+        const { bavail, bsize } = await statfs(dir);
+        // Asked anew: what came meanwhile is no longer free.
+        const problem = lackOfRoom({ missingBytes: missing, promisedBytes: this.#promisedBytes(volume), freeBytes: bavail * bsize });
+        if (problem !== undefined) throw new NoRoom(problem);
+      }
+      const id = Symbol(dir);
+      this.#running.set(id, { volume, missingBytes });
+      return () => this.#running.delete(id);
+    });
+  }
+
+  #promisedBytes(volume: number): number {
+    return [...this.#running.values()].reduce((sum, r) => sum + (r.volume === volume ? r.missingBytes() : 0), 0);
   }
 }
 

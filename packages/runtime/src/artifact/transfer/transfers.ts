@@ -35,6 +35,8 @@ export interface TransferOf {
   /** Hash over what the source said of the files. */
   readonly fingerprint: string;
   readonly folder: Pick<PartialFolder, "files" | "notes">;
+  /** Frees room on the folder's volume for so many bytes, as far as that is possible. */
+  readonly makeRoom?: (neededBytes: number) => Promise<void>;
 }
 
 /** Fetches artifacts' files. What all downloads of the process share is here. */
@@ -74,15 +76,20 @@ export class Transfers {
   }
 
   async #fetch(of: TransferOf, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<readonly Downloaded[]> {
-    const { source, listing, fingerprint, folder } = of;
+    const { source, listing, fingerprint, folder, makeRoom } = of;
     const { files } = listing;
     const totalBytes = files.reduce((sum, f) => sum + f.sizeBytes, 0);
     const journal = await Journal.open(folder.notes, { fingerprint, bootId: await machineBootId() });
     const meter = new Meter(totalBytes);
-    const here = files.reduce((sum, f) => sum + spanBytes(journal.done(f.name)), 0);
-    let started = false;
-    const giveBack = await this.#room.take(folder.files, () => totalBytes - (started ? meter.progress.bytes : here));
-    started = true;
+    // The meter knows of files that were opened only, the journal of what it was told.
+    const here = () =>
+      Math.max(
+        meter.progress.bytes,
+        files.reduce((sum, f) => sum + spanBytes(journal.done(f.name)), 0),
+      );
+    // An archive and what is in it are here together for a while; weights hardly shrink.
+    const neededBytes = listing.archive === undefined ? totalBytes : 2 * totalBytes;
+    const giveBack = await this.#room.take({ dir: folder.files, missingBytes: () => neededBytes - here(), makeRoom });
     const download = {
       source,
       listing,
