@@ -77,7 +77,7 @@ export class Pool {
     return undefined;
   }
 
-  /** Moves a complete folder here. Where the same content is here already and whole, that one stays, and the folder where it was. */
+  /** Moves a complete folder here, whose files are on the disk. Where the same content is here already and whole, that one stays, and the folder where it was. */
   async put(hex: string, folder: string, files: readonly StoredFile[]): Promise<Pooled> {
     await chmod(folder, 0o755);
     await writeReadable(join(folder, MANIFEST_FILE), JSON.stringify({ files }));

@@ -18,6 +18,7 @@ import {
   makeFolder,
   nameFolder,
   removeWhole,
+  toDisk,
   writeReadable,
 } from "./layout.ts";
 import { Locks } from "./lock.ts";
@@ -347,6 +348,7 @@ export class ArtifactStore {
       // The time tells a file that was checked from one that somebody wrote into.
       const { atime, mtime } = await stat(from);
       await utimes(to, atime, mtime);
+      await toDisk(to);
     }
   }
 
@@ -408,12 +410,13 @@ async function foreign(error: unknown): Promise<Error | undefined> {
   );
 }
 
-/** A file as it is from now on: everybody may read it. */
+/** A file as it is from now on: everybody may read it, and it outlives the machine's power. */
 async function finished(folder: string, file: Downloaded): Promise<StoredFile> {
   if (file.name !== basename(file.name) || [".", "..", MANIFEST_FILE].includes(file.name))
     throw new Error(`"${file.name}" cannot be a file of an adapter`);
   const path = join(folder, file.name);
   await chmod(path, 0o644);
+  await toDisk(path);
   const { name, sizeBytes, sha256 } = file;
   return { name, sizeBytes, sha256, mtimeMs: (await stat(path)).mtimeMs };
 }
