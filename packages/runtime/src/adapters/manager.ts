@@ -2,7 +2,7 @@ import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadReques
 import type { Artifacts, Delivery } from "../artifact/artifacts.ts";
 import { readDelivery } from "../artifact/delivery.ts";
 import type { ArtifactStore } from "../artifact/store/store.ts";
-import type { EngineView } from "../engine/observer.ts";
+import { differsBeyondAdapters, ENGINE_UNSEEN, type EngineView, sameModel } from "../engine/observer.ts";
 import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
@@ -29,7 +29,7 @@ export class AdapterManager {
   readonly #running = new Set<Promise<void>>();
   readonly #closed = new AbortController();
   #bootId: string | undefined;
-  #wasReady = false;
+  #lastView = ENGINE_UNSEEN;
 
   constructor(deps: ManagerDeps) {
     this.#deps = deps;
@@ -268,19 +268,22 @@ export class AdapterManager {
   #onEngine(view: EngineView): void {
     const { log } = this.#deps;
     const restarted = view.bootId !== this.#bootId;
-    const cameBack = view.ready && !this.#wasReady;
+    const before = this.#lastView;
+    const cameBack = view.ready && !before.ready;
     if (view.bootId !== undefined && restarted) {
       if (this.#bootId !== undefined) log.warn({ bootId: view.bootId }, "the engine has been restarted: its adapters are loaded again");
       this.#bootId = view.bootId;
       this.#track(this.#cleanUp(view.bootId));
     }
-    this.#wasReady = view.ready;
+    this.#lastView = view;
+    const concernsAll = restarted || differsBeyondAdapters(view, before);
     const again = restarted || cameBack ? this.#deps.memory.byLastUse() : [];
     // What waits for the engine is loaded in this order.
     for (const a of mostRecentFirst([...this.#adapters.values()], (a) => a.name, again)) {
       // Another process may have other settings: what the last one refused is tried again. Artifacts are as they were.
       if (restarted || cameBack) a.forgetEngineFailures();
-      this.#kick(a);
+      // Of hundreds of adapters one load concerns one.
+      if (concernsAll || !sameModel(view.models?.get(a.name), before.models?.get(a.name))) this.#kick(a);
     }
   }
 

@@ -155,7 +155,7 @@ export class EngineObserver {
 
   #set(next: EngineView): void {
     const before = this.#view;
-    if (fingerprint(next) === fingerprint(before)) return;
+    if (!differsBeyondAdapters(next, before) && sameAdapters(next, before)) return;
     this.#view = next;
     if (next.ready !== before.ready || next.message !== before.message)
       this.#log[next.ready && next.message === undefined ? "info" : "warn"](
@@ -170,9 +170,28 @@ function baseNames(models: ReadonlyMap<string, EngineModel>): readonly string[] 
   return [...models.values()].filter((m) => m.parent === undefined).map((m) => m.id);
 }
 
-/** What makes two views differ. vLLM gives every entry of its list a new time and new ids at each call, so those are left out. */
-function fingerprint(view: EngineView): string {
-  return JSON.stringify({ ...view, models: view.models && [...view.models.values()].map(({ id, root, parent }) => [id, root, parent]) });
+/** Whether two views differ in more than single adapters: in what concerns all of them. */
+export function differsBeyondAdapters(a: EngineView, b: EngineView): boolean {
+  return (
+    a.ready !== b.ready ||
+    a.message !== b.message ||
+    a.unauthorized !== b.unauthorized ||
+    a.bootId !== b.bootId ||
+    (a.models === undefined) !== (b.models === undefined) ||
+    a.baseModels.length !== b.baseModels.length ||
+    a.baseModels.some((id, i) => id !== b.baseModels[i] || !sameModel(a.models?.get(id), b.models?.get(id)))
+  );
+}
+
+/** Whether two entries of the engine's list say the same. vLLM gives each a new time and new ids at each call, so those do not count. */
+export function sameModel(a: EngineModel | undefined, b: EngineModel | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.root === b.root && a.parent === b.parent);
+}
+
+function sameAdapters(a: EngineView, b: EngineView): boolean {
+  if (a.models?.size !== b.models?.size) return false;
+  for (const [id, model] of a.models ?? []) if (!sameModel(model, b.models?.get(id))) return false;
+  return true;
 }
 
 /** The view as the HTTP API shows it. */

@@ -92,11 +92,12 @@ export async function readBaseModel(models: Iterable<EngineModel>): Promise<Base
  */
 export function baseModelWarning(trainedOn: string | undefined, models: Iterable<EngineModel>): string | undefined {
   const repo = /^[\w.-]+\/([\w.-]+)$/.exec(trainedOn ?? "");
+  if (repo === null) return undefined;
   const bases = [...models].filter((m) => m.parent === undefined);
   const roots = bases.flatMap((m) => (m.root === undefined ? [] : [m.root]));
   const names = [...bases.map((m) => m.id), ...roots].map(modelName);
   const comparable = roots.some((root) => /^[\w.-]+\/[\w.-]+$/.test(root) || /\/models--[^/]+\//.test(root));
-  if (repo === null || !comparable || names.includes(modelName(repo[1] ?? ""))) return undefined;
+  if (!comparable || names.includes(modelName(repo[1] ?? ""))) return undefined;
   return `warning: the adapter was trained on ${trainedOn}, the engine serves ${roots[0]}`;
 }
 
