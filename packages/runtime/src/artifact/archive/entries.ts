@@ -58,6 +58,7 @@ export class Bounds {
   readonly #names = new Set<string>();
   #entries = 0;
   #bytes = 0;
+  #written = 0;
 
   constructor(archiveBytes: number) {
     this.#maxBytes = maxUnpackedBytes(archiveBytes);
@@ -78,10 +79,19 @@ export class Bounds {
   /** @throws AdapterError `ArtifactInvalid` for a byte too many */
   bytes(count: number): void {
     this.#bytes += count;
-    if (this.#bytes > this.#maxBytes)
-      throw invalid(
-        `it unpacks to more than ${this.#maxBytes} bytes, the most for an archive of its size (${MAX_RATIO} times, at least 64 MiB)`,
-      );
+    if (this.#bytes > this.#maxBytes) throw this.#tooMuch();
+  }
+
+  /** Counts what is written by itself: whatever a library makes of the bytes that were counted before, no more comes onto the disk. */
+  written(count: number): void {
+    this.#written += count;
+    if (this.#written > this.#maxBytes) throw this.#tooMuch();
+  }
+
+  #tooMuch(): AdapterError {
+    return invalid(
+      `it unpacks to more than ${this.#maxBytes} bytes, the most for an archive of its size (${MAX_RATIO} times, at least 64 MiB)`,
+    );
   }
 }
 

@@ -12,6 +12,8 @@ const MAX_META_BYTES = 64 * 1024;
 
 const GZIP = Buffer.from([0x1f, 0x8b]);
 const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+/** The parser looks at as many bytes before it decides that they are compressed. */
+const MAGIC_BYTES = 4;
 
 /**
  * Unpacks a tar, or one in gzip.
@@ -38,7 +40,7 @@ export async function untar(
       const file = takeEntry(entry, folder, files.length, bounds);
       if (file === undefined) return void entry.resume();
       files.push(file);
-      writes.push(write(entry, file.path, both).catch(fail));
+      writes.push(write(entry, file.path, bounds, both).catch(fail));
     } catch (error) {
       fail(error);
       entry.resume();
@@ -70,7 +72,7 @@ function takeEntry({ type, path, size }: ReadEntry, folder: string, index: numbe
   return isBycatch(name) ? undefined : { name, sizeBytes: size, path: join(folder, String(index)) };
 }
 
-async function write(entry: ReadEntry, path: string, signal: AbortSignal): Promise<void> {
+async function write(entry: ReadEntry, path: string, bounds: Bounds, signal: AbortSignal): Promise<void> {
   // A pipeline that is aborted waits for its source, which waits for the parser: the source has to be ended by itself.
   entry.on("error", () => undefined);
   const end = () => void entry.destroy(signal.reason);
@@ -78,7 +80,10 @@ async function write(entry: ReadEntry, path: string, signal: AbortSignal): Promi
   try {
     await pipeline(
       async function* chunks() {
-        for await (const chunk of entry) yield chunk;
+        for await (const chunk of entry) {
+          bounds.written(chunk.length);
+          yield chunk;
+        }
       },
       createWriteStream(path, { flags: "wx" }),
     );
@@ -95,7 +100,7 @@ async function feed(archive: string, gzip: boolean, parser: Parser, bounds: Boun
     createReadStream(archive),
     gzip ? createGunzip() : new PassThrough(),
     async (chunks: AsyncIterable<Buffer>) => {
-      for await (const chunk of chunks) {
+      for await (const chunk of withWholeMagic(chunks)) {
         if (isFirst && isCompressed(chunk)) throw invalid("it is compressed twice");
         isFirst = false;
         bounds.bytes(chunk.length);
@@ -107,6 +112,22 @@ async function feed(archive: string, gzip: boolean, parser: Parser, bounds: Boun
     },
     { signal },
   );
+}
+
+/** The same bytes, with a first chunk that is long enough to be judged: gzip may be made to yield a single byte first. */
+async function* withWholeMagic(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let start: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    if (start === undefined) {
+      yield chunk;
+      continue;
+    }
+    start = Buffer.concat([start, chunk]);
+    if (start.length < MAGIC_BYTES) continue;
+    yield start;
+    start = undefined;
+  }
+  if (start !== undefined && start.length > 0) yield start;
 }
 
 async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
@@ -124,7 +145,7 @@ async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promi
 async function firstBytes(path: string): Promise<Buffer> {
   const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAGIC_BYTES), 0, MAGIC_BYTES, 0);
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
 import { AdapterError } from "../../errors.ts";
-import { MAX_ENTRIES } from "./entries.ts";
+import { Bounds, MAX_ENTRIES } from "./entries.ts";
 import { unpackArchive } from "./unpack.ts";
 
 let dir: string;
@@ -239,6 +239,25 @@ test.each(KINDS.filter((k) => k.kind !== "tar"))(
     expect((await refusal(kind, bomb)).message).toMatch(/unpacks to more than 67108864 bytes/);
   },
 );
+
+test("an archive in two gzips, of which the first is a single byte of the next gzip's magic, is refused", async () => {
+  const inner = gzipSync(tar([CONFIG, { name: "adapter_model.safetensors", body: Buffer.alloc(80 * 1024 * 1024) }]));
+  // A member as long as a chunk of the file, so that its one byte is decompressed by itself: the name in its header is as long as it takes.
+  const member = gzipSync(inner.subarray(0, 1));
+  const header = Buffer.from(member.subarray(0, 10));
+  header[3] = 0x08;
+  const padded = Buffer.concat([header, Buffer.alloc(65_536 - member.length - 1, "n"), Buffer.from([0]), member.subarray(10)]);
+  expect(padded.length).toBe(65_536);
+  const bomb = Buffer.concat([padded, gzipSync(inner.subarray(1))]);
+  expect((await refusal("tar.gz", bomb)).message).toMatch(/compressed twice/);
+});
+
+test("what is written is counted by itself, whatever was counted before", () => {
+  const bounds = new Bounds(1);
+  bounds.bytes(1);
+  bounds.written(64 * 1024 * 1024);
+  expect(() => bounds.written(1)).toThrow(/unpacks to more than 67108864 bytes/);
+});
 
 test("half zeros, as a fresh adapter has, are no bomb", async () => {
   const files = await unpack(
