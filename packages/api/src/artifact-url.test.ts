@@ -22,6 +22,7 @@ test.each([
   { url: `/models/x/#sha256=${PIN}`, want: { kind: "path", path: "/models/x", sha256: PIN } },
   { url: "s3://models/a/b", want: { kind: "s3", bucket: "models", prefix: "a/b" } },
   { url: "s3://models/a/b/", want: { kind: "s3", bucket: "models", prefix: "a/b" } },
+  { url: "s3://models//a//b//", want: { kind: "s3", bucket: "models", prefix: "/a//b" } },
   { url: "/models/sql-lora/", want: { kind: "path", path: "/models/sql-lora" } },
 ])("reads $url", ({ url, want }) => {
   expect(parseArtifactUrl(url)).toEqual(want);
@@ -57,12 +58,23 @@ test.each([
   "hf://../b",
   "s3://B/x",
   "s3://models/",
+  "s3://models//",
+  "s3://models///",
+  `s3://models//#sha256=${PIN}`,
+  "gs://models//",
+  "gcs://models///",
   "/",
   "//host/x",
   "/a/./b",
   `/${"a".repeat(2000)}`,
 ])("refuses %j", (url) => {
   expect(() => parseArtifactUrl(url)).toThrow(ArtifactUrlError);
+});
+
+test("counts code points, as the API server does", () => {
+  const longest = `/${"\u{1f600}".repeat(1023)}`;
+  expect(parseArtifactUrl(longest)).toEqual({ kind: "path", path: longest });
+  expect(() => parseArtifactUrl(`${longest}x`)).toThrow(/longer than 1024 characters/);
 });
 
 test("shows no password", () => {
@@ -88,6 +100,9 @@ test("any text is read or refused with an ArtifactUrlError", () => {
       fc.oneof(
         fc.string(),
         fc.webUrl(),
+        ...["s3://models", "gs://models", "gcs://models"].map((p) =>
+          fc.string({ unit: fc.constantFrom("/", "a", ".", "-", "models"), maxLength: 6 }).map((s) => p + s),
+        ),
         ...["hf://a/b", "s3://models/", "gs://models/", "https://", "https://h/", "/a"].map((p) =>
           fc.string({ unit: "binary" }).map((s) => p + s),
         ),
@@ -102,6 +117,13 @@ test("any text is read or refused with an ArtifactUrlError", () => {
           // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them may come through.
           expect(path).not.toMatch(/[\x00-\x1f]/);
           expect(() => encodeURIComponent(path)).not.toThrow();
+          if (source.kind === "s3" || source.kind === "gs") {
+            // The bucket is the one that is written, and the prefix all of the rest: nothing of the one gets into the other.
+            expect(source.bucket).toBe(url.split("/")[2]);
+            const written = url.slice(url.indexOf(source.bucket) + source.bucket.length + 1).split("#")[0] ?? "";
+            expect(source.prefix).not.toBe("");
+            expect(source.prefix).toBe(written.replace(/\/+$/, ""));
+          }
           if (source.kind === "http") expect(new URL(source.url).username + new URL(source.url).search).toBe("");
         } catch (error) {
           expect(error).toBeInstanceOf(ArtifactUrlError);

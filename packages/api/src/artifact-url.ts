@@ -33,6 +33,9 @@ export interface ArtifactScheme {
 /** A part of a path or key, between slashes. Control characters are in no name that anybody means. */
 const SEGMENT = "[^/#?\\x00-\\x1f\\x7f]+";
 
+/** The key of a folder in a bucket. It is not empty: `//` is no folder, and one that begins with a slash has a name after it. */
+const PREFIX = "/*[^/#?\\x00-\\x1f\\x7f][^#?\\x00-\\x1f\\x7f]*";
+
 /** The optional pin at the end of every artifactURL. */
 export const PIN_PATTERN = "(#sha256=[0-9a-f]{64})?";
 export const PIN_FORM = "#sha256=DIGEST";
@@ -57,7 +60,7 @@ export const ARTIFACT_SCHEMES: readonly ArtifactScheme[] = [
   {
     kind: "s3",
     prefixes: ["s3://"],
-    pattern: "s3://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]/[^#?\\x00-\\x1f\\x7f]+",
+    pattern: `s3://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]/${PREFIX}`,
     form: "s3://BUCKET/PREFIX",
     example: "s3://models/adapters/qwen-code-lora",
     description:
@@ -66,7 +69,7 @@ export const ARTIFACT_SCHEMES: readonly ArtifactScheme[] = [
   {
     kind: "gs",
     prefixes: ["gs://", "gcs://"],
-    pattern: "(gs|gcs)://[a-z0-9][-a-z0-9._]{1,220}[a-z0-9]/[^#?\\x00-\\x1f\\x7f]+",
+    pattern: `(gs|gcs)://[a-z0-9][-a-z0-9._]{1,220}[a-z0-9]/${PREFIX}`,
     form: "gs://BUCKET/PREFIX",
     example: "gs://models/adapters/qwen-code-lora",
     description: "Every object under a prefix of a bucket in Google Cloud Storage. The prefix counts as a folder, as with `s3://`.",
@@ -91,7 +94,7 @@ export const ARTIFACT_SCHEMES: readonly ArtifactScheme[] = [
   },
 ];
 
-/** Longest artifactURL that is accepted, in characters; it bounds the cost of the rules. */
+/** Longest artifactURL that is accepted, in characters (code points, as the API server counts them); it bounds the cost of the rules. */
 export const ARTIFACT_URL_MAX_LENGTH = 1024;
 
 /** What to write where an artifactURL is refused. */
@@ -122,7 +125,7 @@ const WHOLE: ReadonlyMap<ArtifactScheme, RegExp> = new Map(ARTIFACT_SCHEMES.map(
 export function parseArtifactUrl(url: string): ArtifactSource {
   const scheme = ARTIFACT_SCHEMES.find((s) => s.prefixes.some((p) => url.startsWith(p)));
   if (scheme === undefined) throw new ArtifactUrlError(`artifactURL "${shown(url)}" is of no known kind: ${ARTIFACT_URL_HINT}`);
-  if (url.length > ARTIFACT_URL_MAX_LENGTH) throw new ArtifactUrlError(`artifactURL is longer than ${ARTIFACT_URL_MAX_LENGTH} characters`);
+  if (isTooLong(url)) throw new ArtifactUrlError(`artifactURL is longer than ${ARTIFACT_URL_MAX_LENGTH} characters`);
   if (new RegExp(USER_INFO_PATTERN).test(url)) throw new ArtifactUrlError(USER_INFO_HINT);
   if (WHOLE.get(scheme)?.test(url) !== true || hasDotSegment(url) || !url.isWellFormed())
     throw new ArtifactUrlError(
@@ -131,6 +134,11 @@ export function parseArtifactUrl(url: string): ArtifactSource {
   const [location = "", pin] = url.split("#sha256=");
   const source = readSource(scheme, location);
   return pin === undefined ? source : { ...source, sha256: pin };
+}
+
+function isTooLong(url: string): boolean {
+  // A code point is one or two of the units that `length` counts.
+  return url.length > 2 * ARTIFACT_URL_MAX_LENGTH || Array.from(url).length > ARTIFACT_URL_MAX_LENGTH;
 }
 
 function readSource({ kind, prefixes, form, example }: ArtifactScheme, url: string): ArtifactSource {

@@ -60,6 +60,8 @@ export const ACCEPTED: readonly Row[] = [
   { name: "an api-key in a Secret", object: spec({ apiKeySecretRef: { name: "engine", key: "api-key" } }) },
   { name: "credentials in a Secret", object: spec({ credentialsSecretRef: { name: "s3.credentials" } }) },
   { name: "a name of 63 characters", object: meta({ name: "a".repeat(63) }) },
+  { name: "a prefix that begins with a slash", object: url("s3://models//lora") },
+  { name: "1,024 characters of which most are two units of UTF-16", object: url(`/${"\u{1f600}".repeat(1023)}`) },
   { name: "a dot inside a folder's name", object: url("s3://models/v1.2/lora") },
 ];
 
@@ -73,6 +75,8 @@ export const REFUSED: readonly Row[] = [
   { name: "a Hub name without a repository", object: url("hf://acme"), refused: /form huggingface:\/\/ORG\/REPO/ },
   { name: "a bucket without a prefix", object: url("s3://models"), refused: /form s3:\/\/BUCKET\/PREFIX/ },
   { name: "a path that walks up", object: url("/models/../etc"), refused: /form \/ABSOLUTE\/PATH/ },
+  { name: "a bucket and an empty prefix", object: url("s3://models//"), refused: /form s3:\/\/BUCKET\/PREFIX/ },
+  { name: "an empty prefix in Google's storage", object: url("gs://models///"), refused: /form gs:\/\/BUCKET\/PREFIX/ },
   { name: "a prefix that walks up", object: url("s3://models/../x"), refused: /form s3:/ },
   { name: "a folder of a repository that walks up", object: url("hf://acme/many/../x"), refused: /form huggingface:/ },
   { name: "a revision that walks up", object: url("hf://acme/many@.."), refused: /form huggingface:/ },
@@ -83,6 +87,7 @@ export const REFUSED: readonly Row[] = [
   { name: "a pin that walks up before", object: url(`/a/..#sha256=${"a".repeat(64)}`), refused: /form \/ABSOLUTE\/PATH/ },
   { name: "a line break in a path", object: url("/models/a\nb"), refused: /form \/ABSOLUTE\/PATH/ },
   { name: "a long prefix that walks up at its end", object: url(`${LONG_URL}../x`), refused: /form s3:/ },
+  { name: "1,025 characters", object: url(`/${"\u{1f600}".repeat(1024)}`), refused: /artifactURL/ },
   { name: "an artifactURL of 10,000 characters", object: url(`s3://models/${"x".repeat(10_000)}`), refused: /artifactURL/ },
   { name: "no artifactURL", object: url(undefined), refused: /spec\.artifactURL/ },
   { name: "no podSelector", object: spec({ podSelector: undefined }), refused: /spec\.podSelector/ },

@@ -1,5 +1,4 @@
 import {
-  ARTIFACT_URL_MAX_LENGTH,
   ArtifactUrlError,
   type LoadRequest,
   LoadRequestSchema,
@@ -50,7 +49,6 @@ export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDep
 /** @throws RequestError 400 for a URL of no kind that is known */
 export function checkUrl({ artifact_url: url }: Pick<LoadRequest, "artifact_url">): void {
   try {
-    if (url.length > ARTIFACT_URL_MAX_LENGTH) throw new ArtifactUrlError(`longer than ${ARTIFACT_URL_MAX_LENGTH} characters`);
     parseArtifactUrl(url);
   } catch (error) {
     if (error instanceof ArtifactUrlError) throw new RequestError(400, "InvalidArtifactURL", `artifact_url: ${error.message}`);
