@@ -178,6 +178,52 @@ test.each([
   if (message !== undefined) expect((error as Error).message).toMatch(message as RegExp);
 });
 
+/** As the runtime answers, of any release. */
+function refuseField(reply: ServerResponse, field: string): void {
+  const message = `${field}: is not a field of this request; remove it or mend its spelling`;
+  reply.writeHead(400).end(JSON.stringify({ error: { code: "InvalidRequest", message, retryable: false } }));
+}
+
+test("a sidecar that does not know limits gets the load without them, and is not asked with them again until it is another one", async () => {
+  const loads: boolean[] = [];
+  let instance = "one";
+  onRequest = (request, reply, body) => {
+    if (request.method === "GET") {
+      streams.push(reply);
+      return void reply.write(line(snapshot([], instance)));
+    }
+    loads.push("limits" in JSON.parse(body));
+    if (loads.at(-1) === true) refuseField(reply, "limits");
+    else reply.writeHead(202).end("{}");
+  };
+  const running = agent.run(stop.signal);
+  await vi.waitFor(() => expect(agent.view.instance).toBe("one"));
+  await agent.load(LOAD, stop.signal);
+  await agent.load(LOAD, stop.signal);
+  expect(loads).toEqual([true, false, false]);
+  instance = "two";
+  streams.at(-1)?.end();
+  await vi.waitFor(() => expect(agent.view.instance).toBe("two"));
+  await agent.load(LOAD, stop.signal);
+  expect(loads.slice(3)).toEqual([true, false]);
+  stop.abort();
+  await running;
+});
+
+test("one that cannot keep credentials to their hosts never gets them without these, and is to be upgraded", async () => {
+  let loads = 0;
+  onRequest = (_request, reply) => {
+    loads += 1;
+    refuseField(reply, "credentials_hosts");
+  };
+  await expect(agent.load(LOAD, stop.signal)).rejects.toMatchObject({
+    reason: "RuntimeUnavailable",
+    retryable: false,
+    message: expect.stringContaining("upgrade the image"),
+  });
+  expect(loads).toBe(1);
+});
+
 test("a sidecar that does not answer says so, and names no secret", async () => {
   server.closeAllConnections();
   onRequest = (_request, reply) => void reply.socket?.destroy();

@@ -51,6 +51,8 @@ export class SidecarAgent implements PodAgent {
   #view: PodView = NOTHING_KNOWN;
   #engineReady = false;
   #silence: NodeJS.Timeout | undefined;
+  /** The instance of a sidecar that does not know `limits`. */
+  #withoutLimits: string | undefined;
 
   constructor(options: SidecarOptions) {
     this.#options = options;
@@ -73,7 +75,24 @@ export class SidecarAgent implements PodAgent {
       ...(request === undefined ? {} : { delivery: request }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
     };
-    refuseUnlessOk(await this.#post(RUNTIME_PATHS.load, body, signal));
+    refuseUnlessOk(await this.#postLoad(body, signal));
+  }
+
+  /** An older sidecar does not know every field. Without limits it still loads: what the engine does not take it refuses itself. */
+  async #postLoad({ limits, ...rest }: LoadRequest, signal: AbortSignal): Promise<Answer> {
+    const { instance } = this.#view;
+    const spare = limits === undefined || (instance !== undefined && instance === this.#withoutLimits);
+    const answer = await this.#post(RUNTIME_PATHS.load, spare ? rest : { ...rest, limits }, signal);
+    // Credentials that a Secret keeps to some hosts are for no sidecar that cannot keep them there.
+    if (isUnknownField(answer, "credentials_hosts"))
+      throw new CallError(
+        "RuntimeUnavailable",
+        "the sidecar aibrix-runtime is older than the controller and cannot keep the Secret's credentials to its allowed hosts: upgrade the image of the pod's container aibrix-runtime to the controller's release",
+        { retryable: false },
+      );
+    if (spare || !isUnknownField(answer, "limits")) return answer;
+    this.#withoutLimits = instance;
+    return await this.#postLoad(rest, signal);
   }
 
   async unload(name: string, _apiKey: string | undefined, signal: AbortSignal): Promise<void> {
@@ -251,15 +270,30 @@ function adapterView(a: AdapterStatus): AdapterView {
   };
 }
 
+interface RuntimeError {
+  readonly code?: unknown;
+  readonly message?: unknown;
+  readonly retryable?: unknown;
+}
+
+function errorOf(body: string): RuntimeError {
+  try {
+    return (JSON.parse(body) as { error?: RuntimeError } | null)?.error ?? {};
+  } catch {
+    return {}; // Not the runtime's own words: the status says what matters.
+  }
+}
+
+/** Whether a sidecar refuses a request for a field that a later release has. */
+function isUnknownField({ status, body }: Answer, field: string): boolean {
+  const { message } = errorOf(body);
+  return status === 400 && typeof message === "string" && message.startsWith(`${field}: is not a field`);
+}
+
 /** @throws {@link CallError} for an answer that is no success */
 function refuseUnlessOk({ status, body }: Answer): void {
   if (status >= 200 && status < 300) return;
-  let error: { code?: unknown; message?: unknown; retryable?: unknown } = {};
-  try {
-    error = (JSON.parse(body) as { error?: typeof error } | null)?.error ?? {};
-  } catch {
-    // Not the runtime's own words: the status says what matters.
-  }
+  const error = errorOf(body);
   const retryable = typeof error.retryable === "boolean" ? error.retryable : status >= 500 || status === 408 || status === 429;
   const message = typeof error.message === "string" ? error.message : `the sidecar aibrix-runtime answered HTTP ${status}`;
   const reason: Reason = typeof error.code === "string" && error.code in REASONS ? (error.code as Reason) : "RuntimeUnavailable";

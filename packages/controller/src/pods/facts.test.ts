@@ -62,7 +62,7 @@ describe("the sidecar's port", () => {
 test("limits are read as vLLM reads them", () => {
   const args = ["--max-loras=4", "--max_cpu_loras", "16", "--max-lora-rank", "oops"];
   expect(podFacts(pod({ engine: { args } })).limits).toEqual({ maxLoras: 4, maxCpuLoras: 16, maxLoraRank: undefined });
-  expect(podFacts(pod({ engine: { args: ["--enable-lora"] } })).limits.maxLoraRank).toBe(16);
+  expect(podFacts(pod({ engine: { command: ["vllm", "serve", "m"], args: ["--enable-lora"] } })).limits.maxLoraRank).toBe(16);
 });
 
 test("addresses, readiness and labels", () => {

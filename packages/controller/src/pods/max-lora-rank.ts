@@ -16,9 +16,22 @@ export function maxLoraRank(labels: Readonly<Record<string, string>>, engine: Co
   const stated = flagValue(engine, "--max-lora-rank");
   if (stated !== undefined) return positive(stated);
   const all = words(engine).map((word) => word.replaceAll("_", "-"));
-  // Arguments that are all in the pod say by their silence that the default holds; a file or a variable may hold others.
-  const isAllSaid = all.includes("--enable-lora") && !all.some((word) => word.startsWith("--config") || word.includes("$"));
+  // Arguments that are all in the pod say by their silence that the default holds; an image's entry point, a file or a variable may hold others.
+  const isAllSaid =
+    isVllm(engine) && all.includes("--enable-lora") && !all.some((word) => word.startsWith("--config") || word.includes("$"));
   return isAllSaid ? DEFAULT_MAX_LORA_RANK : undefined;
+}
+
+const SHELL = /^(.*\/)?(ba|da|a)?sh$/;
+
+/** Whether what the pod runs is vLLM itself, by its own command: an image's entry point, or a script, may set what it likes. */
+function isVllm(engine: Container): boolean {
+  if ((engine.command ?? []).length === 0) return false;
+  const all = words(engine);
+  const start = SHELL.test(all[0] ?? "") ? all.findIndex((w) => /^-[a-z]*c$/.test(w)) + 1 : 0;
+  const [program = "", first = "", second = ""] = all.slice(all[start] === "exec" ? start + 1 : start);
+  if (/^(.*\/)?vllm$/.test(program)) return first === "serve";
+  return /^(.*\/)?python[0-9.]*$/.test(program) && first === "-m" && second.startsWith("vllm.entrypoints.");
 }
 
 function positive(text: string | undefined): number | undefined {
