@@ -30,6 +30,13 @@ const CREDENTIALS_HOSTS = Type.Array(Type.String({ maxLength: 260, pattern: HOST
     "Hosts that the credentials may be sent to, as the Secret's annotation names them. Where absent: the endpoints of their own kind of storage.",
 });
 
+const CAUSE = Type.Optional(
+  Type.String({
+    description:
+      "Where there is one: the code of a failure of the network (ECONNREFUSED) or of the system (ENOSPC), TIMEOUT, or what a server answered (HTTP 503).",
+  }),
+);
+
 const AbsolutePath = Type.String({ minLength: 1, maxLength: 4096, pattern: "^/" });
 
 /**
@@ -125,7 +132,7 @@ export const CheckReportSchema = Type.Object({
   /** Whether every byte was read. */
   deep: Type.Boolean(),
   warnings: Type.Array(Type.String()),
-  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean() })),
+  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean(), cause: CAUSE })),
 });
 export type CheckReport = Static<typeof CheckReportSchema>;
 
@@ -210,6 +217,6 @@ export const BOOKMARK_PERIOD_MS = 5_000;
 
 /** Body of every error answer of the runtime. */
 export const ErrorBodySchema = Type.Object({
-  error: Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean(), cause: Type.Optional(Type.String()) }),
+  error: Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean(), cause: CAUSE }),
 });
 export type ErrorBody = Static<typeof ErrorBodySchema>;

@@ -26,7 +26,8 @@ export function build(deps: AppDeps): FastifyInstance {
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: true } },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setErrorHandler<FastifyError | RequestError>((error, _request, reply) => {
-    if (error instanceof RequestError) return reply.code(error.status).send(errorBody(error.code, error.message, error.status >= 500));
+    if (error instanceof RequestError)
+      return reply.code(error.status).send(errorBody(error.code, error.message, error.status >= 500, error.cause));
     if (error.validation !== undefined) return reply.code(400).send(errorBody("InvalidRequest", validationMessage(error), false));
     const status = error.statusCode ?? 500;
     if (status < 500)

@@ -41,6 +41,27 @@ test.each([
   expect(readConfig(argv, {})?.cache).toMatchObject(want);
 });
 
+test.each([
+  { name: "HF_ENDPOINT", remedy: /HF_TOKEN/ },
+  { name: "AWS_ENDPOINT_URL", remedy: /AWS_ACCESS_KEY_ID/ },
+  { name: "AWS_ENDPOINT_URL_S3", remedy: /AWS_ACCESS_KEY_ID/ },
+  { name: "STORAGE_EMULATOR_HOST", remedy: /alone/ },
+  { name: "INFERENCE_ENGINE_ENDPOINT", remedy: /--engine-api-key-file/ },
+])("refuses a password in $name, without showing it", ({ name, remedy }) => {
+  for (const value of ["http://me:hunter2@host:9", "me:hunter2@host", "http://hunter2@host"]) {
+    const read = () => readConfig([], { [name]: value });
+    expect(read).toThrow(remedy);
+    expect(read).not.toThrow(/hunter2/);
+  }
+});
+
+test("lets a proxy have a password, and never shows it", () => {
+  expect(readConfig([], { HTTPS_PROXY: "http://me:hunter2@proxy:3128" })).toBeDefined();
+  const read = () => readConfig([], { http_proxy: "me:hunter2@proxy:port" });
+  expect(read).toThrow(/http_proxy is no URL/);
+  expect(read).not.toThrow(/hunter2/);
+});
+
 test("a pod's folder is the flag's, or the pod's uid", () => {
   expect(readConfig([], { POD_UID: "uid" })?.podFolder).toBe("uid");
   expect(readConfig(["--pod-folder=mine"], { POD_UID: "uid" })?.podFolder).toBe("mine");

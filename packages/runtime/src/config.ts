@@ -5,6 +5,7 @@ import type { CacheBounds } from "./artifact/store/pool.ts";
 import type { TransferSettings } from "./artifact/transfer/transfers.ts";
 import { commandsHelp } from "./commands/commands.ts";
 import { type AllowedHosts, readAllowedHosts } from "./egress/allowed.ts";
+import { endpointProblems, hasUserInfo, isHttpUrl, userInfoProblem } from "./egress/endpoints.ts";
 import { readRank } from "./rank.ts";
 
 const FLAGS = {
@@ -159,12 +160,14 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const engineKind = SUPPORTED_ENGINES.find((k) => k === kind);
   if (engineKind === undefined)
     problems.push(`INFERENCE_ENGINE=${kind}: no such engine is supported; write ${SUPPORTED_ENGINES.join(" or ")}`);
+  problems.push(...endpointProblems(env));
   const engineEndpoint = env.INFERENCE_ENGINE_ENDPOINT || "http://localhost:8000";
-  if (!isHttpUrl(engineEndpoint)) problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: write a URL such as http://localhost:8000`);
+  if (hasUserInfo(engineEndpoint))
+    problems.push(userInfoProblem("INFERENCE_ENGINE_ENDPOINT", "give the engine's key with --engine-api-key-file"));
+  else if (!isHttpUrl(engineEndpoint))
+    problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: write a URL such as http://localhost:8000`);
   else if (isOwnAddress(engineEndpoint, port))
     problems.push(`INFERENCE_ENGINE_ENDPOINT=${engineEndpoint}: that is the port of this program itself; write the engine's`);
-  if (env.HF_ENDPOINT && !isHttpUrl(env.HF_ENDPOINT))
-    problems.push(`HF_ENDPOINT=${env.HF_ENDPOINT}: write a URL such as https://huggingface.co`);
   const podFolder = flags["pod-folder"] || env.POD_UID || undefined;
   if (podFolder !== undefined && !POD_FOLDER.test(podFolder))
     problems.push(`--pod-folder=${podFolder}: write one folder's name, the pod's uid for example`);
@@ -230,10 +233,6 @@ const TIME_UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as co
 function readDurationMs(text: string): number | undefined {
   const [, number, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   return number === undefined ? undefined : Number(number) * TIME_UNITS_MS[unit as keyof typeof TIME_UNITS_MS];
-}
-
-function isHttpUrl(text: string): boolean {
-  return URL.canParse(text) && ["http:", "https:"].includes(new URL(text).protocol);
 }
 
 /** An engine that is this program would ask itself for ever. */

@@ -22,36 +22,81 @@ export class NoLongerWanted extends Error {
   override readonly name = "NoLongerWanted";
 }
 
+/** What a server answered, where an error says it in words only: the cause that an answer of the API shows. */
+export class HttpAnswer extends Error {
+  override readonly name = "HttpAnswer";
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`HTTP ${status}`);
+    this.status = status;
+  }
+}
+
 /** A refused call of the runtime's HTTP API. */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly status: number;
   readonly code: string;
 
-  constructor(status: number, code: string, message: string) {
-    super(message);
+  constructor(status: number, code: string, message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.status = status;
     this.code = code;
   }
 }
 
 /** An error as the HTTP API shows it. */
-export function errorBody(code: string, message: string, retryable: boolean): ErrorBody {
-  return { error: { code, message, retryable } };
+export function errorBody(code: string, message: string, retryable: boolean, thrown?: unknown): ErrorBody {
+  const cause = causeOf(thrown);
+  return { error: { code, message, retryable, ...(cause === undefined ? {} : { cause }) } };
+}
+
+/** An error in an answer or a report, with its cause where there is one that can be shown. */
+export function errorDetail({ reason, message, retryable, cause }: AdapterError): ErrorBody["error"] {
+  return errorBody(reason, message, retryable, cause).error;
 }
 
 /** Error codes of Node, undici and the S3 client that mean "nobody answered": no connection, or one that broke. */
 const NETWORK_CODES = /^(ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|UND_ERR_|ERR_STREAM_PREMATURE_CLOSE)/;
 
+/** How deep causes are looked into. */
+const MAX_DEPTH = 5;
+
 /** The code of a network failure, or `undefined` for any other error. Looks into causes. */
 export function networkCode(error: unknown): string | undefined {
-  for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth += 1) {
+  for (let e: unknown = error, depth = 0; e instanceof Error && depth < MAX_DEPTH; e = e.cause, depth += 1) {
     const code = (e as { code?: unknown }).code;
     if (typeof code === "string" && NETWORK_CODES.test(code)) return code;
     if (e instanceof AggregateError && e.errors.length > 0) return networkCode(e.errors[0]);
     if (e.name === "TimeoutError") return "TIMEOUT";
   }
   return undefined;
+}
+
+/**
+ * Why something failed, in a word that programs can compare: the code of a failure of the network (`ECONNREFUSED`) or of the system (`ENOSPC`),
+ * `TIMEOUT`, or what a server answered (`HTTP 503`). Never a text of somebody else's, which might hold a secret.
+ *
+ * @returns `undefined` where there is no such cause
+ */
+export function causeOf(error: unknown): string | undefined {
+  const code = networkCode(error);
+  if (code !== undefined) return code;
+  for (let e: unknown = error, depth = 0; e instanceof Error && depth < MAX_DEPTH; e = e.cause, depth += 1) {
+    const status = httpStatus(e);
+    if (status !== undefined) return `HTTP ${status}`;
+    const { code: system } = e as { readonly code?: unknown };
+    if (typeof system === "string" && /^E[A-Z0-9]{2,20}$/.test(system)) return system;
+  }
+  return undefined;
+}
+
+/** As our own errors, Amazon's client and Google's client have it. */
+function httpStatus(error: Error): number | undefined {
+  const { $metadata, code } = error as { readonly $metadata?: { readonly httpStatusCode?: unknown }; readonly code?: unknown };
+  const status = error instanceof HttpAnswer ? error.status : ($metadata?.httpStatusCode ?? Number(code));
+  return typeof status === "number" && Number.isInteger(status) && status >= 400 && status < 600 ? status : undefined;
 }
 
 /** Where an error came from. Only this is logged of one that nobody expected: its other properties may hold a request's headers. */

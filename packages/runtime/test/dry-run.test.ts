@@ -117,15 +117,16 @@ describe("POST /v1/lora_adapter/check", () => {
   });
 
   test.each([
-    { url: "hf://acme/rank16", code: "ArtifactUnfit", says: /rank 16.*8 at most/, more: { rank: 16, tensors: 8 } },
-    { url: "hf://acme/cut", code: "ArtifactInvalid", says: /truncated/, more: { total_bytes: expect.any(Number) } },
-    { url: "hf://acme/gated", code: "ArtifactDenied", says: /gated/, more: { total_bytes: expect.any(Number) } },
-    { url: "hf://acme/nothing", code: "ArtifactNotFound", says: /does not exist/, more: { files: [] } },
-    { url: "/does/not/exist", code: "ArtifactNotFound", says: /does not exist/, more: { files: [] } },
-  ])("$url is no good: the report says why, and what was seen until then", async ({ url, code, says, more }) => {
+    { url: "hf://acme/rank16", code: "ArtifactUnfit", says: /rank 16.*8 at most/, cause: undefined, more: { rank: 16, tensors: 8 } },
+    { url: "hf://acme/cut", code: "ArtifactInvalid", says: /truncated/, cause: undefined, more: { total_bytes: expect.any(Number) } },
+    { url: "hf://acme/gated", code: "ArtifactDenied", says: /gated/, cause: "HTTP 401", more: { total_bytes: expect.any(Number) } },
+    { url: "hf://acme/nothing", code: "ArtifactNotFound", says: /does not exist/, cause: "HTTP 404", more: { files: [] } },
+    { url: "/does/not/exist", code: "ArtifactNotFound", says: /does not exist/, cause: "ENOENT", more: { files: [] } },
+  ])("$url is no good: the report says why, and what was seen until then", async ({ url, code, says, cause, more }) => {
     const { status, report } = await check({ artifact_url: url });
     expect(status).toBe(200);
     expect(report).toMatchObject({ ok: false, error: { code, message: expect.stringMatching(says), retryable: false }, ...more });
+    expect(report.error?.cause).toBe(cause);
     await leavesNothing();
   });
 

@@ -1,7 +1,8 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Hub, startHub, writeAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startCountingProxy } from "./support/counting-proxy.ts";
 import { type Program, stopPrograms } from "./support/program.ts";
 import { type S3, startS3 } from "./support/s3.ts";
 import { complete, type Runtime, World } from "./support/world.ts";
@@ -45,6 +46,18 @@ test("two files among 3,000 other objects, at the top and in folders below", asy
   await runtime.load("huge", "s3://models/huge", { credentials: s3.secret });
   await runtime.serves("huge");
   expect((await complete(engine, "huge")).status).toBe(200);
+});
+
+test("only the files that count are asked for their hashes", async () => {
+  const proxy = await startCountingProxy(s3.endpoint);
+  const adapter = ["adapter_config.json", "adapter_model.safetensors"];
+  for (const name of adapter) await s3.put("models", `summed/${name}`, await readFile(world.path(`adapter/${name}`)), "SHA256");
+  for (const name of numbered(20, (i) => `events.out.${i}`)) await s3.put("models", `summed/${name}`, Buffer.from("x"), "SHA256");
+  await runtime.load("summed", "s3://models/summed", { credentials: { ...s3.secret, aws_endpoint_url: proxy.url } });
+  await runtime.serves("summed");
+  const heads = new Set(proxy.calls.filter((call) => call.startsWith("HEAD ")));
+  await proxy.close();
+  expect([...heads].sort()).toEqual(adapter.map((name) => `HEAD /models/summed/${name}`));
 });
 
 test("more objects than are listed: not the part of them that was seen, but an error that says what to write", async () => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { ensurePrometheus, writeAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -13,9 +13,16 @@ interface Sample {
   readonly value: readonly [number, string];
 }
 
+const SERIES = Array.from(
+  { length: 20_000 },
+  (_, i) => `vllm:request_success_total{finished_reason="stop",model_name="adapter-${i}"} ${i}`,
+);
 const world = new World();
 let engine: Program;
 let runtime: Runtime;
+/** An engine with a large page, and its runtime. */
+let big: Server;
+let other: Runtime;
 let prometheus: ChildProcess;
 let prometheusUrl: string;
 let prometheusLog = "";
@@ -24,11 +31,24 @@ beforeAll(async () => {
   const { bin } = await ensurePrometheus({ log: () => undefined, signal: new AbortController().signal });
   engine = await world.engine();
   runtime = await world.runtime(engine.url);
+  big = await startStandIn((response) => response.end(`# TYPE vllm:request_success_total counter\n${SERIES.join("\n")}\n`));
+  other = await world.runtime(`http://127.0.0.1:${(big.address() as AddressInfo).port}`, {
+    args: [`--artifacts-dir=${world.path("other")}`],
+  });
   const port = await freePort();
   prometheusUrl = `http://127.0.0.1:${port}`;
   const config = {
     global: { scrape_interval: "200ms", scrape_timeout: "200ms" },
-    scrape_configs: [{ job_name: "runtime", static_configs: [{ targets: [new URL(runtime.url).host] }] }],
+    scrape_configs: [
+      { job_name: "runtime", static_configs: [{ targets: [new URL(runtime.url).host] }] },
+      // As patient as Prometheus is by default, but for less time: twice as long as the runtime waits for its engine.
+      {
+        job_name: "patient",
+        scrape_interval: "5s",
+        scrape_timeout: "5s",
+        static_configs: [{ targets: [new URL(runtime.url).host, new URL(other.url).host] }],
+      },
+    ],
   };
   await writeFile(world.path("prometheus.yml"), JSON.stringify(config));
   const args = [
@@ -46,6 +66,8 @@ afterAll(async () => {
     await once(prometheus, "exit");
   }
   await stopPrograms();
+  big?.closeAllConnections();
+  big?.close();
   world.remove();
 });
 
@@ -60,7 +82,9 @@ test("a real Prometheus reads the page: the engine's metrics, their copies under
   await runtime.load("a", world.path("a"));
   await runtime.serves("a");
   expect((await complete(engine, "a")).status).toBe(200);
-  await eventually(async () => expect(Number((await query("aibrix:generation_tokens_total"))[0]?.value[1])).toBeGreaterThan(0));
+  await eventually(async () =>
+    expect(Number((await query('aibrix:generation_tokens_total{job="runtime"}'))[0]?.value[1])).toBeGreaterThan(0),
+  );
   for (const [neutral, own] of [
     ["aibrix:queue_size", "vllm:num_requests_waiting"],
     ["aibrix:kv_cache_usage_perc", "vllm:kv_cache_usage_perc"],
@@ -69,54 +93,74 @@ test("a real Prometheus reads the page: the engine's metrics, their copies under
   ] as const) {
     const withoutName = (samples: readonly Sample[]) =>
       samples.map(({ metric: { __name__: _, ...labels }, value }) => ({ labels, value: value[1] }));
-    expect(withoutName(await query(neutral))).toEqual(withoutName(await query(own)));
-    expect((await query(neutral)).length).toBeGreaterThan(0);
+    expect(withoutName(await query(`${neutral}{job="runtime"}`))).toEqual(withoutName(await query(`${own}{job="runtime"}`)));
+    expect((await query(`${neutral}{job="runtime"}`)).length).toBeGreaterThan(0);
   }
-  expect(await query('aibrix_runtime_adapters{state="Serving"} == 1')).toHaveLength(1);
-  expect(await query('aibrix_runtime_load_seconds_count{result="success"} == 1')).toHaveLength(1);
-  expect(await query("up == 1")).toHaveLength(1);
+  expect(await query('aibrix_runtime_adapters{job="runtime",state="Serving"} == 1')).toHaveLength(1);
+  expect(await query('aibrix_runtime_load_seconds_count{job="runtime",result="success"} == 1')).toHaveLength(1);
+  expect(await query('up{job="runtime"} == 1')).toHaveLength(1);
 });
 
-test("while the engine is away, slow, or sends no metrics, ours still come within Prometheus' deadline", async () => {
+test("while the engine is away, or sends no metrics, ours still come within Prometheus' deadline", async () => {
   await engine.kill();
-  await eventually(async () => expect(await query("aibrix_runtime_engine_up == 0 and on(instance) up == 1")).toHaveLength(1));
-  const standIn = createServer((request, response) => {
-    if (request.url === "/metrics") response.end("<html>no metrics</html>");
-    else response.end(JSON.stringify({ object: "list", data: [] }));
-  });
-  standIn.listen(Number(new URL(engine.url).port), "127.0.0.1");
-  await once(standIn, "listening");
+  await eventually(async () => expect(await query(up(0))).toHaveLength(1));
+  const standIn = await startStandIn((response) => response.end("<html>no metrics</html>"), enginePort());
   try {
-    await eventually(async () => expect(await query("aibrix_runtime_engine_up == 1 and on(instance) up == 1")).toHaveLength(1));
+    await eventually(async () => expect(await query(up(1))).toHaveLength(1));
   } finally {
     standIn.closeAllConnections();
     standIn.close();
   }
 });
 
-test("thousands of series pass whole", async () => {
-  const lines = Array.from(
-    { length: 20_000 },
-    (_, i) => `vllm:request_success_total{finished_reason="stop",model_name="adapter-${i}"} ${i}`,
-  );
-  const big = createServer((request, response) => {
-    if (request.url === "/metrics") response.end(`# TYPE vllm:request_success_total counter\n${lines.join("\n")}\n`);
+test("while the engine's metrics come too late, ours still come, once the runtime has waited its 2 s", async () => {
+  const standIn = await startStandIn(() => undefined, enginePort());
+  try {
+    const waited = `scrape_duration_seconds{job="patient",instance="${new URL(runtime.url).host}"} > 1.9 and on(job, instance) up == 1`;
+    await eventually(async () => {
+      expect(await query(waited)).toHaveLength(1);
+      expect(await query(up(1, "patient"))).toHaveLength(1);
+    }, 60_000);
+  } finally {
+    standIn.closeAllConnections();
+    standIn.close();
+  }
+}, 90_000);
+
+test("thousands of series pass whole, and a real Prometheus takes them", async () => {
+  const page = (await other.text("/metrics")).text.split("\n");
+  expect(page.filter((l) => l.startsWith("vllm:request_success_total{"))).toEqual(SERIES);
+  expect(page.filter((l) => l.startsWith("aibrix:request_success_total{"))).toEqual(SERIES.map((l) => l.replace("vllm:", "aibrix:")));
+  const sum = (SERIES.length * (SERIES.length - 1)) / 2;
+  for (const name of ["vllm:request_success_total", "aibrix:request_success_total"]) {
+    const ofOther = `${name}{job="patient",instance="${new URL(other.url).host}"}`;
+    await eventually(async () => {
+      expect((await query(`count(${ofOther})`))[0]?.value[1]).toBe(String(SERIES.length));
+      expect(Number((await query(`sum(${ofOther})`))[0]?.value[1])).toBe(sum);
+    }, 60_000);
+  }
+}, 150_000);
+
+/** Whether the engine is up, as Prometheus has it from a scrape that went well. */
+function up(value: 0 | 1, job = "runtime"): string {
+  const instance = new URL(runtime.url).host;
+  return `aibrix_runtime_engine_up{job="${job}",instance="${instance}"} == ${value} and on(job, instance) up == 1`;
+}
+
+function enginePort(): number {
+  return Number(new URL(engine.url).port);
+}
+
+/** Something that answers like an engine, but for its metrics. */
+async function startStandIn(metrics: (response: ServerResponse) => unknown, port = 0): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (request.url === "/metrics") metrics(response);
     else response.end(JSON.stringify({ object: "list", data: [] }));
   });
-  big.listen(0, "127.0.0.1");
-  await once(big, "listening");
-  const other = await world.runtime(`http://127.0.0.1:${(big.address() as AddressInfo).port}`, {
-    args: [`--artifacts-dir=${world.path("other")}`],
-  });
-  try {
-    const page = (await other.text("/metrics")).text.split("\n");
-    expect(page.filter((l) => l.startsWith("vllm:request_success_total{"))).toEqual(lines);
-    expect(page.filter((l) => l.startsWith("aibrix:request_success_total{"))).toEqual(lines.map((l) => l.replace("vllm:", "aibrix:")));
-  } finally {
-    big.closeAllConnections();
-    big.close();
-  }
-});
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
 
 async function freePort(): Promise<number> {
   const server = createTcpServer().listen(0, "127.0.0.1");

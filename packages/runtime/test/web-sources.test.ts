@@ -246,6 +246,27 @@ test("an S3 object with a sha256 is compared with it", async () => {
   expect(files.find((f) => f.name === "adapter_model.safetensors")?.sha256).toBe(createHash("sha256").update(weights).digest("hex"));
 });
 
+test("an endpoint in the operator's AWS profile, with the profile's keys", async () => {
+  await s3.putFolder("models", "profile", world.path("plain/adapter"));
+  const profile = `[default]
+region = us-east-1
+endpoint_url = ${s3.endpoint}
+aws_access_key_id = ${s3.accessKeyId}
+aws_secret_access_key = ${s3.secretAccessKey}
+`;
+  await writeFile(world.path("aws-config"), profile);
+  const own = await world.runtime(engine.url, {
+    args: [`--artifacts-dir=${world.path("profile")}`],
+    env: { AWS_CONFIG_FILE: world.path("aws-config"), AWS_SHARED_CREDENTIALS_FILE: world.path("none"), AWS_ENDPOINT_URL: "" },
+  });
+  await own.load("profile", "s3://models/profile");
+  await own.serves("profile");
+  // What a Secret names is no affair of the profile's keys.
+  await own.load("stranger", "s3://models/profile", { credentials: { aws_endpoint_url: "http://10.255.255.1:9000" } });
+  expect((await own.failed("stranger", "ArtifactDenied")).message).toMatch(/no AWS credentials/);
+  await own.program.stop();
+});
+
 test("a folder of a repository", async () => {
   await runtime.load("sub", "hf://acme/many/sub/one");
   expect((await serves("sub", world.path("hub/acme/many/sub/one"))).resolved_revision).toMatch(/^[0-9a-f]{40}$/);

@@ -321,7 +321,7 @@ function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefin
   try {
     return readDelivery(delivery, artifact_url);
   } catch (error) {
-    if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message);
+    if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message, { cause: error.cause });
     throw error;
   }
 }
@@ -332,6 +332,7 @@ function notRemembered(name: string, error: unknown): RequestError {
     503,
     code,
     `"${name}" is declared, but a restart of the runtime would forget it, for that cannot be written down (${messageOf(error)}): see to the volume of --artifacts-dir, and call load again`,
+    { cause: error },
   );
 }
 

@@ -4,6 +4,7 @@ import { deadline } from "@aibrix/service";
 import type { Egress } from "../egress/egress.ts";
 import { AdapterError, NoLongerWanted } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
+import { NoRoomToUnpack } from "./archive/headroom.ts";
 import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
@@ -295,8 +296,10 @@ function about({ wanted, listing, fingerprint }: Offer) {
   };
 }
 
-/** Whether a later try can go on after an error: the source was away. Wrong content is read anew, and a full volume is made free. */
+/** Whether a later try can go on after an error: the source was away. Wrong content is read anew, and a full volume is made free, but for an archive that is here whole: else
+ * each try would fetch it again. Where somebody needs its room it goes like all that was left lying. */
 function isOfUse(error: unknown): boolean {
+  if (error instanceof NoRoomToUnpack) return true;
   return !(error instanceof AdapterError) || (error.reason === "ArtifactUnavailable" && !(error instanceof SourceChanged));
 }
 
@@ -343,14 +346,24 @@ async function select(source: Source, url: string, signal: AbortSignal): Promise
       "ArtifactInvalid",
       `${url} has ${files.length} files that an engine would read, and an adapter has a few: write the URL of the folder of one adapter`,
     );
-  return { ...listing, files };
+  return await described(source, { ...listing, files }, url, signal);
 }
 
 /** Lists a source, with a deadline. */
 export async function list(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
+  return await listed(url, (limit) => source.list(limit), signal);
+}
+
+/** A listing with all that the source states of the files in it, with a deadline. */
+export async function described(source: Source, listing: Listing, url: string, signal: AbortSignal): Promise<Listing> {
+  const ask = async (limit: AbortSignal) => (await source.describe?.(listing.files, limit)) ?? listing.files;
+  return { ...listing, files: await retried(() => listed(url, ask, signal), signal) };
+}
+
+async function listed<T>(url: string, call: (limit: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
   const limit = deadline(LIST_TIMEOUT_MS, signal);
   try {
-    return await source.list(limit);
+    return await call(limit);
   } catch (error) {
     if (limit.aborted && !signal.aborted)
       throw new AdapterError("ArtifactUnavailable", `${url} was not listed within ${LIST_TIMEOUT_MS / 1000} s; it is tried again`, {

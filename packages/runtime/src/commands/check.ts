@@ -9,6 +9,7 @@ import { Checks } from "../artifact/check/checks.ts";
 import { IDLE_TIMEOUT_MS } from "../artifact/transfer/receive.ts";
 import { Transfers, UNLIMITED } from "../artifact/transfer/transfers.ts";
 import { Egress } from "../egress/egress.ts";
+import { endpointProblems } from "../egress/endpoints.ts";
 import { readRank } from "../rank.ts";
 import type { Command, CommandIo } from "./command.ts";
 
@@ -46,6 +47,8 @@ export const check: Command = async (argv, { env, stdout, stderr }, signal) => {
     return 0;
   }
   checkUrl(url);
+  const problems = endpointProblems(env);
+  if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   const maxLoraRank = readRank(flags["max-lora-rank"]);
   if (flags["max-lora-rank"] !== undefined && maxLoraRank === undefined)
     throw new ConfigError(`--max-lora-rank=${flags["max-lora-rank"]}: write a number, 16 for example`);

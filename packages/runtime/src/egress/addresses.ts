@@ -17,12 +17,14 @@ GUARDED.addAddress("::", "ipv6");
 GUARDED.addAddress("::1", "ipv6");
 GUARDED.addSubnet("fe80::", 10, "ipv6");
 GUARDED.addSubnet("ff00::", 8, "ipv6");
+GUARDED.addSubnet("64:ff9b:1::", 48, "ipv6"); // NAT64 of the local network (RFC 8215): where in it an IPv4 address is, only its operator knows
 GUARDED.addAddress("fd00:ec2::254", "ipv6"); // instance metadata of Amazon
 GUARDED.addAddress("fd00:ec2::23", "ipv6"); // credentials of EKS pods
 GUARDED.addAddress("fd20:ce::254", "ipv6"); // instance metadata of Google
 
 /** Names that mean a guarded address to whoever resolves them; needed where a proxy does that. */
-const GUARDED_NAME = /^(localhost|.*\.localhost|localhost\.localdomain|ip6-localhost|ip6-loopback|metadata\.google\.internal|metadata)$/;
+const GUARDED_NAME =
+  /^(localhost|.*\.localhost|localhost\.localdomain|ip6-localhost|ip6-loopback|metadata\.google\.internal|metadata\.goog|metadata)$/;
 
 /** IPv6 prefixes whose last 32 bits are an IPv4 address: mapped, compatible (both RFC 4291), NAT64 (RFC 6052). */
 const EMBEDDING = ["0:0:0:0:0:ffff:", "0:0:0:0:0:0:", "64:ff9b:0:0:0:0:"] as const;

@@ -34,9 +34,11 @@ export function readAllowedHosts(list: string): AllowedHosts | { readonly bad: s
   return { hosts, networks };
 }
 
-/** Variables of the environment that name endpoints: what the operator wrote there is allowed. */
-const ENDPOINTS =
-  /^(HF_ENDPOINT|AWS_ENDPOINT_URL(_[A-Z0-9_]+)?|STORAGE_EMULATOR_HOST|AWS_CONTAINER_CREDENTIALS_FULL_URI|HTTPS?_PROXY|https?_proxy)$/;
+/**
+ * Variables of the environment that name endpoints: what the operator wrote there is allowed. Where the SDK fetches credentials from
+ * (`AWS_CONTAINER_CREDENTIALS_FULL_URI`) is none of them: it asks there by itself, and no artifact comes from there.
+ */
+const ENDPOINTS = /^(HF_ENDPOINT|AWS_ENDPOINT_URL(_[A-Z0-9_]+)?|STORAGE_EMULATOR_HOST|HTTPS?_PROXY|https?_proxy)$/;
 
 /** The hosts of the operator's own endpoints, with their ports. */
 export function endpointHosts(env: NodeJS.ProcessEnv): readonly string[] {

@@ -67,6 +67,8 @@ test.each([
   "64:ff9b::169.254.169.254",
   "2002:7f00:1::",
   "2002:a9fe:a9fe::1",
+  "64:ff9b:1::a9fe:a9fe",
+  "64:ff9b:1:a9fe:a9:fe00::",
 ])("%s is guarded", (address) => {
   expect(isGuardedAddress(address)).toBe(true);
 });
@@ -109,10 +111,18 @@ test.each([
   "http://LOCALHOST./",
   "http://a.localhost/",
   "http://metadata.google.internal/",
+  "http://metadata.goog/",
   "http://169.254.169.254/latest",
 ])("%s is refused by its text, with what to set", (url) => {
   expect(() => open().check(new URL(url))).toThrow(
     expect.objectContaining({ reason: "ArtifactNotAllowed", message: expect.stringContaining("--allow-artifact-hosts") }),
+  );
+});
+
+test("where the SDK fetches its credentials from is no place for artifacts", () => {
+  const env = { AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://169.254.170.23/v1/credentials" };
+  expect(() => open("", env).check(new URL("http://169.254.170.23/x.zip"))).toThrow(
+    expect.objectContaining({ reason: "ArtifactNotAllowed" }),
   );
 });
 

@@ -1,11 +1,4 @@
-import {
-  ArtifactUrlError,
-  type LoadRequest,
-  LoadRequestSchema,
-  parseArtifactUrl,
-  RUNTIME_PATHS,
-  UnloadRequestSchema,
-} from "@aibrix/api";
+import { ArtifactUrlError, type LoadRequest, LoadRequestSchema, parseArtifactUrl, RUNTIME_PATHS, UnloadRequestSchema } from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { Type } from "typebox";
 import { RequestError } from "../errors.ts";
@@ -20,7 +13,7 @@ const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
 
 /** Load, unload, list and watch. */
 export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDeps): FastifyPluginAsyncTypebox {
-  const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { preHandler: requireToken(tokenFile) }) };
+  const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { onRequest: requireToken(tokenFile) }) };
   return async (app) => {
     app.post(RUNTIME_PATHS.load, { ...changes, schema: { body: LoadRequestSchema } }, async (request, reply) => {
       checkUrl(request.body);

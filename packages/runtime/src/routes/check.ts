@@ -9,7 +9,7 @@ import { requireToken } from "./token.ts";
 
 /** The dry run. It wants the token like a load: it reads whatever the runtime may read. */
 export function checkRoutes({ checks, observer, maxLoraRank, closing, tokenFile }: AppDeps): FastifyPluginAsyncTypebox {
-  const options = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { preHandler: requireToken(tokenFile) }) };
+  const options = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { onRequest: requireToken(tokenFile) }) };
   return async (app) => {
     app.post(RUNTIME_PATHS.check, { ...options, schema: { body: CheckRequestSchema } }, async (request, reply) => {
       const { artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, limits, delivery, deep = false } = request.body;
@@ -36,7 +36,7 @@ function deliveryMode(...[delivery, url]: Parameters<typeof readDelivery>): stri
   try {
     return readDelivery(delivery, url)?.mode;
   } catch (error) {
-    if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message);
+    if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message, { cause: error.cause });
     throw error;
   }
 }

@@ -17,7 +17,7 @@ beforeEach(async () => {
   app.setErrorHandler((error, _request, reply) =>
     reply.code(error instanceof RequestError ? error.status : 500).send((error as Error).message),
   );
-  app.post("/", { preHandler: requireToken(file) }, async () => "done");
+  app.post("/", { onRequest: requireToken(file) }, async () => "done");
 });
 afterEach(async () => {
   await app.close();
@@ -55,6 +55,12 @@ test("the token passes, and a new one as soon as it is in the file", async () =>
 test.each(["", "\n"])("a file that holds %j lets nobody pass", async (text) => {
   await writeFile(file, text);
   expect(await post("Bearer ")).toMatchObject({ statusCode: 503, body: expect.stringContaining("mount the Secret") });
+});
+
+test("a body is not looked at before the token was", async () => {
+  await writeFile(file, "secret");
+  const headers = { "content-type": "application/json" };
+  expect((await app.inject({ method: "POST", url: "/", headers, payload: "{" })).statusCode).toBe(401);
 });
 
 test("nor does one that is not there", async () => {

@@ -1,18 +1,21 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { preHandlerAsyncHookHandler } from "fastify";
+import type { onRequestAsyncHookHandler } from "fastify";
 import { RequestError } from "../errors.ts";
 
 /**
- * Lets a call pass whose `Authorization: Bearer` is the token in a file. The file is read at each call: a mounted Secret changes.
+ * Lets a call pass, before its body is read, whose `Authorization: Bearer` is the token in a file. The file is read at each call: a mounted Secret changes.
  *
  * @returns a hook that throws RequestError 401 for another token or none, 503 where the file cannot be read or is empty
  */
-export function requireToken(file: string): preHandlerAsyncHookHandler {
+export function requireToken(file: string): onRequestAsyncHookHandler {
   return async (request, reply) => {
-    const token = (await readFile(file, "utf8").catch(() => "")).trim();
+    const { text = "", error } = await read(file);
+    const token = text.trim();
     if (token === "")
-      throw new RequestError(503, "TokenUnavailable", `the runtime cannot read a token from --token-file=${file}: mount the Secret there`);
+      throw new RequestError(503, "TokenUnavailable", `the runtime cannot read a token from --token-file=${file}: mount the Secret there`, {
+        cause: error,
+      });
     const given = /^Bearer (.+)$/i.exec(request.headers.authorization ?? "")?.[1] ?? "";
     if (timingSafeEqual(hash(given), hash(token))) return;
     void reply.header("www-authenticate", "Bearer");
@@ -22,6 +25,14 @@ export function requireToken(file: string): preHandlerAsyncHookHandler {
       "this call wants the runtime's token: send Authorization: Bearer with what is in its --token-file (the controller: --runtime-token-file)",
     );
   };
+}
+
+async function read(file: string): Promise<{ readonly text?: string; readonly error?: unknown }> {
+  try {
+    return { text: await readFile(file, "utf8") };
+  } catch (error) {
+    return { error };
+  }
 }
 
 /** Of one length whatever was given, as the comparison wants. */

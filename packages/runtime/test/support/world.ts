@@ -118,9 +118,9 @@ export class Runtime {
   }
 }
 
-/** Waits until a check passes. */
-export async function eventually(check: () => void | Promise<void>): Promise<void> {
-  await vi.waitFor(check, { timeout: STATE_MS, interval: 20 });
+/** Waits until a check passes, for so many milliseconds. */
+export async function eventually(check: () => void | Promise<void>, timeout: number = STATE_MS): Promise<void> {
+  await vi.waitFor(check, { timeout, interval: 20 });
 }
 
 /** Names that an engine answers to, with where each came from. */

@@ -7,6 +7,8 @@ import { createGunzip } from "node:zlib";
 import { Parser, type ReadEntry } from "tar";
 import { type Bounds, invalid, isBycatch, plainName, refused, type Unpacked } from "./entries.ts";
 
+import type { Headroom } from "./headroom.ts";
+
 /** Largest header of a long name or of extended attributes, in bytes: these are held in memory. */
 const MAX_META_BYTES = 64 * 1024;
 
@@ -25,6 +27,7 @@ export async function untar(
   gzip: boolean,
   folder: string,
   bounds: Bounds,
+  headroom: Headroom,
   signal: AbortSignal,
 ): Promise<readonly Unpacked[]> {
   // The parser looks into compressed bytes by itself, where nobody would count them.
@@ -40,7 +43,7 @@ export async function untar(
       const file = takeEntry(entry, folder, files.length, bounds);
       if (file === undefined) return void entry.resume();
       files.push(file);
-      writes.push(write(entry, file.path, bounds, both).catch(fail));
+      writes.push(write(entry, file.path, bounds, headroom, both).catch(fail));
     } catch (error) {
       fail(error);
       entry.resume();
@@ -72,7 +75,7 @@ function takeEntry({ type, path, size }: ReadEntry, folder: string, index: numbe
   return isBycatch(name) ? undefined : { name, sizeBytes: size, path: join(folder, String(index)) };
 }
 
-async function write(entry: ReadEntry, path: string, bounds: Bounds, signal: AbortSignal): Promise<void> {
+async function write(entry: ReadEntry, path: string, bounds: Bounds, headroom: Headroom, signal: AbortSignal): Promise<void> {
   // A pipeline that is aborted waits for its source, which waits for the parser: the source has to be ended by itself.
   entry.on("error", () => undefined);
   const end = () => void entry.destroy(signal.reason);
@@ -82,6 +85,7 @@ async function write(entry: ReadEntry, path: string, bounds: Bounds, signal: Abo
       async function* chunks() {
         for await (const chunk of entry) {
           bounds.written(chunk.length);
+          await headroom.take(chunk.length);
           yield chunk;
         }
       },

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
 import { AdapterError } from "../../errors.ts";
 import { Bounds, MAX_ENTRIES } from "./entries.ts";
+import { Headroom, NoRoomToUnpack } from "./headroom.ts";
 import { unpackArchive } from "./unpack.ts";
 
 let dir: string;
@@ -285,6 +286,27 @@ test.each([
   },
 ])("$name", async ({ kind, bytes, says }) => {
   expect((await refusal(kind, bytes)).message).toMatch(says);
+});
+
+test.each(KINDS)("a $kind that the volume has no room for is ended before the reserve, and told with figures", async ({ kind, pack }) => {
+  const path = join(dir, "archive");
+  const folder = join(dir, "out");
+  await writeFile(path, pack([CONFIG, { name: "adapter_model.safetensors", body: Buffer.alloc(50 * 2 ** 20) }]));
+  await mkdir(folder);
+  const looks: string[] = [];
+  const headroom = new Headroom(folder, async (at) => {
+    looks.push(at);
+    return (100 - 10 * looks.length) * 2 ** 20;
+  });
+  const error = await unpackArchive({ path, kind }, folder, "x", NEVER, headroom).catch((e: unknown) => e);
+  expect(error).toMatchObject({
+    reason: "StorageFull",
+    retryable: true,
+    message: expect.stringMatching(/70\.0 MiB free \(64\.0 MiB stay free\)/),
+  });
+  expect(error).toBeInstanceOf(NoRoomToUnpack);
+  expect(looks).toEqual([folder, folder, folder]);
+  expect(await readdir(folder)).toEqual([]);
 });
 
 test("an end in the middle of unpacking is that of the caller", async () => {

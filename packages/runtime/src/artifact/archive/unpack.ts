@@ -1,11 +1,14 @@
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ArchiveKind } from "@aibrix/api";
+import { AdapterError } from "../../errors.ts";
 import { selectFiles } from "../check/select.ts";
 import { hashFiles } from "../sources/path.ts";
 import type { Listing, RemoteFile } from "../sources/source.ts";
 import type { Downloaded } from "../transfer/download.ts";
+import { storageError } from "../transfer/storage-error.ts";
 import { Bounds, withoutTopFolder } from "./entries.ts";
+import { Headroom, NoRoomToUnpack } from "./headroom.ts";
 import { untar } from "./tar.ts";
 import { unzip } from "./zip.ts";
 
@@ -18,13 +21,14 @@ const RAW = ".entries";
  *
  * @param folder - exists, and is empty but for what an earlier try left
  * @param what - the artifact's URL, for messages
- * @throws AdapterError `ArtifactInvalid`; errors of the volume as they are
+ * @throws AdapterError `ArtifactInvalid`; NoRoomToUnpack; other errors of the volume as they are
  */
 export async function unpackArchive(
   archive: { readonly path: string; readonly kind: ArchiveKind },
   folder: string,
   what: string,
   signal: AbortSignal,
+  headroom: Headroom = new Headroom(folder),
 ): Promise<readonly Downloaded[]> {
   const raw = join(folder, RAW);
   await rm(raw, { recursive: true, force: true });
@@ -33,8 +37,8 @@ export async function unpackArchive(
     const bounds = new Bounds((await stat(archive.path)).size);
     const unpacked =
       archive.kind === "zip"
-        ? await unzip(archive.path, raw, bounds, signal)
-        : await untar(archive.path, archive.kind === "tar.gz", raw, bounds, signal);
+        ? await unzip(archive.path, raw, bounds, headroom, signal)
+        : await untar(archive.path, archive.kind === "tar.gz", raw, bounds, headroom, signal);
     const entries = withoutTopFolder(unpacked);
     const top = entries.filter((e) => !e.name.includes("/"));
     const files = selectFiles(
@@ -46,6 +50,11 @@ export async function unpackArchive(
       if (entry !== undefined) await rename(entry.path, join(folder, name));
     }
     return await hashFiles(folder, files, signal);
+  } catch (error) {
+    const told = storageError(error);
+    throw told instanceof AdapterError && told.reason === "StorageFull" && !(told instanceof NoRoomToUnpack)
+      ? new NoRoomToUnpack(told.message, told.cause)
+      : error;
   } finally {
     await rm(raw, { recursive: true, force: true });
   }

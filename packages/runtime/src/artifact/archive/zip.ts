@@ -4,6 +4,8 @@ import { pipeline } from "node:stream/promises";
 import { type Entry, openPromise, type ZipFile } from "yauzl";
 import { type Bounds, invalid, isBycatch, plainName, refused, type Unpacked } from "./entries.ts";
 
+import type { Headroom } from "./headroom.ts";
+
 /** The kind of file in the upper half of an entry's attributes, where a Unix packed it (`st_mode`). */
 const [KIND, PLAIN_FILE, FOLDER] = [0o170000, 0o100000, 0o040000];
 const MADE_BY_UNIX = 3;
@@ -13,7 +15,13 @@ const MADE_BY_UNIX = 3;
  *
  * @throws AdapterError `ArtifactInvalid`; errors of the volume as they are
  */
-export async function unzip(archive: string, folder: string, bounds: Bounds, signal: AbortSignal): Promise<readonly Unpacked[]> {
+export async function unzip(
+  archive: string,
+  folder: string,
+  bounds: Bounds,
+  headroom: Headroom,
+  signal: AbortSignal,
+): Promise<readonly Unpacked[]> {
   const files: Unpacked[] = [];
   const zip = await read(() => openPromise(archive, { lazyEntries: true, autoClose: false }));
   try {
@@ -24,7 +32,7 @@ export async function unzip(archive: string, folder: string, bounds: Bounds, sig
       signal.throwIfAborted();
       const file = takeEntry(next.value, folder, files.length, bounds);
       if (file === undefined) continue;
-      await unpack(zip, next.value, file, bounds, signal);
+      await unpack(zip, next.value, file, bounds, headroom, signal);
       files.push(file);
     }
   } finally {
@@ -47,7 +55,7 @@ function takeEntry(entry: Entry, folder: string, index: number, bounds: Bounds):
   return isBycatch(name) ? undefined : { name, sizeBytes: entry.uncompressedSize, path: join(folder, String(index)) };
 }
 
-async function unpack(zip: ZipFile, entry: Entry, file: Unpacked, bounds: Bounds, signal: AbortSignal): Promise<void> {
+async function unpack(zip: ZipFile, entry: Entry, file: Unpacked, bounds: Bounds, headroom: Headroom, signal: AbortSignal): Promise<void> {
   const stream = await read(() => zip.openReadStreamPromise(entry));
   let broken: unknown;
   stream.on("error", (error) => {
@@ -59,6 +67,7 @@ async function unpack(zip: ZipFile, entry: Entry, file: Unpacked, bounds: Bounds
       async function* counted(chunks: AsyncIterable<Buffer>) {
         for await (const chunk of chunks) {
           bounds.bytes(chunk.length);
+          await headroom.take(chunk.length);
           yield chunk;
         }
       },

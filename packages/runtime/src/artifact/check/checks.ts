@@ -3,9 +3,9 @@ import { type CheckReport, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Egress } from "../../egress/egress.ts";
-import { AdapterError, RequestError } from "../../errors.ts";
+import { AdapterError, errorDetail, RequestError } from "../../errors.ts";
 import { unpacked } from "../archive/unpack.ts";
-import { list } from "../artifacts.ts";
+import { described, list } from "../artifacts.ts";
 import { checkPin } from "../pin.ts";
 import { knownKeys } from "../sources/credentials.ts";
 import { openSource } from "../sources/open.ts";
@@ -110,7 +110,7 @@ export class Checks {
           })
         : storageError(error);
       if (!(known instanceof AdapterError)) throw known;
-      report.error = { code: known.reason, message: known.message, retryable: known.retryable };
+      report.error = errorDetail(known);
     }
     return report;
   }
@@ -134,7 +134,8 @@ export class Checks {
     const source = await openSource(artifact, secret, { env: this.#env, egress: this.#egress });
     try {
       const listed = await retried(() => list(source, url, signal), signal);
-      const listing = listed.archive === undefined ? { ...listed, files: selectFiles(listed.files, url) } : listed;
+      const listing =
+        listed.archive === undefined ? await described(source, { ...listed, files: selectFiles(listed.files, url) }, url, signal) : listed;
       if (listing.revision !== undefined) report.resolved_revision = listing.revision;
       tell(report, listing.files);
       // Of an archive nothing is known before all of it is here.

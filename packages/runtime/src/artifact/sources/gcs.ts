@@ -143,6 +143,7 @@ export class GcsSource implements Source {
       return new AdapterError(
         "ArtifactNotFound",
         `bucket "${this.#bucket.name}" does not exist (${this.#endpoint}): check the artifactURL`,
+        { cause: error },
       );
     if (/Could not load the default credentials/.test(text))
       return new AdapterError("ArtifactDenied", `no Google credentials for ${this.#what()}: ${keys}`, { cause: error });

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { type ArchiveKind, SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
-import { AdapterError } from "../../errors.ts";
+import { AdapterError, HttpAnswer } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./source.ts";
 import { ask, isPassing, type WebResponse } from "./web.ts";
@@ -82,18 +82,21 @@ export class HttpSource implements Source {
   }
 
   #refused(status: number): AdapterError {
+    const cause = new HttpAnswer(status);
     const keys = `${SECRET_KEYS.httpBearerToken}, or ${SECRET_KEYS.httpUsername} and ${SECRET_KEYS.httpPassword}`;
     if (status === 404 || status === 410)
-      return new AdapterError("ArtifactNotFound", `${this.#url} does not exist (HTTP ${status}): check the artifactURL`);
+      return new AdapterError("ArtifactNotFound", `${this.#url} does not exist (HTTP ${status}): check the artifactURL`, { cause });
     if (status === 401 || status === 403)
       return new AdapterError(
         "ArtifactDenied",
         this.#authorization === undefined
           ? `${this.#url.origin} wants credentials for ${this.#url} (HTTP ${status}): set credentialsSecretRef to a Secret with ${keys}, and its annotation model.aibrix.ai/allowed-hosts to ${this.#url.hostname}`
           : `${this.#url.origin} refused the credentials for ${this.#url} (HTTP ${status}): give some that are valid (${keys})`,
+        { cause },
       );
     return new AdapterError("ArtifactUnavailable", `${this.#url.origin} answered HTTP ${status} for ${this.#url}`, {
       retryable: isPassing(status),
+      cause,
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
-import { AdapterError } from "../../errors.ts";
+import { AdapterError, HttpAnswer } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { type ByteRange, type Listing, MAX_PAGES, NoRanges, type RemoteFile, type Source, tooLong } from "./source.ts";
 import { ask, clip, isPassing } from "./web.ts";
@@ -116,6 +116,9 @@ export class HuggingFaceSource implements Source {
 
   #refused(status: number, error: { readonly code: unknown; readonly message: unknown; readonly text: string }): AdapterError {
     const at = `on ${this.#endpoint}`;
+    const options = { cause: new HttpAnswer(status) };
+    const denied = (message: string) => new AdapterError("ArtifactDenied", message, options);
+    const notFound = (message: string) => new AdapterError("ArtifactNotFound", message, options);
     if (error.code === "GatedRepo" || status === 403)
       return denied(
         `${this.#what()} ${at} is gated: ask for access on its page, and give a token that has it (credentialsSecretRef with ${SECRET_KEYS.huggingfaceToken}, or HF_TOKEN)`,
@@ -139,7 +142,7 @@ export class HuggingFaceSource implements Source {
     return new AdapterError(
       "ArtifactUnavailable",
       `${this.#endpoint} answered HTTP ${status} for ${this.#what()}: ${clip(error.message ?? error.text)}`,
-      { retryable: isPassing(status) },
+      { retryable: isPassing(status), ...options },
     );
   }
 
@@ -174,10 +177,4 @@ function nextPage(link: string | string[] | undefined): string | undefined {
 
 function unavailable(message: string, cause?: unknown): AdapterError {
   return new AdapterError("ArtifactUnavailable", message, { cause });
-}
-function denied(message: string): AdapterError {
-  return new AdapterError("ArtifactDenied", message);
-}
-function notFound(message: string): AdapterError {
-  return new AdapterError("ArtifactNotFound", message);
 }

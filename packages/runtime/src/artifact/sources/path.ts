@@ -17,8 +17,9 @@ export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
       throw new AdapterError("ArtifactNotFound", `${path} is a file: write the folder that the adapter's files are in`);
     const files: RemoteFile[] = [];
     for (const name of await readdir(path)) {
-      const info = await stat(join(path, name), { bigint: true });
-      if (info.isFile()) files.push({ name, sizeBytes: Number(info.size), etag: `${info.mtimeNs}-${info.ino}` });
+      // A link to nothing is no file; one that is gone since is none either.
+      const info = await stat(join(path, name), { bigint: true }).catch(unlessGone);
+      if (info?.isFile()) files.push({ name, sizeBytes: Number(info.size), etag: `${info.mtimeNs}-${info.ino}` });
     }
     return files;
   } catch (error) {
@@ -39,6 +40,12 @@ export async function hashFiles(path: string, files: readonly RemoteFile[], sign
     hashed.push({ name, sizeBytes, sha256: hash.digest("hex") });
   }
   return hashed;
+}
+
+/** @throws the error where it says something else than that there is nothing */
+function unlessGone(error: unknown): undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== "ENOENT" && code !== "ELOOP") throw error;
 }
 
 function explain(path: string, error: unknown): unknown {

@@ -14,10 +14,10 @@ type HttpResponse = Awaited<ReturnType<Handle>>["response"];
 export class EgressHandler {
   readonly metadata = { handlerProtocol: "http/1.1" };
   readonly #egress: Egress;
-  readonly #checkSigned: (url: URL) => void;
+  readonly #checkSigned: (url: URL) => Promise<void>;
 
-  /** @param checkSigned - throws where a request with credentials may not go to a URL */
-  constructor(egress: Egress, checkSigned: (url: URL) => void) {
+  /** @param checkSigned - rejects where a request with credentials may not go to a URL */
+  constructor(egress: Egress, checkSigned: (url: URL) => Promise<void>) {
     this.#egress = egress;
     this.#checkSigned = checkSigned;
   }
@@ -25,7 +25,7 @@ export class EgressHandler {
   async handle(call: HttpRequest, options: { readonly abortSignal?: unknown } = {}): Promise<{ response: HttpResponse }> {
     const url = urlOf(call);
     this.#egress.check(url);
-    if (Object.keys(call.headers).some((h) => h.toLowerCase() === "authorization")) this.#checkSigned(url);
+    if (Object.keys(call.headers).some((h) => h.toLowerCase() === "authorization")) await this.#checkSigned(url);
     // Undici frames bodies itself.
     const { "content-length": _length, expect: _expect, ...headers } = lowerCased(call.headers);
     const {

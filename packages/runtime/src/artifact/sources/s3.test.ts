@@ -98,7 +98,22 @@ describe("where keys go", () => {
     { name: "the Secret's keys at the runtime's endpoint", keys: KEYS },
     { name: "the Secret's endpoint", keys: { ...KEYS, aws_endpoint_url: "http://minio.example.com:9000" } },
     { name: "a host that the Secret names", keys: { ...KEYS, aws_endpoint_url: "http://10.0.0.7:9000" }, hosts: ["10.0.0.7:9000"] },
-    { name: "Amazon, with the runtime's own", keys: { aws_endpoint_url: "https://s3.us-east-1.amazonaws.com" } },
+    ...[
+      "s3.us-east-1.amazonaws.com",
+      "s3.amazonaws.com",
+      "s3-us-west-2.amazonaws.com",
+      "s3.dualstack.eu-central-1.amazonaws.com",
+      "s3-fips.us-gov-west-1.amazonaws.com",
+      "s3-accelerate.dualstack.amazonaws.com",
+      "models.s3.eu-west-1.amazonaws.com",
+      "bucket.vpce-1a2b3c4d-5e6f.s3.us-east-1.vpce.amazonaws.com",
+      "s3express-use1-az4.us-east-1.amazonaws.com",
+      "s3.cn-north-1.amazonaws.com.cn",
+    ].map((host) => ({
+      name: `Amazon (${host}), with the runtime's own`,
+      keys: { aws_endpoint_url: `https://${host}` },
+      hosts: undefined,
+    })),
   ])("to $name", ({ keys, hosts }) => {
     expect(() => open(keys, hosts)).not.toThrow();
   });
@@ -130,6 +145,21 @@ describe("where keys go", () => {
       reason: "ArtifactDenied",
       says: /no AWS credentials.*runtime's own/,
     },
+    ...[
+      "x1y2z3.execute-api.us-east-1.amazonaws.com",
+      "s3.execute-api.us-east-1.amazonaws.com",
+      "s3-mine.us-east-1.elb.amazonaws.com",
+      "my.s3.us-east-1.elb.amazonaws.com",
+      "ec2-192-0-2-1.compute-1.amazonaws.com",
+      "sts.us-east-1.amazonaws.com",
+      "models.s3-website-us-east-1.amazonaws.com",
+    ].map((host) => ({
+      name: `${host}, which is no S3 of Amazon`,
+      keys: { aws_endpoint_url: `https://${host}` },
+      hosts: undefined,
+      reason: "ArtifactDenied",
+      says: /no AWS credentials/,
+    })),
     {
       name: "what looks like Amazon",
       keys: { aws_endpoint_url: "https://s3.amazonaws.com.evil.example" },
@@ -140,12 +170,21 @@ describe("where keys go", () => {
       name: "no URL",
       keys: { ...KEYS, aws_endpoint_url: "minio:9000" },
       reason: "ArtifactUnavailable",
-      says: /aws_endpoint_url is no URL/,
+      says: /aws_endpoint_url in the Secret is no URL/,
     },
   ])("never to $name", ({ keys, hosts, reason, says }) => {
     const make = () => open(keys, hosts);
     expect(make).toThrow(expect.objectContaining({ reason, retryable: false, message: expect.stringMatching(says) }));
   });
+
+  test.each(["http://me:hunter2@minio.example.com", "https://hunter2@minio.example.com:9000/x"])(
+    "a password in an endpoint is refused, and not shown: %s",
+    (aws_endpoint_url) => {
+      const make = () => open({ ...KEYS, aws_endpoint_url });
+      expect(make).toThrow(/aws_endpoint_url in the Secret holds a user name or a password.*aws_access_key_id/);
+      expect(make).not.toThrow(/hunter2/);
+    },
+  );
 
   test("a Secret that names other hosts is kept from Amazon as well", async () => {
     const none = new Egress({ hosts: [], networks: new BlockList() }, {}, 2_000);

@@ -4,7 +4,6 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
-  type _Object as ListedObject,
   ListObjectsV2Command,
   S3Client,
   type S3ClientConfig,
@@ -38,8 +37,12 @@ const DENIED =
 export class S3Source implements Source {
   readonly #client: S3Client;
   readonly #bucket: string;
+  /** Names of the listed files that have a SHA256 checksum. */
+  readonly #hashed = new Set<string>();
   readonly #prefix: string;
-  readonly #endpoint: string;
+  /** For messages. */
+  #endpoint: string;
+  readonly #mayBeOfProfile: boolean;
 
   /**
    * @param env - read for what the Secret does not say: `AWS_ENDPOINT_URL[_S3]`, `AWS_REGION`, and what the SDK's default chain reads itself
@@ -47,21 +50,31 @@ export class S3Source implements Source {
    */
   constructor(artifact: { readonly bucket: string; readonly prefix: string }, secret: Secret, env: NodeJS.ProcessEnv, egress: Egress) {
     const config = s3Config(secret.keys, env);
-    this.#endpoint = typeof config.endpoint === "string" ? config.endpoint : "Amazon S3";
     this.#bucket = artifact.bucket;
     this.#prefix = `${artifact.prefix}/`;
-    const endpoint = typeof config.endpoint === "string" ? endpointUrl(config.endpoint) : undefined;
+    const endpoint = typeof config.endpoint === "string" ? endpointUrl(config.endpoint, endpointName(secret.keys, env)) : undefined;
+    this.#endpoint = endpoint?.origin ?? "Amazon S3";
     if (endpoint !== undefined) {
       egress.check(endpoint);
       if (config.credentials !== undefined) checkRecipient(secret, endpoint, true);
-      else if (!egress.isOwn(endpoint) && !isAmazon(endpoint)) throw this.#noCredentials();
+      else if (!egress.isOwn(endpoint) && !isAmazonS3(endpoint)) throw this.#noCredentials();
     }
     // Keys of the Secret go to the Secret's endpoint, the runtime's own to the runtime's, both to Amazon.
-    const checkSigned = (url: URL) =>
+    const checkSigned = async (url: URL) =>
       config.credentials === undefined
-        ? checkRecipient({ keys: {} }, url, isAmazon(url) || egress.isOwn(url))
-        : checkRecipient(secret, url, isAmazon(url) || url.host === endpoint?.host);
+        ? checkRecipient({ keys: {} }, url, isAmazonS3(url) || isAmazonSts(url) || egress.isOwn(url) || (await this.#isOfProfile(url)))
+        : checkRecipient(secret, url, isAmazonS3(url) || url.host === endpoint?.host);
     this.#client = new S3Client({ ...config, requestHandler: new EgressHandler(egress, checkSigned) });
+    this.#mayBeOfProfile = endpoint === undefined;
+  }
+
+  /** Whether the SDK found this endpoint in the operator's AWS profile (`endpoint_url`); it may put the bucket before the host's name. */
+  async #isOfProfile(url: URL): Promise<boolean> {
+    const text = this.#mayBeOfProfile ? await this.#client.config.serviceConfiguredEndpoint?.() : undefined;
+    if (text === undefined || !URL.canParse(text)) return false;
+    const found = new URL(text);
+    this.#endpoint = found.origin;
+    return found.protocol === url.protocol && [found.host, `${this.#bucket}.${found.host}`].includes(url.host);
   }
 
   async list(signal: AbortSignal): Promise<Listing> {
@@ -73,9 +86,12 @@ export class S3Source implements Source {
       // The delimiter leaves out what is in folders below: checkpoints, mostly.
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: "/", ContinuationToken: token });
       const answer = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
-      const limit = pLimit(PARALLEL_HEADS);
-      const listed = (answer.Contents ?? []).filter((o) => /^[^/]+$/.test(o.Key?.slice(this.#prefix.length) ?? ""));
-      files.push(...(await Promise.all(listed.map((o) => limit(() => this.#file(o, signal))))));
+      for (const { Key = "", Size = 0, ETag = "", ChecksumAlgorithm = [] } of answer.Contents ?? []) {
+        const name = Key.slice(this.#prefix.length);
+        if (!/^[^/]+$/.test(name)) continue;
+        files.push({ name, sizeBytes: Size, etag: ETag });
+        if (ChecksumAlgorithm.includes("SHA256")) this.#hashed.add(name);
+      }
       entries += (answer.Contents ?? []).length + (answer.CommonPrefixes ?? []).length;
       token = answer.IsTruncated === true ? answer.NextContinuationToken : undefined;
     }
@@ -84,12 +100,16 @@ export class S3Source implements Source {
     return { files };
   }
 
+  async describe(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]> {
+    const limit = pLimit(PARALLEL_HEADS);
+    return await Promise.all(files.map((f) => (this.#hashed.has(f.name) ? limit(() => this.#withHash(f, signal)) : f)));
+  }
+
   /** A listing says only of which kind an object's checksums are. */
-  async #file({ Key = "", Size = 0, ETag = "", ChecksumAlgorithm = [] }: ListedObject, signal: AbortSignal): Promise<RemoteFile> {
-    const file = { name: Key.slice(this.#prefix.length), sizeBytes: Size, etag: ETag };
-    if (!ChecksumAlgorithm.includes("SHA256")) return file;
-    const command = new HeadObjectCommand({ Bucket: this.#bucket, Key, ChecksumMode: "ENABLED" });
-    const { ChecksumSHA256: sum = "" } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
+  async #withHash(file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
+    const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: `${this.#prefix}${file.name}`, ChecksumMode: "ENABLED" });
+    const { ChecksumSHA256: sum = "", ETag } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
+    if (ETag !== undefined && ETag !== file.etag) throw this.#changed();
     // That of a multipart upload is a hash over hashes of its parts, with their number behind.
     const bytes = Buffer.from(sum, "base64");
     return bytes.length === 32 && !sum.includes("-") ? { ...file, sha256: bytes.toString("hex") } : file;
@@ -156,7 +176,9 @@ export class S3Source implements Source {
     const at = `(${this.#endpoint})`;
     if (name === "CredentialsProviderError") return this.#noCredentials(error);
     if (name === "NoSuchBucket")
-      return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check the artifactURL and the endpoint`);
+      return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check the artifactURL and the endpoint`, {
+        cause: error,
+      });
     if (status === 412) return this.#changed();
     if (DENIED.test(name) || status === 401 || status === 403)
       return new AdapterError(
@@ -164,7 +186,8 @@ export class S3Source implements Source {
         `${this.#endpoint} refused the credentials for ${this.#what()} (${name || status}): check the keys, and that they may list the bucket and read its objects`,
         { cause: error },
       );
-    if (status === 404) return new AdapterError("ArtifactNotFound", `${this.#what()} does not exist ${at}: check the artifactURL`);
+    if (status === 404)
+      return new AdapterError("ArtifactNotFound", `${this.#what()} does not exist ${at}: check the artifactURL`, { cause: error });
     if (name === "PermanentRedirect" || status === 301)
       return new AdapterError(
         "ArtifactUnavailable",
@@ -198,23 +221,38 @@ export class S3Source implements Source {
   }
 }
 
-/** Domains of Amazon's services, in all its partitions. */
-const AMAZON = /\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|api\.aws)$/;
+/** A region and the domain of a partition, at the end of a host's name. Below the same domains are hosts of Amazon's customers, too. */
+const REGION_AND_DOMAIN = "(\\.[a-z]{2,4}(-[a-z]+)+-[0-9]+)?(\\.vpce)?\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|api\\.aws)$";
+/** Hosts of S3: of all kinds of endpoints (FIPS, dual stack, acceleration, VPC, access points, express), with a bucket before them or without. */
+const AMAZON_S3 = new RegExp(`^([^/]+\\.)?s3(express)?(-(?!website)[a-z0-9-]+)?(\\.dualstack)?${REGION_AND_DOMAIN}`);
+/** Where the SDK exchanges a profile's credentials for those of a role. */
+const AMAZON_STS = new RegExp(`^sts(-fips)?${REGION_AND_DOMAIN}`);
 
-function isAmazon(url: URL): boolean {
-  return url.protocol === "https:" && AMAZON.test(url.hostname);
+export function isAmazonS3(url: URL): boolean {
+  return url.protocol === "https:" && AMAZON_S3.test(url.hostname);
 }
 
-/** @throws AdapterError for what is no URL */
-function endpointUrl(text: string): URL {
-  if (/^https?:\/\//.test(text) && URL.canParse(text)) return new URL(text);
-  throw new AdapterError(
-    "ArtifactUnavailable",
-    `${SECRET_KEYS.awsEndpointUrl} is no URL: write for example https://minio.example.com:9000`,
-    {
-      retryable: false,
-    },
-  );
+function isAmazonSts(url: URL): boolean {
+  return url.protocol === "https:" && AMAZON_STS.test(url.hostname);
+}
+
+/** Who says which endpoint it is. */
+function endpointName(credentials: Credentials, env: NodeJS.ProcessEnv): string {
+  if (credentials[SECRET_KEYS.awsEndpointUrl]) return `${SECRET_KEYS.awsEndpointUrl} in the Secret`;
+  return env.AWS_ENDPOINT_URL_S3 ? "AWS_ENDPOINT_URL_S3" : "AWS_ENDPOINT_URL";
+}
+
+/** @throws AdapterError for what is no URL, or has a password in it: an endpoint is shown to everybody */
+function endpointUrl(text: string, name: string): URL {
+  const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
+  const problem =
+    url === undefined
+      ? `${name} is no URL: write for example https://minio.example.com:9000`
+      : url.username !== "" || url.password !== ""
+        ? `${name} holds a user name or a password, which everybody could read: write the endpoint without them, and the keys into ${SECRET_KEYS.awsAccessKeyId} and ${SECRET_KEYS.awsSecretAccessKey} of a Secret`
+        : undefined;
+  if (url === undefined || problem !== undefined) throw new AdapterError("ArtifactUnavailable", problem ?? "", { retryable: false });
+  return url;
 }
 
 /**

@@ -79,6 +79,8 @@ export interface Source {
    * {@link NoRanges}, and one whose file is not the listed one any more {@link SourceChanged}: never other bytes than asked for.
    */
   read(listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+  /** The same files of its listing, with the hashes that take one more question each: asked for those only that count. */
+  describe?(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** What the source states of a file's content beyond its listing, where that takes another question. Empty where it states nothing. */
   digests?(file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]>;
   /** Frees connections of its own. */

@@ -40,9 +40,9 @@ export class Room {
       const missing = missingBytes();
       if (missing > 0) {
         await makeRoom?.(missing + this.#promisedBytes(volume));
-        const { bavail, bsize } = await statfs(dir);
+        const freeBytes = await freeBytesAt(dir);
         // Asked anew: what came meanwhile is no longer free.
-        const problem = lackOfRoom({ missingBytes: missing, promisedBytes: this.#promisedBytes(volume), freeBytes: bavail * bsize });
+        const problem = lackOfRoom({ missingBytes: missing, promisedBytes: this.#promisedBytes(volume), freeBytes });
         if (problem !== undefined) throw new NoRoom(problem);
       }
       const id = Symbol(dir);
@@ -68,6 +68,12 @@ export function lackOfRoom(room: {
   return `the download needs ${mib(missingBytes)} more, and the volume of --artifacts-dir has ${mib(freeBytes)} free (${mib(RESERVE_BYTES)} stay free${others}): enlarge it or free some; it is tried again`;
 }
 
-function mib(bytes: number): string {
+/** The bytes that are free for us on the volume of a folder. */
+export async function freeBytesAt(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize;
+}
+
+export function mib(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
