@@ -73,8 +73,8 @@ async function converges(engine: Program, name = "a"): Promise<void> {
 }
 
 test.each<{ name: string; point: CrashPoint }>([
-  { name: "download: before the lock is taken", point: { op: "open", path: "/.cache/locks/", when: "before" } },
-  { name: "download: the lock is made, and nothing is in it", point: { op: "open", path: "/.cache/locks/", when: "after" } },
+  { name: "download: before the lock is taken", point: { op: "link", path: "/.cache/locks/", when: "before" } },
+  { name: "download: the lock is taken, and has another name yet", point: { op: "link", path: "/.cache/locks/", when: "after" } },
   { name: "download: the place for it is made", point: { op: "mkdir", path: "/.cache/work/[^/]+/files", when: "after" } },
   { name: "download: in the middle of the weights", point: { op: "write", path: "adapter_model.safetensors$", when: "after" } },
   { name: "rename: between two links", point: { op: "link", path: "/.tmp/", nth: 2, when: "before" } },
@@ -95,6 +95,22 @@ test.each<{ name: string; point: CrashPoint }>([
   const engine = await world.engine();
   await crash(engine, point, (runtime) => runtime.load("a", "hf://acme/a"));
   await converges(engine);
+});
+
+test("asked to end in the middle of a download, a runtime gives its place back for the next one", async () => {
+  const engine = await world.engine();
+  await writeAdapter(world.path("hub/acme/big"), { seed: 3, rank: 64, hiddenSize: 2048 });
+  const slow = { env: { HF_ENDPOINT: hub.url }, args: ["--download-rate-limit=64Ki"] };
+  const runtime = await world.runtime(engine.url, slow);
+  await runtime.load("a", "hf://acme/big");
+  const cache = (folder: string) => listed(join(world.artifacts, ".cache", folder));
+  await eventually(() => expect([cache("work"), cache("locks")]).toMatchObject([{ length: 1 }, { length: 1 }]));
+  expect(await runtime.program.stop()).toBe(0);
+  expect({ work: cache("work"), locks: cache("locks"), partial: cache("partial") }).toMatchObject({
+    work: [],
+    locks: [],
+    partial: { length: 1 },
+  });
 });
 
 test.each<{ name: string; point: CrashPoint }>([

@@ -10,6 +10,8 @@ export const POD_FOLDER: RegExp = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9]
 export const HEX: RegExp = /^[0-9a-f]{64}$/;
 /** Name of the folder of a half download that somebody works on: its key and its lock's token. */
 export const WORK_NAME: RegExp = /^[0-9a-f]{64}\.[0-9a-f-]{36}$/;
+/** Name of something that is only here for the moment: a UUID. */
+export const TEMPORARY: RegExp = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Name of the list of files inside a content's folder. Engines ignore it. */
 export const MANIFEST_FILE = ".aibrix-manifest.json";
 
@@ -113,6 +115,9 @@ export function codeOf(error: unknown): string {
 export function isMissing(error: unknown): boolean {
   return codeOf(error) === "ENOENT";
 }
+
+/** What a file system without hard links says, or one that has no more for this file or gives this user none. */
+export const NO_LINKS: readonly string[] = ["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"];
 
 /** Whether a rename failed because something is there already. */
 export function isTaken(error: unknown): boolean {

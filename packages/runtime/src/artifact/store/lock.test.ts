@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync, watch } from "node:fs";
 import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -108,26 +110,101 @@ test("a lock that changes is never taken, for however long it is held", async ()
   await (await lock).release();
 });
 
-test("what a former process of this pod left is taken at once, also where it was killed before it wrote into it", async () => {
+test("what a former process of this pod left is taken at once", async () => {
   await abandoned("a", "former");
   await (await of("a", "now").acquire("k", NEVER)).release();
   await abandoned("a", "former");
-  await of("a", "now").sweep("k");
+  await of("a", "now").sweep(["k"]);
   expect(await readdir(join(dir, ".cache/locks"))).toEqual([]);
+});
+
+test("an empty lock, as one is left where there are no links, is taken over after a while", async () => {
   await writeFile(path("k"), "");
-  const { lock } = waiting(of("a", "now"));
+  const { state, lock } = waiting(of("a", "now"));
   await looked();
+  expect(state.has).toBe(false);
   nowMs += 1_000;
   await (await lock).release();
 });
 
 test("a sweep leaves locks of other pods and of this process", async () => {
   const mine = await of("a").acquire("k", NEVER);
-  await of("a").sweep("k");
-  await of("b").sweep("k");
+  await of("a").sweep(["k"]);
+  await of("b").sweep(["k"]);
   expect(await of("a").isHeld("k")).toBe(true);
   await mine.release();
 });
+
+test("sweeps remove another pod's lock that was silent from one to the other, and no other", async () => {
+  const b = of("b");
+  await abandoned("a", "x", 0);
+  await b.sweep(["k"]);
+  nowMs = 999;
+  await b.sweep(["k"]);
+  expect(await b.isHeld("k")).toBe(true);
+  await abandoned("a", "x", 1);
+  nowMs = 1_000;
+  await b.sweep(["k"]);
+  expect(await b.isHeld("k")).toBe(true);
+  // What has gone meanwhile, and come again, is another one.
+  await b.sweep([]);
+  nowMs = 2_000;
+  await b.sweep(["k"]);
+  nowMs = 2_999;
+  expect(await b.isHeld("k")).toBe(true);
+  nowMs = 3_000;
+  expect(await b.isHeld("k")).toBe(false);
+  await b.sweep(["k"]);
+  expect(await readdir(join(dir, ".cache/locks"))).toEqual([]);
+});
+
+test("a lock has its record from its first moment on", async () => {
+  const empty: string[] = [];
+  const watcher = watch(join(dir, ".cache/locks"), (_, name) => {
+    try {
+      if (readFileSync(join(dir, ".cache/locks", name ?? ""), "utf8") === "") empty.push(name ?? "");
+    } catch {} // It is gone again.
+  });
+  for (let i = 0; i < 50; i += 1) await (await of("a").acquire("k", NEVER)).release();
+  watcher.close();
+  expect(empty).toEqual([]);
+});
+
+/** In a process that may write nothing any more once it holds "held": waits for "k" twice, then loses "held". Prints what came of it. */
+const FULL = `
+import { spawnSync } from "node:child_process";
+import { readdirSync, rmSync } from "node:fs";
+import { layoutOf } from ${JSON.stringify(join(import.meta.dirname, "layout.ts"))};
+import { Locks } from ${JSON.stringify(join(import.meta.dirname, "lock.ts"))};
+const locks = new Locks(layoutOf(process.argv[1], "a"));
+const held = await locks.acquire("held", AbortSignal.timeout(10_000));
+spawnSync("prlimit", ["--fsize=0:0", "--pid", String(process.pid)]);
+const codes = [];
+const files = [];
+for (let i = 0; i < 3; i += 1) {
+  codes.push(await locks.acquire("k", AbortSignal.timeout(5_000)).then(() => "held", (error) => error.code));
+  files.push(readdirSync("/proc/self/fd").length);
+}
+rmSync(process.argv[1] + "/.cache/locks/held");
+const keepAlive = setTimeout(() => undefined, 10_000);
+if (!held.lost.aborted) await new Promise((resolve) => {
+  held.lost.addEventListener("abort", resolve);
+  setTimeout(resolve, 10_000).unref();
+});
+clearTimeout(keepAlive);
+console.log(JSON.stringify({ codes, leaked: files[2] - files[0], lost: held.lost.aborted }));
+`;
+
+test("where nothing can be written, a lock says so each time and leaves nothing, and one that is held still learns that it is lost", async () => {
+  const { stdout, stderr } = spawnSync(process.execPath, ["--conditions=@aibrix/source", "--input-type=module", "-e", FULL, dir], {
+    encoding: "utf8",
+  });
+  expect({ stderr, said: JSON.parse(stdout || "null") }).toMatchObject({
+    said: { codes: ["EFBIG", "EFBIG", "EFBIG"], leaked: 0, lost: true },
+  });
+  expect(await readdir(join(dir, ".cache/locks"))).toEqual([]);
+  expect(await readdir(join(dir, "pods/a/.tmp"))).toEqual([]);
+}, 30_000);
 
 test("of many that see a dead lock, one at a time gets it", async () => {
   await abandoned("dead", "x");

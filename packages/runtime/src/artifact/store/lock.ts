@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { sleep } from "@aibrix/service";
-import { codeOf, isMissing, type Layout } from "./layout.ts";
+import { codeOf, isMissing, type Layout, makeFolder, NO_LINKS } from "./layout.ts";
 
 /** This process among all that ever held a lock here. */
 const INSTANCE = randomUUID();
@@ -19,6 +19,13 @@ interface LockRecord {
   readonly instance: string;
   readonly token: string;
   readonly beat: number;
+}
+
+/** A lock as a look found it. */
+interface Seen {
+  readonly text: string;
+  /** Since when it has been like that, by this process's monotonic clock. */
+  readonly sinceMs: number;
 }
 
 /** A lock that is held. */
@@ -49,6 +56,8 @@ export class Locks {
   readonly #clock: () => number;
   readonly #staleMs: number;
   readonly #instance: string;
+  /** Locks that sweeps came upon. */
+  readonly #seen = new Map<string, Seen>();
 
   constructor(layout: Layout, options: LockOptions = {}) {
     this.#layout = layout;
@@ -60,35 +69,72 @@ export class Locks {
   /** Waits for a lock. `key` must be fit for a file's name. */
   async acquire(key: string, signal: AbortSignal): Promise<Lock> {
     const path = join(this.#layout.locks, key);
-    let seen: { readonly text: string; readonly sinceMs: number } | undefined;
+    let seen: Seen | undefined;
     for (;;) {
       signal.throwIfAborted();
-      const mine = await this.#create(path);
-      if (mine !== undefined) return mine;
       const text = await readFile(path, "utf8").catch(missing);
-      if (text === undefined) continue;
-      if (text !== seen?.text) seen = { text, sinceMs: this.#clock() };
-      if (this.#isDead(text) || this.#clock() - seen.sinceMs >= this.#staleMs) {
+      if (text === undefined) {
+        const mine = await this.#create(path);
+        if (mine !== undefined) return mine;
+        continue;
+      }
+      seen = this.#look(text, seen);
+      if (this.#isGone(seen)) {
         await this.#break(path, tokenOf(text));
         seen = undefined;
       } else await sleep(POLL_MS, signal);
     }
   }
 
-  /** Whether a process may hold the lock, as far as one look can tell. */
+  /** Whether a process may hold the lock, as far as the sweeps so far and one more look can tell. */
   async isHeld(key: string): Promise<boolean> {
     const text = await readFile(join(this.#layout.locks, key), "utf8").catch(missing);
-    return text !== undefined && !this.#isDead(text);
+    return text !== undefined && !this.#isGone(this.#look(text, this.#seen.get(key)));
   }
 
-  /** Removes a lock whose holder is known to be gone. */
-  async sweep(key: string): Promise<void> {
-    const path = join(this.#layout.locks, key);
-    const text = await readFile(path, "utf8").catch(missing);
-    if (text !== undefined && this.#isDead(text)) await this.#break(path, tokenOf(text));
+  /** Removes locks whose holders are known to be gone, or were seen to be silent since an earlier sweep. To be called with all that are there. */
+  async sweep(keys: readonly string[]): Promise<void> {
+    for (const key of [...this.#seen.keys()].filter((k) => !keys.includes(k))) this.#seen.delete(key);
+    for (const key of keys) {
+      const path = join(this.#layout.locks, key);
+      const text = await readFile(path, "utf8").catch(missing);
+      if (text === undefined) continue;
+      const seen = this.#look(text, this.#seen.get(key));
+      this.#seen.set(key, seen);
+      if (!this.#isGone(seen)) continue;
+      await this.#break(path, tokenOf(text));
+      this.#seen.delete(key);
+    }
   }
 
+  /** Makes a lock, unless there is one. It has its record from its first moment on. */
   async #create(path: string): Promise<Lock | undefined> {
+    const token = randomUUID();
+    const draft = await this.#temporary(token);
+    const file = await open(draft, "wx", 0o644);
+    let beat = 0;
+    const write = async (into: FileHandle) => {
+      const record: LockRecord = { pod: this.#layout.pod, instance: this.#instance, token, beat };
+      await into.write(JSON.stringify(record).padEnd(RECORD_BYTES), 0);
+      beat += 1;
+    };
+    try {
+      await write(file);
+      await link(draft, path);
+    } catch (error) {
+      await file.close();
+      if (codeOf(error) === "EEXIST") return undefined;
+      if (!NO_LINKS.includes(codeOf(error))) throw error;
+      const made = await this.#createInPlace(path, write);
+      return made === undefined ? undefined : await this.#hold(path, made, token, write);
+    } finally {
+      await rm(draft, { force: true });
+    }
+    return await this.#hold(path, file, token, write);
+  }
+
+  /** Where the file system has no links: a process that is killed in between leaves an empty lock, which is waited for. */
+  async #createInPlace(path: string, write: (into: FileHandle) => Promise<void>): Promise<FileHandle | undefined> {
     let file: FileHandle;
     try {
       file = await open(path, "wx", 0o644);
@@ -96,21 +142,24 @@ export class Locks {
       if (codeOf(error) === "EEXIST") return undefined;
       throw error;
     }
-    const token = randomUUID();
+    try {
+      await write(file);
+      return file;
+    } catch (error) {
+      await file.close();
+      await rm(path, { force: true });
+      throw error;
+    }
+  }
+
+  async #hold(path: string, file: FileHandle, token: string, write: (into: FileHandle) => Promise<void>): Promise<Lock> {
     const lost = new AbortController();
     const { ino } = await file.stat();
     const isMine = async () => (await stat(path).catch(missing))?.ino === ino;
-    let beat = 0;
     let misses = 0;
-    const write = async () => {
-      const record: LockRecord = { pod: this.#layout.pod, instance: this.#instance, token, beat };
-      await file.write(JSON.stringify(record).padEnd(RECORD_BYTES), 0);
-      beat += 1;
-    };
-    await write();
     const tick = async () => {
-      // Into the file that this holder made, even if its name leads to another by now.
-      await write();
+      // Into the file that this holder made, even if its name leads to another by now. On a full volume that may fail.
+      await write(file).catch(() => undefined);
       // Once it may be on its way back, after somebody took it for another.
       misses = (await isMine()) ? 0 : misses + 1;
       if (misses >= 2) lost.abort(new Error("another pod took the lock: this process stood still for too long"));
@@ -123,10 +172,26 @@ export class Locks {
     const release = async () => {
       clearInterval(timer);
       await beating;
-      if (await isMine()) await rm(path, { force: true });
-      await file.close();
+      try {
+        if (await isMine()) await rm(path, { force: true });
+      } finally {
+        await file.close();
+      }
     };
     return { token, lost: lost.signal, release };
+  }
+
+  async #temporary(name: string): Promise<string> {
+    await makeFolder(this.#layout.tmp);
+    return join(this.#layout.tmp, name);
+  }
+
+  #look(text: string, before: Seen | undefined): Seen {
+    return text === before?.text ? before : { text, sinceMs: this.#clock() };
+  }
+
+  #isGone({ text, sinceMs }: Seen): boolean {
+    return this.#isDead(text) || this.#clock() - sinceMs >= this.#staleMs;
   }
 
   #isDead(text: string): boolean {
@@ -136,7 +201,8 @@ export class Locks {
 
   /** Removes a lock that was seen to be dead. Where somebody else was faster and has a new one there, that one is put back. */
   async #break(path: string, token: string | undefined): Promise<void> {
-    const away = join(this.#layout.trash, randomUUID());
+    // Not the trash, which other pods empty.
+    const away = await this.#temporary(randomUUID());
     try {
       await rename(path, away);
     } catch (error) {
@@ -157,7 +223,7 @@ function parse(text: string): LockRecord | undefined {
   try {
     return JSON.parse(text) as LockRecord;
   } catch {
-    return undefined; // Killed between making the file and writing into it.
+    return undefined; // Killed between making the file and writing into it, where there are no links.
   }
 }
 

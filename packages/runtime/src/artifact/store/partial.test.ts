@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -93,6 +93,35 @@ test("the sweep keeps for the next try what a killed process had, and leaves wha
   expect(await cached("partial")).toEqual([KEY]);
   expect(await cached("work")).toEqual([expect.stringMatching(/^2{64}\./)]);
   await other.release();
+});
+
+test("what a pod that is gone had is kept for the next try once its lock was silent between two sweeps, and goes on in copies", async () => {
+  const still = await of("a").take(ONE, NEVER);
+  const file = await open(join(still.files, "w"), "w");
+  await file.write("half");
+  const b = of("b");
+  await b.sweep(Date.now());
+  expect(await cached("work")).toHaveLength(1);
+  nowMs += 1_000;
+  await b.sweep(Date.now());
+  expect([await cached("partial"), await cached("work"), await cached("locks")]).toEqual([[KEY], [], []]);
+  const next = await of("c").take(ONE, NEVER);
+  await file.write("damage", 0);
+  await file.close();
+  expect(await readFile(join(next.files, "w"), "utf8")).toBe("half");
+  await next.discard();
+  await still.discard();
+  expect(await cached("work")).toEqual([]);
+});
+
+test("what was given back by another pod is gone on with in the same files", async () => {
+  const first = await of("a").take(ONE, NEVER);
+  await writeFile(join(first.files, "w"), "half");
+  const { ino } = await stat(join(first.files, "w"));
+  await first.release();
+  const second = await of("b").take(ONE, NEVER);
+  expect((await stat(join(second.files, "w"))).ino).toBe(ino);
+  await second.discard();
 });
 
 test("the sweep removes what is old, what was superseded, what nobody can name and what has an impossible time, and nothing foreign", async () => {

@@ -35,6 +35,8 @@ const OF_FILE = "of.json";
 interface OfFile {
   readonly artifact_url: string;
   readonly pod: string;
+  /** It was taken from a process that showed no sign of life, and may only stand still. */
+  readonly taken?: boolean;
 }
 
 /**
@@ -51,13 +53,18 @@ export class PartialFolders {
     this.#locks = locks;
   }
 
-  /** Removes what is garbage: too old, or of a URL that a later download was of. What a killed process of this pod worked on is kept for the next try. */
+  /**
+   * Removes what is garbage: too old, or of a URL that a later download was of. What a killed process worked on is kept for the next try: of this
+   * pod at once, of another one when its lock was silent from one sweep to another.
+   */
   async sweep(nowMs: number): Promise<void> {
     const { work, partial, locks } = this.#layout;
-    for (const key of (await readdir(locks)).filter((k) => HEX.test(k))) await this.#locks.sweep(key);
+    await this.#locks.sweep((await readdir(locks)).filter((k) => HEX.test(k)));
     for (const name of (await readdir(work)).filter((n) => WORK_NAME.test(n))) {
       const key = name.slice(0, name.indexOf("."));
-      if (!(await this.#locks.isHeld(key))) await this.#putBack(join(work, name), key);
+      if (await this.#locks.isHeld(key)) continue;
+      await this.#markTaken(join(work, name));
+      await this.#putBack(join(work, name), key);
     }
     const newest = new Set<string>();
     const found: { readonly path: string; readonly url: string; readonly usedMs: number }[] = [];
@@ -109,8 +116,9 @@ export class PartialFolders {
     for (const place of [...left, join(partial, key)])
       if (await moved(place, path)) {
         isOld = true;
-        const own = place === join(partial, key) || (await readOf(path))?.pod === pod;
-        if (!own) await this.#renewFiles(path);
+        const of = await readOf(path);
+        const isGivenBack = place === join(partial, key) && of?.taken !== true;
+        if (!isGivenBack && of?.pod !== pod) await this.#renewFiles(path);
         break;
       }
     for (const place of left) await removeWhole(this.#layout, place);
@@ -138,6 +146,14 @@ export class PartialFolders {
       }
     };
     return { files, notes, isOld, lost: lock.lost, release, discard };
+  }
+
+  async #markTaken(path: string): Promise<void> {
+    const of = await readOf(path);
+    if (of === undefined || of.pod === this.#layout.pod) return;
+    await writeFile(join(path, OF_FILE), JSON.stringify({ ...of, taken: true } satisfies OfFile)).catch((error: unknown) => {
+      if (!isMissing(error)) throw error; // Somebody else has just taken it.
+    });
   }
 
   /**

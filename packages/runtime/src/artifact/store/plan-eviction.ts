@@ -2,7 +2,7 @@
 export interface CacheEntry {
   readonly id: string;
   readonly bytes: number;
-  /** A pod has links to it: an engine may be reading it or is to load it, and removing the cache's copy would free nothing. */
+  /** A pod has links to it: an engine may be reading it or is to load it, and removing the cache's copy would free nothing. Or it is being written. */
   readonly linked: boolean;
   readonly usedMs: number;
 }

@@ -170,7 +170,8 @@ export class Pool {
 }
 
 async function halfOf(path: string, linked: boolean): Promise<CacheEntry | undefined> {
-  const names = await readdir(join(path, "files")).catch(() => []);
+  // An archive is unpacked in there.
+  const names = await readdir(join(path, "files"), { recursive: true }).catch(() => []);
   const sizes = await Promise.all(names.map((n) => stat(join(path, "files", n)).catch(absent)));
   const usedMs = (await stat(path).catch(absent))?.mtimeMs;
   // Blocks, for a file may have been given its full size before its bytes came.

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { NEVER, testStore } from "../../../test/fakes.ts";
 import { createMetrics } from "../../metrics.ts";
 import { type ArtifactStore, type ContentManifest, contentDigest } from "./store.ts";
@@ -210,13 +210,47 @@ test("what running downloads have here counts for the bounds", async () => {
   const { digest } = await install("a", "x".repeat(5_000));
   await store.sweep(() => false);
   const growing = await store.partial({ key: "1".repeat(64), artifactUrl: "hf://a/half" }, NEVER);
+  await mkdir(join(growing.files, "unpacked"));
   const tight = testStore(dir, { bounds: { maxBytes: 25_000, minFree: { bytes: 0 } } });
   await tight.makeRoom(10_000);
   expect(await pooled()).toEqual([hex(digest)]);
-  await writeFile(join(growing.files, "w"), "x".repeat(10_000));
+  await writeFile(join(growing.files, "unpacked/w"), "x".repeat(10_000));
   await tight.makeRoom(10_000);
   expect(await pooled()).toEqual([]);
   await growing.release();
+});
+
+test("a file of the user's in a folder for passing things stays, and what was left there goes", async () => {
+  const left = await store.newFolder();
+  await mkdir(join(dir, ".tmp/mine"));
+  await writeFile(join(dir, ".tmp/mine/thesis.txt"), "x");
+  await store.open();
+  expect(await readdir(join(dir, ".tmp"))).toEqual(["mine"]);
+  expect(await readFile(join(dir, ".tmp/mine/thesis.txt"), "utf8")).toBe("x");
+  await expect(stat(left)).rejects.toThrow("ENOENT");
+});
+
+test("what a pod that is gone left of a download is swept by another one while it runs", async () => {
+  const [gone, other] = ["pod-1", "pod-2"].map((podFolder) => testStore(dir, { podFolder })) as [ArtifactStore, ArtifactStore];
+  await gone.open();
+  await other.open();
+  const key = "1".repeat(64);
+  const lock = { pod: "pod-1", instance: "x", token: "00000000-0000-4000-8000-000000000000", beat: 3 };
+  const work = join(dir, ".cache/work", `${key}.${lock.token}`);
+  await writeFile(join(dir, ".cache/locks", key), JSON.stringify(lock));
+  await mkdir(join(work, "files"), { recursive: true });
+  await writeFile(join(work, "of.json"), JSON.stringify({ artifact_url: "hf://a/b", pod: "pod-1" }));
+  const left = () => Promise.all(["locks", "work", "partial"].map((folder) => readdir(join(dir, ".cache", folder))));
+  const clock = vi.spyOn(performance, "now").mockReturnValue(0);
+  try {
+    await other.tend();
+    expect(await left()).toEqual([[key], [expect.any(String)], []]);
+    clock.mockReturnValue(60_000);
+    await other.tend();
+  } finally {
+    clock.mockRestore();
+  }
+  expect(await left()).toEqual([[], [], [key]]);
 });
 
 test.each(["../b", "a/b", ".cache", "", "..", "a\0b", "a".repeat(64), "/etc"])("no name leads out of the folder: %j", async (name) => {

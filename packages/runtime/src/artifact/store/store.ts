@@ -16,8 +16,10 @@ import {
   layoutOf,
   MANIFEST_FILE,
   makeFolder,
+  NO_LINKS,
   nameFolder,
   removeWhole,
+  TEMPORARY,
   toDisk,
   writeReadable,
 } from "./layout.ts";
@@ -118,7 +120,8 @@ export class ArtifactStore {
     await makeFolder(join(root, ".cache"));
     for (const dir of [contents, sources, locks, partial, work, trash]) await makeFolder(dir);
     await makeFolder(tmp);
-    await Promise.all((await readdir(tmp)).map((name) => removeWhole(this.#layout, join(tmp, name))));
+    const left = (await readdir(tmp)).filter((name) => TEMPORARY.test(name));
+    await Promise.all(left.map((name) => removeWhole(this.#layout, join(tmp, name))));
     await this.#pods.beat();
   }
 
@@ -126,18 +129,24 @@ export class ArtifactStore {
   async run(signal: AbortSignal): Promise<void> {
     await this.#try("the cache cannot be swept", async () => {
       const { trash } = this.#layout;
-      for (const name of await readdir(trash)) await rm(join(trash, name), { recursive: true, force: true });
-      await this.#partials.sweep(Date.now());
+      for (const name of (await readdir(trash)).filter((n) => TEMPORARY.test(n)))
+        await rm(join(trash, name), { recursive: true, force: true });
       await this.#pool.sweepSources();
     });
     while (!signal.aborted) {
-      await this.#try("the cache cannot be looked after", async () => {
-        await this.#pods.beat();
-        for (const pod of await this.#pods.sweep()) this.#log.info({ pod }, "this pod is gone for good: its folder is removed");
-        await this.makeRoom(0);
-      });
+      await this.tend();
       await sleep(PERIOD_MS, signal);
     }
+  }
+
+  /** Shows the others that this pod lives, sweeps what dead ones left, and keeps the cache within its bounds: once. Never rejects. */
+  async tend(): Promise<void> {
+    await this.#try("the cache cannot be looked after", async () => {
+      await this.#pods.beat();
+      for (const pod of await this.#pods.sweep()) this.#log.info({ pod }, "this pod is gone for good: its folder is removed");
+      await this.#partials.sweep(Date.now());
+      await this.makeRoom(0);
+    });
   }
 
   /** The folder where the download of a content grows, with what an earlier try left there. The caller releases or discards it. */
@@ -392,9 +401,6 @@ export class ArtifactStore {
     }
   }
 }
-
-/** What a file system without hard links says, or one that has no more for this file or gives this user none. */
-const NO_LINKS = ["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"];
 
 /** What to do about a folder that another user made, or `undefined` for any other error. */
 async function foreign(error: unknown): Promise<Error | undefined> {
