@@ -211,7 +211,7 @@ class GrowingFile {
         const growing = new GrowingFile(download, file, handle, stated);
         const isWhole = (await handle.stat()).size === file.sizeBytes;
         // After a crash of the machine the disk may lack what the journal says; only a hash that the source states could show it.
-        if (isWhole && (journal.sameBoot || stated.length > 0)) growing.#done = journal.done(file.name);
+        if (isWhole && (journal.isSure(file.name) || stated.length > 0)) growing.#done = journal.done(file.name);
         else {
           await journal.forget(file.name);
           await handle.truncate(file.sizeBytes);

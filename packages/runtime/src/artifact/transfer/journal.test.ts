@@ -21,11 +21,11 @@ test("says what was written, also to the next process", async () => {
   await first.forget("b");
   await first.add("b", { start: 1, end: 2 });
   const next = await Journal.open(dir, SUBJECT);
-  expect({ a: next.done("a"), b: next.done("b"), c: next.done("c"), sameBoot: next.sameBoot }).toEqual({
+  expect({ a: next.done("a"), b: next.done("b"), c: next.done("c"), isSure: next.isSure("a") }).toEqual({
     a: [{ start: 0, end: 20 }],
     b: [{ start: 1, end: 2 }],
     c: [],
-    sameBoot: true,
+    isSure: true,
   });
 });
 
@@ -57,7 +57,24 @@ test("another content, or a journal that nobody can read, starts anew", async ()
 test("tells when the machine was started anew since", async () => {
   await (await Journal.open(dir, SUBJECT)).add("a", { start: 0, end: 10 });
   const next = await Journal.open(dir, { ...SUBJECT, bootId: "boot-2" });
-  expect({ done: next.done("a"), sameBoot: next.sameBoot }).toEqual({ done: [{ start: 0, end: 10 }], sameBoot: false });
+  expect({ done: next.done("a"), isSure: next.isSure("a") }).toEqual({ done: [{ start: 0, end: 10 }], isSure: false });
   await (await Journal.open(dir, { fingerprint: "h", bootId: "" })).add("a", { start: 0, end: 10 });
-  expect((await Journal.open(dir, { fingerprint: "h", bootId: "" })).sameBoot).toBe(false);
+  expect((await Journal.open(dir, { fingerprint: "h", bootId: "" })).isSure("a")).toBe(false);
+});
+
+test("after a start of the machine, what was written since is sure to every later try, and what was written before to none", async () => {
+  await (await Journal.open(dir, SUBJECT)).add("old", { start: 0, end: 10 });
+  await (await Journal.open(dir, SUBJECT)).add("both", { start: 0, end: 10 });
+  const after = { ...SUBJECT, bootId: "boot-2" };
+  const second = await Journal.open(dir, after);
+  await second.add("both", { start: 10, end: 20 });
+  await second.add("new", { start: 0, end: 10 });
+  const sure = (journal: Journal) => ["old", "both", "new"].filter((name) => journal.isSure(name));
+  expect(sure(await Journal.open(dir, after))).toEqual(["new"]);
+  await second.forget("old");
+  await second.add("old", { start: 0, end: 5 });
+  const next = await Journal.open(dir, after);
+  expect(sure(next)).toEqual(["old", "new"]);
+  expect(next.done("old")).toEqual([{ start: 0, end: 5 }]);
+  expect(sure(await Journal.open(dir, { ...SUBJECT, bootId: "boot-3" }))).toEqual([]);
 });

@@ -23,13 +23,13 @@ interface Header extends JournalSubject {
 export class Journal {
   readonly #path: string;
   readonly #done: Map<string, readonly ByteRange[]>;
-  /** The machine has run since: what the journal says was written can be read back. */
-  readonly sameBoot: boolean;
+  /** Files of which something was written before the machine was started anew. */
+  readonly #unsure: Set<string>;
 
-  private constructor(path: string, done: Map<string, readonly ByteRange[]>, sameBoot: boolean) {
+  private constructor(path: string, done: Map<string, readonly ByteRange[]>, unsure: Set<string>) {
     this.#path = path;
     this.#done = done;
-    this.sameBoot = sameBoot;
+    this.#unsure = unsure;
   }
 
   /** Opens the journal of a folder, a new one where there is none about the same. */
@@ -40,21 +40,37 @@ export class Journal {
     const before = parse(first) as Partial<Header> | undefined;
     if (before?.version === 1 && before.fingerprint === subject.fingerprint) {
       const done = new Map<string, readonly ByteRange[]>();
+      const unsure = new Set<string>();
+      let bootId = before.bootId;
       // What follows the last line break is a line that was cut.
-      for (const line of lines.slice(0, -1)) note(done, line);
-      // A new line in front: a line that was cut must not grow together with the next one.
-      await appendFile(path, "\n");
-      return new Journal(path, done, subject.bootId !== "" && before.bootId === subject.bootId);
+      for (const text of lines.slice(0, -1)) {
+        const entry = read(text);
+        if (entry === undefined) continue;
+        if (entry.length === 1) {
+          [bootId] = entry;
+          for (const name of done.keys()) unsure.add(name);
+        } else note(done, unsure, entry);
+      }
+      const isSame = subject.bootId !== "" && bootId === subject.bootId;
+      if (!isSame) for (const name of done.keys()) unsure.add(name);
+      // A new line in front: a line that was cut must not grow together with the next one. What is written from now on is of this boot.
+      await appendFile(path, `\n${isSame ? "" : line([subject.bootId])}`);
+      return new Journal(path, done, unsure);
     }
     await rm(path, { force: true });
     const header: Header = { version: 1, ...subject };
     await writeFile(path, `${JSON.stringify(header)}\n`);
-    return new Journal(path, new Map(), true);
+    return new Journal(path, new Map(), new Set());
   }
 
   /** What is there of a file. */
   done(name: string): readonly ByteRange[] {
     return this.#done.get(name) ?? [];
+  }
+
+  /** Whether the machine has run since all that is there of a file was written: then it can be read back. */
+  isSure(name: string): boolean {
+    return !this.#unsure.has(name);
   }
 
   /** Notes that a part of a file is written. */
@@ -66,6 +82,7 @@ export class Journal {
   /** Notes that nothing of a file counts any more. */
   async forget(name: string): Promise<void> {
     this.#done.delete(name);
+    this.#unsure.delete(name);
     await appendFile(this.#path, line([name, 0, 0]));
   }
 }
@@ -75,18 +92,25 @@ export async function machineBootId(): Promise<string> {
   return (await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "")).trim();
 }
 
+/** A part of a file that was written, none where a file counts no more; or the boot that what follows was written in. */
+type Entry = readonly [name: string, start: number, end: number] | readonly [bootId: string];
+
 /** With a sum of its own, so that no remains of another line count. */
-function line(entry: readonly [string, number, number]): string {
+function line(entry: Entry): string {
   const text = JSON.stringify(entry);
   return `${sum(text)} ${text}\n`;
 }
 
-function note(done: Map<string, readonly ByteRange[]>, text: string): void {
+function read(text: string): Entry | undefined {
   const entry = text.slice(0, 8) === sum(text.slice(9)) ? parse(text.slice(9)) : undefined;
-  if (!Array.isArray(entry)) return;
-  const [name, start, end] = entry as [string, number, number];
-  if (end === 0) done.delete(name);
-  else done.set(name, withSpan(done.get(name) ?? [], { start, end }));
+  return Array.isArray(entry) ? (entry as unknown as Entry) : undefined;
+}
+
+function note(done: Map<string, readonly ByteRange[]>, unsure: Set<string>, [name, start, end]: readonly [string, number, number]): void {
+  if (end === 0) {
+    done.delete(name);
+    unsure.delete(name);
+  } else done.set(name, withSpan(done.get(name) ?? [], { start, end }));
 }
 
 function sum(text: string): string {
