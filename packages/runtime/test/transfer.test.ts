@@ -130,6 +130,16 @@ test("many adapters of one content share one download, and tell its rate", async
   expect(proxy.bytes).toBeLessThan(1.2 * SIZE);
 });
 
+test("credentials that are renewed under way go on with what is here", async () => {
+  runtime = await start("renewed", "--download-rate-limit=16Mi");
+  await load("a");
+  await underWay("a", 28 * MIB);
+  await runtime.load("a", URL_OF_BIG, { credentials: { ...s3.secret, aws_endpoint_url: proxy.url, aws_region: "us-east-1" } });
+  const { content_digest: digest } = await here("a");
+  expect(proxy.bytes).toBeLessThan(SIZE + 20 * MIB);
+  expect(await stored("renewed", "a", digest)).toBe(sha256(weights));
+});
+
 test("an unload ends a download at once, and frees its room", async () => {
   runtime = await start("unloaded", "--download-rate-limit=4Mi");
   await load("a");

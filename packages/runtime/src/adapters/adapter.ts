@@ -24,7 +24,7 @@ export class Adapter {
   /** Ends the running fetch; `undefined` while none runs. */
   fetch: AbortController | undefined;
   queuedForDownload = false;
-  progressShownMs = 0;
+  progressShownMs = Number.NEGATIVE_INFINITY;
   download: Progress | undefined;
   busyWithEngine = false;
   /** The base model that its configuration names, once its files are here. */
@@ -71,7 +71,9 @@ export class Adapter {
     this.removing = false;
     this.cleanupFiles = false;
     if (!sameFiles(before, next)) this.wanted = undefined;
-    if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch();
+    // By other credentials the same may come: what has arrived is kept for them.
+    if (!sameFiles(before, next)) this.abortFetch();
+    else if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch(new Error("other credentials were declared"));
     this.retryNow();
   }
 
@@ -93,8 +95,9 @@ export class Adapter {
     return this.wanted === undefined || this.wanted.digest === digest || this.fallback?.digest === digest;
   }
 
-  abortFetch(): void {
-    this.fetch?.abort(new NoLongerWanted("the adapter was taken away, or something else was declared"));
+  /** @param reason - what has arrived is dropped where it is a {@link NoLongerWanted} */
+  abortFetch(reason: Error = new NoLongerWanted("the adapter was taken away, or something else was declared")): void {
+    this.fetch?.abort(reason);
     this.fetch = undefined;
     this.download = undefined;
     this.queuedForDownload = false;
@@ -117,7 +120,7 @@ export class Adapter {
     this.servingSinceMs ??= nowMs;
   }
 
-  status(engine: EngineView, nowMs: number): AdapterStatus {
+  status(engine: EngineView, nowMs: number, timeOf: (ms: number) => number): AdapterStatus {
     const served = this.served(engine);
     return adapterStatus(
       {
@@ -132,6 +135,7 @@ export class Adapter {
       },
       engine,
       nowMs,
+      timeOf,
     );
   }
 }
