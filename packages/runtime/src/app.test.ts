@@ -50,6 +50,7 @@ beforeEach(async () => {
     feed,
     log: SILENT,
     now: Date.now,
+    timeOf: (ms: number) => ms,
     maxLoraRank: undefined,
     random: () => 0,
   });

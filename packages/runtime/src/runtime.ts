@@ -10,6 +10,7 @@ import { DeliveredArtifacts } from "./artifact/delivery.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
 import { IDLE_TIMEOUT_MS } from "./artifact/transfer/receive.ts";
 import { Transfers } from "./artifact/transfer/transfers.ts";
+import { wallTime } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { Egress } from "./egress/egress.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -33,7 +34,7 @@ export interface Runtime {
  */
 export async function createRuntime(config: Config, deps: { readonly env: NodeJS.ProcessEnv; readonly log: Logger }): Promise<Runtime> {
   const { env, log } = deps;
-  const now = Date.now;
+  const now = () => performance.now();
   const closing = new AbortController();
   const { signal } = closing;
   const metrics = createMetrics();
@@ -76,6 +77,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     feed,
     log,
     now,
+    timeOf: wallTime(now, Date.now),
     random: Math.random,
   });
   manager.restore();
@@ -84,13 +86,13 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   await folder?.open();
   manager.sweepOrphans();
   const gate = new RestoreGate(manager.names(), (ms) => metrics.restoreSeconds.observe(ms / 1000));
-  observer.onChange((view) => gate.onEngine(view, manager.names(), now()));
+  observer.onChange((view) => gate.onEngine(view, manager.names()));
 
   const isSettled = (name: string) => {
     const state = feed.adapter(name)?.state;
     return state === undefined || state === "Serving" || state === "Failed";
   };
-  const notReady = () => gate.notReady(observer.view, isSettled, now());
+  const notReady = () => gate.notReady(observer.view, isSettled);
   feed.subscribe(() => void notReady());
 
   const uses = new UseWatch({ engine, observer, memory, log });

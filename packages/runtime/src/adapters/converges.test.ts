@@ -44,7 +44,14 @@ test("whatever happens, what is declared and can be served is served in the end,
         const memory = new Memory(dir, SILENT);
         await memory.open();
         const deps = { engine, observer, artifacts, memory, keys, feed, store: testStore(dir), metrics: createMetrics() };
-        const manager = new AdapterManager({ ...deps, maxLoraRank: undefined, log: SILENT, now: Date.now, random: () => 0 });
+        const manager = new AdapterManager({
+          ...deps,
+          maxLoraRank: undefined,
+          log: SILENT,
+          now: Date.now,
+          timeOf: (ms: number) => ms,
+          random: () => 0,
+        });
         manager.restore();
         manager.sweepOrphans();
         await observer.refresh(NEVER);

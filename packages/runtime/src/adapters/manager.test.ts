@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { WatchEvent } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeArtifacts, FakeEngine, fakeContent, NEVER, SILENT, testStore } from "../../test/fakes.ts";
+import { wallTime } from "../clock.ts";
 import { KeyRing } from "../engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "../engine/observer.ts";
 import { AdapterError } from "../errors.ts";
@@ -28,7 +29,9 @@ async function start() {
   const memory = new Memory(dir, SILENT);
   await memory.open();
   const metrics = createMetrics();
-  const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now: Date.now, random: () => 0 };
+  const now = () => performance.now();
+  const timeOf = wallTime(now, () => Date.now());
+  const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now, timeOf, random: () => 0 };
   const manager = new AdapterManager({ ...deps, maxLoraRank: 16 });
   manager.restore();
   manager.sweepOrphans();
@@ -474,4 +477,20 @@ test("tells every change once", async () => {
   await until(() => expect(status("a")).toBeUndefined());
   const states = events.map((e) => (e.type === "ADAPTER" ? e.object.state : e.type));
   expect(states.filter((s, i) => s !== states[i - 1])).toEqual(["Pending", "Downloading", "Loading", "Serving", "Draining", "DELETED"]);
+});
+
+test("a wall clock that is set back a day puts off no retry, and the time that is told follows it", async () => {
+  artifacts.byUrl.set("/away", new AdapterError("ArtifactUnavailable", "away"));
+  await load("a", "/away");
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed" }));
+  const wall = Date.now;
+  const set = vi.spyOn(Date, "now").mockImplementation(() => wall() - 86_400_000);
+  try {
+    await until(() => expect(status("a")).toMatchObject({ state: "Failed", attempts: 2 }));
+    expect(Date.parse(status("a")?.next_retry_time ?? "")).toBeLessThan(wall() - 86_000_000);
+    artifacts.byUrl.set("/away", fakeContent("one"));
+    await until(() => expect(status("a")).toMatchObject({ state: "Serving" }));
+  } finally {
+    set.mockRestore();
+  }
 });

@@ -145,7 +145,7 @@ export class AdapterManager {
     await saved;
     const body = this.#deps.feed.adapter(name);
     if (body !== undefined) return { status: 202, body };
-    return { status: 200, body: { ...a.status(this.#deps.observer.view, this.#deps.now()), serving: null } };
+    return { status: 200, body: { ...a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf), serving: null } };
   }
 
   /** Takes the declarations that the adapters folder makes now, all of them. Names that the API owns must not be among them. */
@@ -310,9 +310,9 @@ export class AdapterManager {
 
   #publish(a: Adapter): void {
     if (this.#adapters.get(a.name) !== a) return;
-    const { observer, feed, now } = this.#deps;
+    const { observer, feed, now, timeOf } = this.#deps;
     a.observe(observer.view, now());
-    feed.setAdapter(a.status(observer.view, now()));
+    feed.setAdapter(a.status(observer.view, now(), timeOf));
   }
 }
 

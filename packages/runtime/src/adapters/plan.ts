@@ -7,7 +7,7 @@ import type { Problem } from "./declaration.ts";
 export interface Failure extends Problem {
   readonly step: "fetch" | "load" | "unload";
   readonly retryable: boolean;
-  /** When it is tried again, in milliseconds since the epoch; `undefined` where only a change from outside helps. */
+  /** When it is tried again, in milliseconds of the clock that never jumps; `undefined` where only a change from outside helps. */
   readonly retryAtMs: number | undefined;
 }
 

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
 import { RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
 
@@ -6,16 +6,24 @@ const up: EngineView = { ...ENGINE_UNSEEN, ready: true, message: undefined };
 const down: EngineView = { ...ENGINE_UNSEEN, message: "the engine is down" };
 let settled: Set<string>;
 let gate: RestoreGate;
-const notReady = (view: EngineView, nowMs: number) => gate.notReady(view, (name) => settled.has(name), nowMs);
+let nowMs: number;
+const notReady = (view: EngineView, atMs: number) => {
+  nowMs = atMs;
+  return gate.notReady(view, (name) => settled.has(name));
+};
+const onEngine = (view: EngineView, declared: readonly string[], atMs: number) => {
+  nowMs = atMs;
+  gate.onEngine(view, declared);
+};
 
 beforeEach(() => {
   settled = new Set();
-  gate = new RestoreGate(["a", "b"]);
+  gate = new RestoreGate(["a", "b"], undefined, () => nowMs);
 });
 
 test("holds back until the engine answers and every adapter is in or has failed", () => {
   expect(notReady(down, 0)).toBe("the engine is down");
-  gate.onEngine(up, [], 0);
+  onEngine(up, [], 0);
   expect(notReady(up, 1)).toBe("adapters are being put back: a, b");
   settled.add("a");
   expect(notReady(up, 2)).toBe("adapters are being put back: b");
@@ -24,39 +32,43 @@ test("holds back until the engine answers and every adapter is in or has failed"
 });
 
 test("holds back for a minute at most", () => {
-  gate.onEngine(up, [], 1_000);
+  onEngine(up, [], 1_000);
   expect(notReady(up, 1_000 + RESTORE_HOLD_MS - 1)).toBeDefined();
   expect(notReady(up, 1_000 + RESTORE_HOLD_MS)).toBeUndefined();
 });
 
 test("an adapter that is declared later holds nothing back, one that an engine's restart lost does", () => {
   settled = new Set(["a", "b"]);
-  gate.onEngine(up, [], 0);
+  onEngine(up, [], 0);
   expect(notReady(up, 1)).toBeUndefined();
   settled.clear();
-  gate.onEngine(up, ["a", "b", "c"], 2);
+  onEngine(up, ["a", "b", "c"], 2);
   expect(notReady(up, 3)).toBeUndefined();
-  gate.onEngine(down, ["a", "b", "c"], 4);
-  gate.onEngine(up, ["a", "b", "c"], 5);
+  onEngine(down, ["a", "b", "c"], 4);
+  onEngine(up, ["a", "b", "c"], 5);
   expect(notReady(up, 6)).toBe("adapters are being put back: a, b, c");
 });
 
 test("an engine that was restarted between two looks has lost its adapters, too", () => {
   settled = new Set(["a", "b"]);
-  gate.onEngine({ ...up, bootId: "1" }, [], 0);
+  onEngine({ ...up, bootId: "1" }, [], 0);
   expect(notReady(up, 1)).toBeUndefined();
   settled.clear();
-  gate.onEngine({ ...up, bootId: "1" }, ["a"], 2);
+  onEngine({ ...up, bootId: "1" }, ["a"], 2);
   expect(notReady(up, 3)).toBeUndefined();
-  gate.onEngine({ ...up, bootId: "2" }, ["a"], 4);
+  onEngine({ ...up, bootId: "2" }, ["a"], 4);
   expect(notReady(up, 5)).toBe("adapters are being put back: a");
   expect(notReady(up, 4 + RESTORE_HOLD_MS)).toBeUndefined();
 });
 
 test("tells once how long the adapters took", () => {
   const took: number[] = [];
-  gate = new RestoreGate(["a", "b"], (ms) => took.push(ms));
-  gate.onEngine(up, [], 100);
+  gate = new RestoreGate(
+    ["a", "b"],
+    (ms) => took.push(ms),
+    () => nowMs,
+  );
+  onEngine(up, [], 100);
   settled.add("a");
   notReady(up, 150);
   expect(took).toEqual([]);
@@ -64,4 +76,18 @@ test("tells once how long the adapters took", () => {
   notReady(up, 180);
   notReady(up, 190);
   expect(took).toEqual([80]);
+});
+
+test("a wall clock that is set back lengthens no minute", () => {
+  vi.useFakeTimers({ toFake: ["Date", "performance"] });
+  try {
+    gate = new RestoreGate(["a"]);
+    gate.onEngine(up, []);
+    vi.setSystemTime(Date.now() - 86_400_000);
+    expect(gate.notReady(up, () => false)).toBeDefined();
+    vi.advanceTimersByTime(RESTORE_HOLD_MS);
+    expect(gate.notReady(up, () => false)).toBeUndefined();
+  } finally {
+    vi.useRealTimers();
+  }
 });

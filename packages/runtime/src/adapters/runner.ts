@@ -26,7 +26,10 @@ export interface RunnerDeps {
   /** `--max-lora-rank` of the engine, where the runtime was told and a declaration does not say it. */
   readonly maxLoraRank: number | undefined;
   readonly log: Logger;
+  /** A clock that never jumps, in milliseconds: that of the wall may be set while an adapter waits. */
   readonly now: () => number;
+  /** A time of it in milliseconds since the epoch, for people. */
+  readonly timeOf: (ms: number) => number;
   readonly random: () => number;
 }
 
@@ -106,7 +109,10 @@ export class Runner {
       if (before !== undefined && step.replaces === before.path) await this.#used(a, before);
       await this.#used(a, step.content);
       const { path, digest } = step.content;
-      log.info({ adapter: a.name, path, digest, ms: now() - startedMs }, isRepair ? "repaired: the engine had lost the adapter" : "loaded");
+      log.info(
+        { adapter: a.name, path, digest, ms: Math.round(now() - startedMs) },
+        isRepair ? "repaired: the engine had lost the adapter" : "loaded",
+      );
     });
   }
 
@@ -212,7 +218,7 @@ export class Runner {
         step,
         reason,
         attempts: a.attempts,
-        retryAt: retryAtMs === undefined ? undefined : new Date(retryAtMs).toISOString(),
+        retryAt: retryAtMs === undefined ? undefined : new Date(this.#deps.timeOf(retryAtMs)).toISOString(),
       },
       message,
     );

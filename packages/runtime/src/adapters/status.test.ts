@@ -136,7 +136,7 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     want: { state: "Serving", message: "warning: the adapter was trained on org/llama, the engine serves Qwen/Qwen2.5" },
   },
 ])("shows $name", ({ given, engine = empty, want }) => {
-  const status = adapterStatus({ ...shown, ...given }, engine, NOW);
+  const status = adapterStatus({ ...shown, ...given }, engine, NOW, (ms) => ms);
   expect(status).toMatchObject(want);
   expect([...Value.Errors(AdapterStatusSchema, status)]).toEqual([]);
   expect(JSON.stringify(status)).not.toMatch(/secret/);

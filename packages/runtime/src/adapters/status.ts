@@ -20,19 +20,23 @@ export interface Shown {
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
 }
 
-/** An adapter as the HTTP API shows it. Pure: only what was observed counts as serving. */
-export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): AdapterStatus {
+/**
+ * An adapter as the HTTP API shows it. Pure: only what was observed counts as serving.
+ *
+ * @param timeOf - a time of the clock of `nowMs` in milliseconds since the epoch
+ */
+export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeOf: (ms: number) => number): AdapterStatus {
   const { state, problem } = stateOf(s, engine, nowMs);
   const { facts, declaration, serving, download } = s;
   const retryAtMs = facts.failure?.retryAtMs;
+  const rfc3339 = (ms: number) => new Date(timeOf(ms)).toISOString();
   const message = problem === undefined ? warning(s, engine) : withRest(problem.message, s);
   return {
     lora_name: declaration.name,
     artifact_url: declaration.url,
     origin: declaration.origin,
     state,
-    serving:
-      serving === undefined ? null : { ...digest(serving.digest), path: serving.path, since: new Date(serving.sinceMs).toISOString() },
+    serving: serving === undefined ? null : { ...digest(serving.digest), path: serving.path, since: rfc3339(serving.sinceMs) },
     ...digest(facts.wanted?.digest),
     ...(facts.wanted?.revision === undefined ? {} : { resolved_revision: facts.wanted.revision }),
     ...(download === undefined
@@ -44,7 +48,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number): Adap
     ...(problem === undefined
       ? {}
       : { retryable: problem === facts.failure ? facts.failure.retryable : problem.reason === "EngineUnavailable" }),
-    ...(state === "Failed" && retryAtMs !== undefined ? { next_retry_time: new Date(retryAtMs).toISOString() } : {}),
+    ...(state === "Failed" && retryAtMs !== undefined ? { next_retry_time: rfc3339(retryAtMs) } : {}),
   };
 }
 
