@@ -153,7 +153,7 @@ test("an unload ends a download at once, and frees its room", async () => {
 
 test("an object that is replaced under way is read anew, and nothing is mixed", async () => {
   const other = await bigWeights(2);
-  runtime = await start("replaced", "--download-rate-limit=16Mi");
+  runtime = await start("replaced", "--download-rate-limit=8Mi");
   await load("a");
   await underWay("a", 8 * MIB);
   await s3.put("models", "big/adapter_model.safetensors", other);
