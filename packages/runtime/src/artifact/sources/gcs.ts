@@ -6,6 +6,7 @@ import { endpointUrl } from "../../egress/allowed.ts";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
+import { checkPaths } from "./names.ts";
 import {
   type ByteRange,
   type Credentials,
@@ -34,12 +35,20 @@ export class GcsSource implements Source {
   readonly #bucket: Bucket;
   readonly #prefix: string;
   readonly #endpoint: string;
+  readonly #nested: boolean;
 
   /**
    * @param env - `STORAGE_EMULATOR_HOST`; what Google's default chain reads (`GOOGLE_APPLICATION_CREDENTIALS`) it reads itself
+   * @param nested - list what is in folders, too
    * @throws AdapterError where the Secret cannot be used, or not at Google
    */
-  constructor(artifact: { readonly bucket: string; readonly prefix: string }, secret: Secret, env: NodeJS.ProcessEnv, _egress: Egress) {
+  constructor(
+    artifact: { readonly bucket: string; readonly prefix: string },
+    secret: Secret,
+    env: NodeJS.ProcessEnv,
+    _egress: Egress,
+    nested = false,
+  ) {
     const emulator = env.STORAGE_EMULATOR_HOST ? endpointUrl(env.STORAGE_EMULATOR_HOST)?.origin : undefined;
     this.#endpoint = emulator ?? DEFAULT_ENDPOINT;
     const account = serviceAccount(secret.keys);
@@ -56,6 +65,7 @@ export class GcsSource implements Source {
     storage.baseUrl = `${this.#endpoint}/storage/v1`;
     this.#bucket = storage.bucket(artifact.bucket);
     this.#prefix = `${artifact.prefix}/`;
+    this.#nested = nested;
   }
 
   async list(signal: AbortSignal): Promise<Listing> {
@@ -64,19 +74,20 @@ export class GcsSource implements Source {
     let entries = 0;
     for (let page = 0; page === 0 || pageToken !== undefined; page += 1) {
       if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
-      // The delimiter leaves out what is in folders below: checkpoints, mostly.
-      const query = { prefix: this.#prefix, delimiter: "/", autoPaginate: false, maxResults: PAGE_SIZE };
+      // The delimiter leaves out what is in folders below: of an adapter checkpoints, mostly.
+      const query = { prefix: this.#prefix, ...(this.#nested ? {} : { delimiter: "/" }), autoPaginate: false, maxResults: PAGE_SIZE };
       const asked = this.#bucket.getFiles(pageToken === undefined ? query : { ...query, pageToken });
       const [found, next, answer] = await this.#explained(asked, signal);
       for (const { name, metadata } of found) {
         const short = name.slice(this.#prefix.length);
-        if (short !== "" && !short.includes("/")) files.push(remoteFile(short, metadata));
+        if (short !== "" && (this.#nested ? !short.endsWith("/") : !short.includes("/"))) files.push(remoteFile(short, metadata));
       }
       entries += found.length + ((answer as { readonly prefixes?: readonly string[] } | undefined)?.prefixes ?? []).length;
       pageToken = (next as { readonly pageToken?: string } | null)?.pageToken;
     }
     if (files.length === 0)
       throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);
+    if (this.#nested) checkPaths(files, this.#what());
     return { files };
   }
 

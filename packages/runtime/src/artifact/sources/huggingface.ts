@@ -3,6 +3,7 @@ import { SECRET_KEYS } from "@aibrix/api";
 import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, HttpAnswer } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
+import { checkPaths } from "./names.ts";
 import { type ByteRange, type Listing, MAX_PAGES, NoRanges, type RemoteFile, type Source, tooLong } from "./source.ts";
 import { ask, clip, isPassing } from "./web.ts";
 
@@ -29,9 +30,11 @@ export class HuggingFaceSource implements Source {
   readonly #revision: string;
   readonly #folder: string;
   readonly #egress: Egress;
+  readonly #nested: boolean;
 
   /**
    * @param env - `HF_ENDPOINT` and `HF_TOKEN` are read
+   * @param nested - list what is in folders, too
    * @throws AdapterError where the Secret may not go to the Hub
    */
   constructor(
@@ -39,6 +42,7 @@ export class HuggingFaceSource implements Source {
     secret: Secret,
     env: NodeJS.ProcessEnv,
     egress: Egress,
+    nested = false,
   ) {
     this.#endpoint = (env.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/\/+$/, "");
     const token = secret.keys[SECRET_KEYS.huggingfaceToken];
@@ -47,6 +51,7 @@ export class HuggingFaceSource implements Source {
     this.#revision = artifact.revision ?? "main";
     this.#folder = artifact.path === "" ? "" : `${artifact.path}/`;
     this.#egress = egress;
+    this.#nested = nested;
     if (token) checkRecipient(secret, new URL(this.#endpoint), true);
   }
 
@@ -57,7 +62,8 @@ export class HuggingFaceSource implements Source {
     if (typeof info?.sha !== "string") throw unavailable(`${this.#endpoint} gave no commit for ${this.#what()}: check HF_ENDPOINT`);
     const revision = info.sha;
     const files: RemoteFile[] = [];
-    let next: string | undefined = `/api/models/${this.#repo}/tree/${revision}${encoded(`/${this.#folder}`.replace(/\/$/, ""))}`;
+    let next: string | undefined =
+      `/api/models/${this.#repo}/tree/${revision}${encoded(`/${this.#folder}`.replace(/\/$/, ""))}${this.#nested ? "?recursive=true" : ""}`;
     let entries = 0;
     for (let page = 0; next !== undefined; page += 1) {
       if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
@@ -65,11 +71,13 @@ export class HuggingFaceSource implements Source {
       if (!Array.isArray(answer.body)) throw unavailable(`${this.#endpoint} gave no list of files for ${this.#what()}: check HF_ENDPOINT`);
       for (const entry of answer.body as readonly TreeEntry[]) {
         const name = entry.path.slice(this.#folder.length);
-        if (entry.type === "file" && entry.path.startsWith(this.#folder) && !name.includes("/")) files.push(remoteFile(entry, name));
+        if (entry.type === "file" && entry.path.startsWith(this.#folder) && (this.#nested || !name.includes("/")))
+          files.push(remoteFile(entry, name));
       }
       entries += answer.body.length;
       next = answer.next;
     }
+    if (this.#nested) checkPaths(files, this.#what());
     return { revision, files };
   }
 

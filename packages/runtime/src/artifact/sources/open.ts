@@ -9,6 +9,8 @@ import type { Source } from "./source.ts";
 export interface SourceDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly egress: Egress;
+  /** List what is in folders, too: a whole model has some. */
+  readonly nested?: boolean;
 }
 
 /**
@@ -19,21 +21,21 @@ export interface SourceDeps {
 export async function openSource(
   artifact: Exclude<ArtifactSource, { kind: "path" }>,
   secret: Secret,
-  { env, egress }: SourceDeps,
+  { env, egress, nested = false }: SourceDeps,
 ): Promise<Source> {
   switch (artifact.kind) {
     case "huggingface":
-      return new HuggingFaceSource(artifact, secret, env, egress);
+      return new HuggingFaceSource(artifact, secret, env, egress, nested);
     case "http":
       return new HttpSource(artifact, secret, egress);
     // These clients are large: only who uses such storage waits for its client.
     case "s3": {
       const { S3Source } = await import("./s3.ts");
-      return new S3Source(artifact, secret, env, egress);
+      return new S3Source(artifact, secret, env, egress, nested);
     }
     case "gs": {
       const { GcsSource } = await import("./gcs.ts");
-      return new GcsSource(artifact, secret, env, egress);
+      return new GcsSource(artifact, secret, env, egress, nested);
     }
   }
 }

@@ -12,6 +12,7 @@ import pLimit from "p-limit";
 import { type Egress, guardRefusal } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
+import { checkPaths } from "./names.ts";
 import { EgressHandler } from "./s3-handler.ts";
 import {
   type ByteRange,
@@ -43,15 +44,24 @@ export class S3Source implements Source {
   /** For messages. */
   #endpoint: string;
   readonly #mayBeOfProfile: boolean;
+  readonly #nested: boolean;
 
   /**
    * @param env - read for what the Secret does not say: `AWS_ENDPOINT_URL[_S3]`, `AWS_REGION`, and what the SDK's default chain reads itself
+   * @param nested - list what is in folders, too
    * @throws AdapterError where the Secret cannot be used, or not at this endpoint
    */
-  constructor(artifact: { readonly bucket: string; readonly prefix: string }, secret: Secret, env: NodeJS.ProcessEnv, egress: Egress) {
+  constructor(
+    artifact: { readonly bucket: string; readonly prefix: string },
+    secret: Secret,
+    env: NodeJS.ProcessEnv,
+    egress: Egress,
+    nested = false,
+  ) {
     const config = s3Config(secret.keys, env);
     this.#bucket = artifact.bucket;
     this.#prefix = `${artifact.prefix}/`;
+    this.#nested = nested;
     const endpoint = typeof config.endpoint === "string" ? endpointUrl(config.endpoint, endpointName(secret.keys, env)) : undefined;
     this.#endpoint = endpoint?.origin ?? "Amazon S3";
     if (endpoint !== undefined) {
@@ -83,12 +93,17 @@ export class S3Source implements Source {
     let entries = 0;
     for (let page = 0; page === 0 || token !== undefined; page += 1) {
       if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
-      // The delimiter leaves out what is in folders below: checkpoints, mostly.
-      const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: "/", ContinuationToken: token });
+      const command = new ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix,
+        // It leaves out what is in folders below: of an adapter checkpoints, mostly.
+        ...(this.#nested ? {} : { Delimiter: "/" }),
+        ContinuationToken: token,
+      });
       const answer = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
       for (const { Key = "", Size = 0, ETag = "", ChecksumAlgorithm = [] } of answer.Contents ?? []) {
         const name = Key.slice(this.#prefix.length);
-        if (!/^[^/]+$/.test(name)) continue;
+        if (!this.#counts(name)) continue;
         files.push({ name, sizeBytes: Size, etag: ETag });
         if (ChecksumAlgorithm.includes("SHA256")) this.#hashed.add(name);
       }
@@ -97,12 +112,18 @@ export class S3Source implements Source {
     }
     if (files.length === 0)
       throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);
+    if (this.#nested) checkPaths(files, this.#what());
     return { files };
   }
 
   async describe(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]> {
     const limit = pLimit(PARALLEL_HEADS);
     return await Promise.all(files.map((f) => (this.#hashed.has(f.name) ? limit(() => this.#withHash(f, signal)) : f)));
+  }
+
+  /** A key that ends in a slash marks a folder. */
+  #counts(name: string): boolean {
+    return this.#nested ? name !== "" && !name.endsWith("/") : /^[^/]+$/.test(name);
   }
 
   /** A listing says only of which kind an object's checksums are. */

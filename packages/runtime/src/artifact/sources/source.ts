@@ -4,7 +4,7 @@ import { AdapterError } from "../../errors.ts";
 
 /** One file of an artifact, as its source describes it. */
 export interface RemoteFile {
-  /** Name inside the artifact, without a slash: an adapter is one flat folder. */
+  /** Path inside the artifact; without a slash but where folders were asked for: an adapter is one flat folder. */
   readonly name: string;
   readonly sizeBytes: number;
   /** What the source says that the content hashes to, in hex. */
@@ -49,7 +49,7 @@ export const MAX_PAGES = 20;
 export function tooLong(what: string, found: { readonly entries: number; readonly files: number }): AdapterError {
   return new AdapterError(
     "ArtifactInvalid",
-    `${what} holds more than ${found.entries} entries (${found.files} files at its top so far), which is no adapter's folder: write the URL of the folder that adapter_config.json is in`,
+    `${what} holds more than ${found.entries} entries (${found.files} files at its top so far), which is no folder of one adapter or model: write the URL of the folder that its adapter_config.json, or its config.json, is in`,
   );
 }
 
@@ -72,7 +72,7 @@ export interface Listing {
  * A new kind of storage is one more implementation of this, chosen in `open.ts`.
  */
 export interface Source {
-  /** Every file at the top of the artifact. */
+  /** Every file at the top of the artifact; those in its folders too where the source was opened with `nested`. */
   list(signal: AbortSignal): Promise<Listing>;
   /**
    * The content of one file of the listing, exactly the one that was listed, or a part of it. A source that cannot give parts throws
