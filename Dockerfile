@@ -38,10 +38,11 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,i
          && ln -s /app/main.mjs "/out/$name/usr/local/bin/${program##*:}" \
          || exit 1; \
        done \
+    && ln -s /app/download.mjs /out/runtime/usr/local/bin/aibrix_download \
     && mkdir -p /out/vllm-mock/usr/local/bin \
     && ln -s /app/vllm.mjs /out/vllm-mock/usr/local/bin/python3 \
     && ln -s /app/vllm.mjs /out/vllm-mock/usr/local/bin/vllm \
-    && chmod 0755 /out/mock-engine/app/vllm.mjs \
+    && chmod 0755 /out/mock-engine/app/vllm.mjs /out/runtime/app/download.mjs \
     && rm -rf node_modules packages
 
 # What Node needs from the system, and nothing else. `dpkg -s` writes down whose files they are, for those who scan images.

@@ -4,7 +4,7 @@ const PROGRAMS = {
   controller: { main: "dist/main.js" },
   gateway: { main: "dist/main.js" },
   // A thread's file is found by its name beside the program.
-  runtime: { main: "dist/main.js", "hash-worker": "dist/artifact/transfer/hash-worker/main.js" },
+  runtime: { main: "dist/main.js", download: "dist/download/main.js", "hash-worker": "dist/artifact/transfer/hash-worker/main.js" },
   "mock-engine": { main: "dist/main.js", vllm: "dist/vllm/main.js" },
   "dev-services": { main: "dist/main.js" },
 };

@@ -17,6 +17,7 @@ export const REASONS = {
   ArtifactInvalid: "the files are not an adapter that can be loaded safely",
   ArtifactUnfit: "the adapter does not fit the engine: its rank, the modules that it changes, or the size of its base model",
   StorageFull: "there is no room for the artifact on the volume",
+  FolderTaken: "another model, or something else, is in the folder that a model should get",
   // What the engine said.
   EngineUnavailable: "the engine does not answer",
   EngineUnauthorized: "the engine wants an API key, or another one",

@@ -11,6 +11,7 @@ const SAMPLES: Readonly<Record<string, readonly string[]>> = {
   adapter: ["adapter/base.yaml", "adapter/adapter.yaml"],
   "adapter with a key": ["adapter/base-with-key.yaml", "adapter/adapter-with-key.yaml"],
   s3: ["s3/base.yaml", "s3/adapter.yaml"],
+  "base model": ["base-model/base.yaml", "base-model/adapter.yaml"],
   "shared path": ["shared-path/base.yaml", "shared-path/adapter.yaml"],
   "node cache": ["node-cache/base.yaml", "node-cache/adapter.yaml"],
   direct: ["direct/base.yaml", "direct/adapter.yaml"],
@@ -71,6 +72,24 @@ test("the sample for S3 fits the S3 server of the overlay dev", () => {
     aws_region: "us-east-1",
     aws_endpoint_url: `http://${metadata.name}.${metadata.namespace}.svc.cluster.local:${spec.ports[0]?.port}`,
   });
+});
+
+test("the sample that downloads its base model serves what it downloads", () => {
+  const { spec } = find(objects(["base-model/base.yaml"]), "Deployment") as DeploymentManifest;
+  const { initContainers, containers, volumes } = spec.template.spec as unknown as Record<
+    string,
+    readonly Readonly<Record<string, unknown>>[]
+  >;
+  const [download] = initContainers ?? [];
+  const [engine] = containers ?? [];
+  const args = download?.command as readonly string[];
+  const after = (list: readonly string[], flag: string) => list[list.indexOf(flag) + 1] ?? "";
+  expect(args[0]).toBe("aibrix_download");
+  const folder = `${after(args, "--local-dir")}/${after(args, "--model-uri").split("/").at(-1)}`;
+  expect(after(engine?.command as readonly string[], "--model")).toBe(folder);
+  for (const container of [download, engine])
+    expect(container?.volumeMounts).toContainEqual(expect.objectContaining({ name: "models", mountPath: after(args, "--local-dir") }));
+  expect(volumes).toContainEqual({ name: "models", emptyDir: {} });
 });
 
 describe("on an API server", () => {

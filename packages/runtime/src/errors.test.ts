@@ -1,5 +1,6 @@
+import type { Reason } from "@aibrix/api";
 import { expect, test } from "vitest";
-import { AdapterError, causeOf, errorDetail, HttpAnswer } from "./errors.ts";
+import { AdapterError, causeOf, errorDetail, HttpAnswer, statusOf } from "./errors.ts";
 
 const withCode = (code: unknown) => Object.assign(new Error("connect http://me:hunter2@host"), { code });
 
@@ -24,4 +25,24 @@ test.each([
 test("an error without such a cause shows none", () => {
   expect(errorDetail(new AdapterError("ArtifactInvalid", "m"))).toEqual({ code: "ArtifactInvalid", message: "m", retryable: false });
   expect(errorDetail(new AdapterError("ArtifactUnavailable", "m", { cause: new HttpAnswer(502) }))).toMatchObject({ cause: "HTTP 502" });
+});
+
+test.each<[Reason, number]>([
+  ["InvalidArtifactURL", 400],
+  ["ArtifactNotFound", 404],
+  ["NameConflict", 409],
+  ["FolderTaken", 409],
+  ["ArtifactInvalid", 422],
+  ["ArtifactUnfit", 422],
+  ["ArtifactNotAllowed", 422],
+  ["ArtifactDenied", 424],
+  ["ArtifactUnavailable", 502],
+  ["StorageFull", 503],
+  ["EngineUnavailable", 503],
+  ["ModelAdapterPending", 500],
+])("%s is HTTP %i", (reason, status) => expect(statusOf(new AdapterError(reason, "x"))).toBe(status));
+
+test("a source that is too slow is 504", () => {
+  const error = new AdapterError("ArtifactUnavailable", "slow", { cause: new DOMException("x", "TimeoutError") });
+  expect(statusOf(error)).toBe(504);
 });

@@ -33,6 +33,33 @@ export class HttpAnswer extends Error {
   }
 }
 
+/** What a call answers with that ends by an {@link AdapterError}; a call that only declares something shows it in the status instead. */
+const STATUSES: Readonly<Partial<Record<Reason, number>>> = {
+  InvalidManifest: 400,
+  InvalidArtifactURL: 400,
+  ArtifactNotFound: 404,
+  DuplicateName: 409,
+  NameConflict: 409,
+  FolderTaken: 409,
+  ArtifactInvalid: 422,
+  ArtifactUnfit: 422,
+  ArtifactNotAllowed: 422,
+  EngineRefused: 422,
+  EngineRuntimeUpdatingDisabled: 422,
+  ArtifactDenied: 424,
+  SecretNotFound: 424,
+  ArtifactUnavailable: 502,
+  StorageFull: 503,
+  EngineUnavailable: 503,
+  EngineUnauthorized: 503,
+};
+
+/** The HTTP status of an error: that of its reason, and 504 where time ran out at the source. */
+export function statusOf(error: AdapterError): number {
+  const status = STATUSES[error.reason] ?? 500;
+  return status === 502 && isTimeout(error.cause) ? 504 : status;
+}
+
 /** A refused call of the runtime's HTTP API. */
 export class RequestError extends Error {
   override readonly name = "RequestError";
@@ -97,6 +124,11 @@ function httpStatus(error: Error): number | undefined {
   const { $metadata, code } = error as { readonly $metadata?: { readonly httpStatusCode?: unknown }; readonly code?: unknown };
   const status = error instanceof HttpAnswer ? error.status : ($metadata?.httpStatusCode ?? Number(code));
   return typeof status === "number" && Number.isInteger(status) && status >= 400 && status < 600 ? status : undefined;
+}
+
+/** Whether an error is one of waiting too long. */
+export function isTimeout(error: unknown): boolean {
+  return /TIMEOUT|TIMEDOUT/.test(networkCode(error) ?? "");
 }
 
 /** Where an error came from. Only this is logged of one that nobody expected: its other properties may hold a request's headers. */

@@ -8,11 +8,12 @@ import { NoRoomToUnpack } from "./archive/headroom.ts";
 import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
+import { place, sourceFingerprint } from "./fingerprint.ts";
 import { checkPin } from "./pin.ts";
 import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
-import { type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./sources/source.ts";
+import { type Credentials, type Listing, NoRanges, type Source, SourceChanged } from "./sources/source.ts";
 import type { PartialFolder } from "./store/partial.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
 import type { Downloaded } from "./transfer/download.ts";
@@ -378,16 +379,6 @@ function content(stored: StoredContent): Content {
   return { path: stored.path, digest: stored.digest, ...(revision === undefined ? {} : { revision }) };
 }
 
-/** Who answers for the ids of a source: two servers may have one name for two things, and one of them may be anybody's. */
-function place({ kind }: ArtifactSource, credentials: Credentials, env: NodeJS.ProcessEnv): string {
-  const places: Partial<Record<ArtifactSource["kind"], string | undefined>> = {
-    huggingface: env.HF_ENDPOINT,
-    gs: env.STORAGE_EMULATOR_HOST,
-    s3: credentials.aws_endpoint_url ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL,
-  };
-  return places[kind] ?? "";
-}
-
 function takenOver(url: string): AdapterError {
   return new AdapterError(
     "ArtifactUnavailable",
@@ -407,11 +398,4 @@ function contentKey({ wanted, pin, server, listing, fingerprint }: Offer): strin
   return createHash("sha256")
     .update(JSON.stringify([pin ?? "", server, by]))
     .digest("hex");
-}
-
-/** What the source says of the files, as one hash: names, sizes, and ids of the contents. A source without ids never counts as unchanged. */
-function sourceFingerprint(files: readonly RemoteFile[], from = ""): string {
-  const lines = files.map((f) => JSON.stringify([f.name, f.sizeBytes, f.sha256 ?? "", f.etag || crypto.randomUUID()])).sort();
-  if (from !== "") lines.unshift(from);
-  return createHash("sha256").update(lines.join("\n")).digest("hex");
 }

@@ -12,6 +12,7 @@ import { Egress } from "../egress/egress.ts";
 import { endpointProblems } from "../egress/endpoints.ts";
 import { readRank } from "../rank.ts";
 import type { Command, CommandIo } from "./command.ts";
+import { size } from "./size.ts";
 
 const FLAGS = {
   "max-lora-rank": { type: "string", value: "N", help: "Refuse a higher rank than this, as an engine with the same flag does." },
@@ -132,10 +133,4 @@ export function checkText(r: CheckReport): string {
 
 function text(value: number | undefined): string | undefined {
   return value === undefined ? undefined : String(value);
-}
-
-function size(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} B`;
-  const exponent = Math.min(Math.floor(Math.log10(bytes) / 3), 3);
-  return `${(bytes / 1_000 ** exponent).toFixed(1)} ${["B", "kB", "MB", "GB"][exponent]}`;
 }

@@ -7,6 +7,10 @@ const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: "Tell what a load of an artifact would find, without an engine: aibrix_runtime check URL.",
     load: async () => (await import("./check.ts")).check,
   },
+  download: {
+    summary: "Bring a whole base model here: the same as the command aibrix_download.",
+    load: async () => (await import("./download.ts")).download,
+  },
 };
 
 /** The part of `--help` that lists them. */

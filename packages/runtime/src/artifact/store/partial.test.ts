@@ -71,12 +71,15 @@ test("who takes over another pod's goes on in copies, for that one may only stan
   const still = await of("a").take(ONE, NEVER);
   const file = await open(join(still.files, "w"), "w");
   await file.write("half");
+  await mkdir(join(still.files, "deep/er"), { recursive: true });
+  await writeFile(join(still.files, "deep/er/w"), "deep");
   const taking = of("b").take(ONE, NEVER);
   const timer = setInterval(() => (nowMs += 100), 5);
   // Its lock changes every second by the real clock; nobody waits for that here.
   const taken = await taking;
   clearInterval(timer);
   expect(await readFile(join(taken.files, "w"), "utf8")).toBe("half");
+  expect(await readFile(join(taken.files, "deep/er/w"), "utf8")).toBe("deep");
   await file.write("damage", 0);
   await file.close();
   expect(await readFile(join(taken.files, "w"), "utf8")).toBe("half");

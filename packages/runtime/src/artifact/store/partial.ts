@@ -1,4 +1,4 @@
-import { constants, copyFile, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { constants, cp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HEX, isMissing, isTaken, type Layout, makeFolder, removeWhole, WORK_NAME } from "./layout.ts";
 import type { Lock, Locks } from "./lock.ts";
@@ -165,8 +165,8 @@ export class PartialFolders {
     if (!(await moved(join(path, "files"), old))) return;
     await makeFolder(join(path, "files"));
     for (const name of await readdir(old)) {
-      await copyFile(join(old, name), join(path, "files", name), constants.COPYFILE_FICLONE);
-      await rm(join(old, name), { force: true });
+      await cp(join(old, name), join(path, "files", name), { recursive: true, mode: constants.COPYFILE_FICLONE });
+      await rm(join(old, name), { recursive: true, force: true });
     }
     await rm(old, { recursive: true, force: true });
   }

@@ -152,8 +152,8 @@ async function pour(
   const { source, listing, meter, onReceived, rate } = download;
   const writer = growing.writer(what.span.start);
   const sink = (chunk: Buffer) => {
-    onReceived(chunk.length);
     meter.receive(chunk.length);
+    onReceived(chunk.length);
     onCame(chunk.length);
     return writer.push(chunk);
   };

@@ -1,5 +1,5 @@
 import pRetry from "p-retry";
-import { AdapterError, networkCode } from "../../errors.ts";
+import { AdapterError, isTimeout } from "../../errors.ts";
 import { SourceChanged } from "../sources/source.ts";
 
 /** Retries within one try of an adapter; after these the adapter's own backoff takes over, which its status shows. */
@@ -23,8 +23,4 @@ export function mayPass(error: unknown): boolean {
 /** What marks an error as one of waiting too long. */
 export function timeoutError(): DOMException {
   return new DOMException("nothing came in time", "TimeoutError");
-}
-
-function isTimeout(error: unknown): boolean {
-  return /TIMEOUT|TIMEDOUT/.test(networkCode(error) ?? "");
 }

@@ -65,7 +65,7 @@ export function lackOfRoom(room: {
   const { missingBytes, promisedBytes, freeBytes } = room;
   if (missingBytes + promisedBytes + RESERVE_BYTES <= freeBytes || missingBytes === 0) return undefined;
   const others = promisedBytes === 0 ? "" : `, ${mib(promisedBytes)} are for downloads that run`;
-  return `the download needs ${mib(missingBytes)} more, and the volume of --artifacts-dir has ${mib(freeBytes)} free (${mib(RESERVE_BYTES)} stay free${others}): enlarge it or free some; it is tried again`;
+  return `the download needs ${mib(missingBytes)} more, and the volume that it goes to has ${mib(freeBytes)} free (${mib(RESERVE_BYTES)} stay free${others}): enlarge it or free some; it is tried again`;
 }
 
 /** The bytes that are free for us on the volume of a folder. */

@@ -6,7 +6,7 @@ export function storageError(error: unknown): unknown {
   if (code === "ENOSPC" || code === "EDQUOT")
     return new AdapterError(
       "StorageFull",
-      `there is no room on the volume of --artifacts-dir: enlarge it or free some; it is tried again`,
+      `there is no room on the volume that the download goes to: enlarge it or free some; it is tried again`,
       { cause: error },
     );
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")

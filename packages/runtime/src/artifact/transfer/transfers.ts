@@ -12,8 +12,7 @@ import { timeoutError } from "./retry.ts";
 import { Room } from "./room.ts";
 import { spanBytes } from "./spans.ts";
 
-/** Files, and requests, of one artifact at once. Of several artifacts none waits for another's. */
-const PARALLEL_FILES = 8;
+/** Files, and requests, of one artifact at once where nothing else is said. Of several artifacts none waits for another's. */
 const CONNECTIONS = 8;
 
 export interface TransferSettings {
@@ -21,6 +20,8 @@ export interface TransferSettings {
   readonly timeoutMs: number;
   /** Over all downloads together; `Infinity` limits nothing. */
   readonly bytesPerSecond: number;
+  /** Files, and requests, of one artifact at once. @defaultValue 8 */
+  readonly connections?: number;
 }
 
 /** No limits but those of the caller's signal. */
@@ -77,6 +78,7 @@ export class Transfers {
 
   async #fetch(of: TransferOf, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<readonly Downloaded[]> {
     const { source, listing, fingerprint, folder, makeRoom } = of;
+    const { connections = CONNECTIONS } = this.#settings;
     const { files } = listing;
     const totalBytes = files.reduce((sum, f) => sum + f.sizeBytes, 0);
     const journal = await Journal.open(folder.notes, { fingerprint, bootId: await machineBootId() });
@@ -100,13 +102,13 @@ export class Transfers {
         this.#onReceived(bytes);
         onProgress(meter.progress);
       },
-      connections: pLimit(CONNECTIONS),
+      connections: pLimit(connections),
       rate: this.#rate,
       hasher: this.#hasher,
     };
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
-    const parallel = pLimit(PARALLEL_FILES);
+    const parallel = pLimit(connections);
     onProgress(meter.progress);
     try {
       // The first file that fails ends the others.
