@@ -9,6 +9,8 @@ export const RUNTIME_PATHS = {
   check: "/v1/lora_adapter/check",
   adapters: "/v1/lora_adapters",
   models: "/v1/models",
+  modelDownload: "/v1/model/download",
+  modelList: "/v1/model/list",
   healthz: "/healthz",
   ready: "/ready",
   metrics: "/metrics",
@@ -215,8 +217,71 @@ export type WatchEvent =
 /** Longest silence of a watch, in milliseconds; a reader gives up after three of them. */
 export const BOOKMARK_PERIOD_MS = 5_000;
 
+/** `POST /v1/model/download`: brings a whole base model here. Answers 202 while it is on its way, 200 where it is here. */
+export const ModelDownloadRequestSchema = Type.Object(
+  {
+    model_uri: Type.String({
+      minLength: 1,
+      maxLength: 1024,
+      description: "huggingface://ORG/REPO[@REVISION][/FOLDER] or just ORG/REPO, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    }),
+    local_dir: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4096,
+        description: "Absolute path of --models-dir or a folder in it; --models-dir by default. The model becomes a folder in it.",
+      }),
+    ),
+    model_name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 255,
+        description: "Name of the model's folder; slashes become underscores. By default the last part of the URI.",
+      }),
+    ),
+    allow_file_suffix: Type.Optional(
+      Type.String({ maxLength: 4096, description: "Only files whose names end so, separated by commas: json, safetensors." }),
+    ),
+    credentials: Type.Optional(STRING_MAP),
+    credentials_hosts: Type.Optional(Type.Array(Type.String(), { description: "Hosts that the credentials may go to." })),
+  },
+  { additionalProperties: false },
+);
+export type ModelDownloadRequest = Static<typeof ModelDownloadRequestSchema>;
+
+/** States of a base model in `GET /v1/model/list`. */
+export const MODEL_STATES = ["Listing", "Downloading", "Ready", "Failed"] as const;
+
+const ErrorDetail = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  retryable: Type.Boolean(),
+  cause: CAUSE,
+});
+
+/** A base model that is here, or on its way. */
+export const ModelStatusSchema = Type.Object({
+  model_name: Type.String({ description: "Name of its folder." }),
+  model_uri: Type.String(),
+  path: Type.String({ description: "The folder that an engine is given, once the state is Ready." }),
+  state: stringEnum(MODEL_STATES),
+  resolved_revision: Type.Optional(Type.String()),
+  allow_file_suffix: Type.Optional(Type.Array(Type.String())),
+  bytes: Type.Integer({ description: "What is here." }),
+  total_bytes: Type.Optional(Type.Integer()),
+  bytes_per_second: Type.Optional(Type.Integer()),
+  files: Type.Optional(Type.Integer({ description: "How many files it has." })),
+  completed_time: Type.Optional(Time),
+  error: Type.Optional(ErrorDetail),
+});
+export type ModelStatus = Static<typeof ModelStatusSchema>;
+
+/** `GET /v1/model/list`. */
+export const ModelListSchema = Type.Object({ object: stringEnum(["list"]), data: Type.Array(ModelStatusSchema) });
+export type ModelList = Static<typeof ModelListSchema>;
+
 /** Body of every error answer of the runtime. */
 export const ErrorBodySchema = Type.Object({
-  error: Type.Object({ code: Type.String(), message: Type.String(), retryable: Type.Boolean(), cause: CAUSE }),
+  error: ErrorDetail,
 });
 export type ErrorBody = Static<typeof ErrorBodySchema>;

@@ -5,6 +5,9 @@ import {
   CheckRequestSchema,
   ErrorBodySchema,
   LoadRequestSchema,
+  ModelDownloadRequestSchema,
+  ModelListSchema,
+  ModelStatusSchema,
   RUNTIME_PATHS,
   SnapshotSchema,
   UnloadRequestSchema,
@@ -36,7 +39,10 @@ const ERRORS = {
   413: "The body is too large.",
   429: "Too many of these run already.",
   422: "The fields are well formed, and cannot work together or here.",
+  424: "The storage refused the credentials, or wants some.",
+  502: "The storage did not answer, or answered with an error.",
   503: "The engine is needed, and does not answer.",
+  504: "The storage did not answer in time.",
 } as const;
 
 function errors(...codes: readonly (keyof typeof ERRORS)[]): Operation["answers"] {
@@ -98,6 +104,27 @@ const OPERATIONS: readonly Operation[] = [
     id: "listModels",
     summary: "What the engine answers to now.",
     answers: { 200: ["The list.", Type.Object({ object: Type.Literal("list"), data: Type.Array(Model) })], ...errors(503) },
+  },
+  {
+    method: "post",
+    path: RUNTIME_PATHS.modelDownload,
+    id: "downloadModel",
+    summary: "Bring a whole base model here. Calling again joins what runs, or tries again what failed.",
+    body: ModelDownloadRequestSchema,
+    answers: {
+      200: ["It is here, whole.", ModelStatusSchema],
+      202: ["It is on its way.", ModelStatusSchema],
+      ...errors(400, 404, 409, 413, 422, 424, 429, 502, 504),
+      503: ["The volume is full, or cannot be used.", ErrorBodySchema],
+    },
+    changes: true,
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.modelList,
+    id: "listBaseModels",
+    summary: "Base models below --models-dir that are here, on their way, or have failed.",
+    answers: { 200: ["The list.", ModelListSchema] },
   },
   {
     method: "get",

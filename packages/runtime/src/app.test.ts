@@ -18,6 +18,7 @@ import { KeyRing } from "./engine/key-ring.ts";
 import { ENGINE_UNSEEN, EngineObserver, engineStatus } from "./engine/observer.ts";
 import { Feed } from "./feed.ts";
 import { createMetrics } from "./metrics.ts";
+import { ModelDownloads } from "./models/downloads.ts";
 
 let dir: string;
 let app: FastifyInstance;
@@ -58,11 +59,13 @@ beforeEach(async () => {
     feed.setEngine(engineStatus(engine, view));
   });
   egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 1_000);
+  const transfers = new Transfers(UNLIMITED, () => undefined);
   app = build({
     engine,
     observer,
     manager,
-    checks: new Checks({ env: {}, folders: store, egress, transfers: new Transfers(UNLIMITED, () => undefined) }),
+    checks: new Checks({ env: {}, folders: store, egress, transfers }),
+    downloads: new ModelDownloads({ modelsDir: join(dir, "models"), env: {}, egress, transfers, log: SILENT }),
     maxLoraRank: undefined,
     feed,
     notReady: () => observer.view.message,

@@ -1,7 +1,8 @@
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
-import { errorBody, RequestError, stackOf } from "./errors.ts";
+import { AdapterError, errorBody, errorDetail, RequestError, stackOf, statusOf } from "./errors.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
+import { baseModelRoutes } from "./routes/base-models.ts";
 import { checkRoutes } from "./routes/check.ts";
 import type { AppDeps } from "./routes/deps.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -15,6 +16,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   additional_config: "write an object of strings",
   cleanup_local: "write true or false",
   deep: "write true or false",
+  model_uri: "write huggingface://ORG/REPO, ORG/REPO, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
+  local_dir: "write an absolute path below --models-dir",
+  allow_file_suffix: "write suffixes separated by commas: json, safetensors",
   limits: 'write an object such as {"max_lora_rank": 16}',
 };
 
@@ -25,7 +29,8 @@ export function build(deps: AppDeps): FastifyInstance {
     // A field that is not in the contract is an error, never dropped in silence; nor is a number taken for a string.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: true } },
   }).withTypeProvider<TypeBoxTypeProvider>();
-  app.setErrorHandler<FastifyError | RequestError>((error, _request, reply) => {
+  app.setErrorHandler<FastifyError | RequestError | AdapterError>((error, _request, reply) => {
+    if (error instanceof AdapterError) return reply.code(statusOf(error)).send({ error: errorDetail(error) });
     if (error instanceof RequestError)
       return reply.code(error.status).send(errorBody(error.code, error.message, error.status >= 500, error.cause));
     if (error.validation !== undefined) return reply.code(400).send(errorBody("InvalidRequest", validationMessage(error), false));
@@ -41,6 +46,7 @@ export function build(deps: AppDeps): FastifyInstance {
   void app.register(adapterRoutes(deps));
   void app.register(checkRoutes(deps));
   void app.register(modelRoutes(deps));
+  void app.register(baseModelRoutes(deps));
   void app.register(healthRoutes(deps));
   return app;
 }

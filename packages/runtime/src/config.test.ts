@@ -4,6 +4,7 @@ import { help, readConfig } from "./config.ts";
 test("has defaults for everything", () => {
   expect(readConfig([], {})).toEqual({
     host: "0.0.0.0",
+    modelsDir: "/tmp/aibrix/models",
     port: 8080,
     artifactsDir: "/tmp/aibrix/adapters",
     tokenFile: undefined,

@@ -17,6 +17,12 @@ const FLAGS = {
     value: "DIR",
     help: "Where downloaded adapters are kept; the engine must see it at the same path.",
   },
+  "models-dir": {
+    type: "string",
+    default: "/tmp/aibrix/models",
+    value: "DIR",
+    help: "Where POST /v1/model/download puts base models, each in a folder of its own; the engine must see it.",
+  },
   "token-file": {
     type: "string",
     value: "FILE",
@@ -95,6 +101,8 @@ export interface Config {
   readonly port: number;
   /** Absolute. */
   readonly artifactsDir: string;
+  /** Absolute; made when the first base model is asked for. */
+  readonly modelsDir: string;
   /** Absolute; `undefined` where calls need no token. */
   readonly tokenFile: string | undefined;
   /** Absolute; `undefined` where the engine's key comes with each adapter. */
@@ -185,6 +193,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     host: flags.host,
     port,
     artifactsDir: resolve(flags["artifacts-dir"]),
+    modelsDir: resolve(flags["models-dir"]),
     tokenFile: tokenFile === undefined ? undefined : resolve(tokenFile),
     engineApiKeyFile: engineApiKeyFile === undefined ? undefined : resolve(engineApiKeyFile),
     podFolder,

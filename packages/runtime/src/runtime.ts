@@ -20,6 +20,7 @@ import { VllmEngine } from "./engine/vllm.ts";
 import { Feed } from "./feed.ts";
 import { ManifestFolder } from "./manifests/folder.ts";
 import { createMetrics } from "./metrics.ts";
+import { ModelDownloads } from "./models/downloads.ts";
 
 export interface Runtime {
   readonly app: FastifyInstance;
@@ -98,11 +99,13 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const uses = new UseWatch({ engine, observer, memory, log });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
   const checks = new Checks({ env, folders: store, egress, transfers });
+  const downloads = new ModelDownloads({ modelsDir: config.modelsDir, env, egress, transfers, log });
   const app = build({
     engine,
     observer,
     manager,
     checks,
+    downloads,
     maxLoraRank: config.maxLoraRank,
     feed,
     notReady,
@@ -117,6 +120,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
       closing.abort();
       await app.close();
       await manager.close();
+      await downloads.close();
       await Promise.allSettled(background);
       await artifacts.close();
       await transfers.close();

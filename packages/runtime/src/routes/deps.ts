@@ -5,6 +5,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import type { Feed } from "../feed.ts";
 import type { Metrics } from "../metrics.ts";
+import type { ModelDownloads } from "../models/downloads.ts";
 
 /** What the HTTP API shows and changes. */
 export interface AppDeps {
@@ -12,6 +13,8 @@ export interface AppDeps {
   readonly observer: EngineObserver;
   readonly manager: AdapterManager;
   readonly checks: Checks;
+  /** Base models. */
+  readonly downloads: ModelDownloads;
   readonly feed: Feed;
   /** Why the pod should get no requests yet, or `undefined`. */
   readonly notReady: () => string | undefined;
