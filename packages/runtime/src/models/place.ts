@@ -14,7 +14,8 @@ const PLACE_TRIES = 5;
  * @param pod - who holds its locks: the same for every process of a pod, another one for each pod
  */
 export async function openModelsFolder(dir: string, pod: string): Promise<Layout> {
-  const layout = { ...layoutOf(dir, undefined), pod };
+  // All of ours in one hidden folder: people look into this one.
+  const layout = { ...layoutOf(dir, undefined), pod, tmp: join(dir, ".cache/tmp") };
   for (const path of [layout.locks, layout.partial, layout.work, layout.trash]) await makeFolder(path);
   return layout;
 }
