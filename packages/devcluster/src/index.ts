@@ -26,6 +26,8 @@ export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.t
 export { ensureNginx, type NginxPaths } from "./parts/nginx.ts";
 export { type PartContext, PartError } from "./parts/part-context.ts";
 export { ensurePrometheus, type PrometheusPaths } from "./parts/prometheus.ts";
+export { ensurePythonClients, type PythonClients } from "./parts/python-clients.ts";
+export { ensureS5cmd, type S5cmdPaths } from "./parts/s5cmd.ts";
 export { ensureVersitygw, type VersitygwPaths } from "./parts/versitygw.ts";
 export { ensureVllm, type VllmPaths } from "./parts/vllm.ts";
 export { type ServeCommand, type VllmServeOptions, vllmServeCommand } from "./parts/vllm-serve.ts";

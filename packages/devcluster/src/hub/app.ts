@@ -36,6 +36,9 @@ export interface HubOptions {
   readonly onCall?: (call: HubCall) => void;
 }
 
+/** A larger read than Node's own: files here may be of gigabytes. */
+const READ_BYTES = 512 * 1024;
+
 interface Params {
   org: string;
   name: string;
@@ -47,7 +50,7 @@ type Request = FastifyRequest<{ Params: Params; Querystring: Record<string, stri
 
 /**
  * A local stand-in for the Hugging Face Hub's read calls, as Python's huggingface_hub and the JavaScript client make them.
- * Files are read at each call, so a changed file is a new commit at once.
+ * Files are looked at in each call, so a changed file is a new commit at once.
  */
 export function buildHub(options: HubOptions): FastifyInstance {
   const app = fastify({ routerOptions: { maxParamLength: 1024 } });
@@ -157,7 +160,7 @@ function sendBytes(request: Request, reply: FastifyReply, file: RepoFile, etag: 
   if (range !== undefined) reply.code(206).header("content-range", `bytes ${start}-${end}/${file.size}`);
   reply.header("content-length", end - start + 1);
   const empty = request.method === "HEAD" || file.size === 0;
-  return reply.send(empty ? Readable.from([]) : createReadStream(file.absolutePath, { start, end }));
+  return reply.send(empty ? Readable.from([]) : createReadStream(file.absolutePath, { start, end, highWaterMark: READ_BYTES }));
 }
 
 function sendError(reply: FastifyReply, error: HubError): FastifyReply {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, type Stats } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -87,12 +87,29 @@ async function readSnapshot(dir: string, id: string): Promise<RepoSnapshot> {
     const info = await stat(absolutePath);
     if (!info.isFile()) continue;
     modifiedMs = Math.max(modifiedMs, info.mtimeMs);
-    files.push(await readRepoFile(absolutePath, path, info.size));
+    files.push(await knownRepoFile(absolutePath, path, info));
   }
   files.sort((a, b) => (a.path < b.path ? -1 : 1));
   const commit = createHash("sha1");
   for (const file of files) commit.update(`${file.path}\0${file.gitOid}\n`);
   return { id, commit: commit.digest("hex"), gated, modifiedMs, files };
+}
+
+/** Hashing a smaller file takes no time, and a clock's step cannot hide its change then. */
+const LARGE_BYTES = 2 ** 20;
+
+/** Large files that were read, by what changes with their content: they are asked for in many parts, and each answer names the hash. */
+const known = new Map<string, { readonly stamp: string; readonly file: Promise<RepoFile> }>();
+
+async function knownRepoFile(absolutePath: string, path: string, { size, ino, mtimeMs, ctimeMs }: Stats): Promise<RepoFile> {
+  if (size < LARGE_BYTES) return await readRepoFile(absolutePath, path, size);
+  const stamp = [path, size, ino, mtimeMs, ctimeMs].join(" ");
+  const before = known.get(absolutePath);
+  if (before?.stamp === stamp) return await before.file;
+  const file = readRepoFile(absolutePath, path, size);
+  known.set(absolutePath, { stamp, file });
+  file.catch(() => known.delete(absolutePath));
+  return await file;
 }
 
 async function readRepoFile(absolutePath: string, path: string, size: number): Promise<RepoFile> {

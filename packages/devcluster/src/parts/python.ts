@@ -35,7 +35,7 @@ async function inspectPython(bin: string, signal: AbortSignal): Promise<Python |
 }
 
 /** Arguments of a quiet `pip install` into a folder, without a look at what is installed elsewhere. */
-export function pipInstall(python: Python, target: string, requirement: string): readonly [string, ...string[]] {
+export function pipInstall(python: Python, target: string, ...requirements: readonly string[]): readonly [string, ...string[]] {
   const flags = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location", "--root-user-action=ignore"];
-  return [python.bin, "-m", "pip", "install", ...flags, "--no-deps", "--target", target, requirement];
+  return [python.bin, "-m", "pip", "install", ...flags, "--no-deps", "--target", target, ...requirements];
 }

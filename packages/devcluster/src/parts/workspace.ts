@@ -11,14 +11,16 @@ import { withLock } from "./lock.ts";
 import { ensureNginx } from "./nginx.ts";
 import type { PartContext } from "./part-context.ts";
 import { withProgress } from "./progress.ts";
+import { ensurePythonClients } from "./python-clients.ts";
 import { run } from "./run.ts";
+import { ensureS5cmd } from "./s5cmd.ts";
 import { ensureVersitygw } from "./versitygw.ts";
 import { ensureVllm } from "./vllm.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** A real part that tests start. */
-type PartName = "envoy" | "fake-gcs" | "kubernetes" | "nginx" | "versitygw" | "vllm";
+type PartName = "envoy" | "fake-gcs" | "kubernetes" | "nginx" | "python-clients" | "s5cmd" | "versitygw" | "vllm";
 
 /** What a command needs before it can run. */
 export interface WorkspaceNeeds {
@@ -35,6 +37,8 @@ const PARTS: Readonly<Record<PartName, (context: PartContext) => Promise<unknown
   "fake-gcs": ensureFakeGcs,
   kubernetes: ensureKubernetes,
   nginx: ensureNginx,
+  "python-clients": ensurePythonClients,
+  s5cmd: ensureS5cmd,
   versitygw: ensureVersitygw,
   vllm: ensureVllm,
 };
