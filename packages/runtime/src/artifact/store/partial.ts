@@ -40,8 +40,8 @@ interface OfFile {
 }
 
 /**
- * Half done downloads: `.cache/partial/<key>/{files,notes,of.json}` while nobody works on them, `.cache/work/<key>.<token>/` while somebody
- * does. One holder at a time for each key, among all pods that share the volume.
+ * Half done downloads, below `.cache`: `partial/<key>/{files,notes,of.json}` while nobody works on them, `work/<key>.<token>/` while
+ * somebody does. One holder at a time for each key, among all pods that share the volume.
  */
 export class PartialFolders {
   readonly #layout: Layout;
