@@ -62,7 +62,7 @@ describe.skipIf(!mayMount)("a volume of its own (needs root, who may mount one)"
     const empty = await fill(8 * MIB);
     await runtime.load("a", "hf://acme/a");
     expect(await runtime.failed("a", "StorageFull")).toMatchObject({
-      message: expect.stringMatching(/the download needs .* MiB more, and the volume of --artifacts-dir has 8\.0 MiB free/),
+      message: expect.stringMatching(/the download needs .* MiB more, and the volume that it goes to has 8\.0 MiB free/),
       retryable: true,
       next_retry_time: expect.any(String),
     });
