@@ -21,9 +21,18 @@ export interface Program {
 
 const running = new Set<Program>();
 
-/** Starts a program of this workspace, and waits until it says where it listens. */
-export async function startProgram(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Program> {
-  const { child, output } = spawnProgram(name, args, env);
+/**
+ * Starts a program of this workspace, and waits until it says where it listens.
+ *
+ * @param wrapper - a command that runs what comes after it, in its own place
+ */
+export async function startProgram(
+  name: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  wrapper: readonly string[] = [],
+): Promise<Program> {
+  const { child, output } = spawnProgram(name, args, env, wrapper);
   const address = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${name} does not listen:\n${output()}`)), PROGRAM_MS);
     const look = () => {

@@ -1,11 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { connect as connectTo, createServer } from "node:net";
+import { connect as connectTo } from "node:net";
 import { join } from "node:path";
 import { ensureFakeGcs, ensureNginx, type PartContext } from "@aibrix/devcluster";
 import { Storage } from "@google-cloud/storage";
 import { vi } from "vitest";
+import { end, freePort } from "./process.ts";
 
 const CONTEXT: PartContext = { log: () => undefined, signal: new AbortController().signal };
 const START = { timeout: 20_000, interval: 50 };
@@ -110,21 +111,4 @@ async function connect(port: number): Promise<void> {
     });
     socket.once("error", reject);
   });
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
-  await exit;
-  clearTimeout(timer);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }

@@ -11,6 +11,13 @@ export const BASE = "qwen-coder-1-5b-instruct";
 
 const STATE_MS = 20_000;
 
+export interface RuntimeOptions {
+  readonly args?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** A command that runs what comes after it, in its own place. */
+  readonly wrapper?: readonly string[];
+}
+
 /** A folder for one test, with what its programs need in it. */
 export class World {
   readonly dir: string = mkdtempSync(join(tmpdir(), "aibrix-runtime-test-"));
@@ -41,7 +48,7 @@ export class World {
     });
   }
 
-  async runtime(engineUrl: string, options: { args?: readonly string[]; env?: NodeJS.ProcessEnv } = {}): Promise<Runtime> {
+  async runtime(engineUrl: string, options: RuntimeOptions = {}): Promise<Runtime> {
     // Servers of tests listen here, and Secrets of tests name them: without the operator's leave both are refused.
     const args = [
       "--port=0",
@@ -50,11 +57,12 @@ export class World {
       "--allow-artifact-hosts=127.0.0.1",
       ...(options.args ?? []),
     ];
-    return new Runtime(await startProgram("runtime", args, { INFERENCE_ENGINE_ENDPOINT: engineUrl, LOG_LEVEL: "debug", ...options.env }));
+    const env = { INFERENCE_ENGINE_ENDPOINT: engineUrl, LOG_LEVEL: "debug", ...options.env };
+    return new Runtime(await startProgram("runtime", args, env, options.wrapper));
   }
 
   /** A runtime that follows `manifests`. */
-  async follower(engineUrl: string, options: { args?: readonly string[]; env?: NodeJS.ProcessEnv } = {}): Promise<Runtime> {
+  async follower(engineUrl: string, options: RuntimeOptions = {}): Promise<Runtime> {
     return await this.runtime(engineUrl, { ...options, args: [`--adapters-dir=${this.manifests}`, ...(options.args ?? [])] });
   }
 }
