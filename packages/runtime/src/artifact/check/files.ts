@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { AdapterError, messageOf } from "../../errors.ts";
+import { isRefused, readError } from "../sources/path.ts";
 
 /** A file of an adapter, wherever it is. */
 export interface AdapterFile {
@@ -41,7 +42,8 @@ async function withFile<T>(path: string, use: (file: Awaited<ReturnType<typeof o
     file = await open(path);
     return await use(file);
   } catch (error) {
-    if (error instanceof AdapterError) throw error;
+    const told = isRefused(error) ? readError(path, error) : error;
+    if (told instanceof AdapterError) throw told;
     throw new AdapterError("ArtifactUnavailable", `${path} cannot be read (${messageOf(error).slice(0, 200)}): it is tried again`, {
       cause: error,
     });

@@ -23,7 +23,7 @@ export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
     }
     return files;
   } catch (error) {
-    throw explain(path, error);
+    throw readError(path, error);
   }
 }
 
@@ -35,7 +35,7 @@ export async function hashFiles(path: string, files: readonly RemoteFile[], sign
     try {
       for await (const chunk of createReadStream(join(path, name), { signal })) hash.update(chunk as Buffer);
     } catch (error) {
-      throw signal.aborted ? error : explain(join(path, name), error);
+      throw signal.aborted ? error : readError(join(path, name), error);
     }
     hashed.push({ name, sizeBytes, sha256: hash.digest("hex") });
   }
@@ -48,7 +48,8 @@ function unlessGone(error: unknown): undefined {
   if (code !== "ENOENT" && code !== "ELOOP") throw error;
 }
 
-function explain(path: string, error: unknown): unknown {
+/** An error of a folder that is read in place, told in words; what is none of its files' comes back as it is. */
+export function readError(path: string, error: unknown): unknown {
   const { code } = (error ?? {}) as { code?: unknown };
   if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP")
     return new AdapterError(
@@ -58,8 +59,14 @@ function explain(path: string, error: unknown): unknown {
         cause: error,
       },
     );
-  if (code === "EACCES" || code === "EPERM")
+  if (isRefused(error))
     return new AdapterError("ArtifactDenied", `${path} cannot be read (${code}): give the runtime's user access to it`, { cause: error });
   if (error instanceof AdapterError || typeof code !== "string") return error;
   return new AdapterError("ArtifactUnavailable", `${path} cannot be read (${code}); it is tried again`, { cause: error });
+}
+
+/** Whether this user may not read something. */
+export function isRefused(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return code === "EACCES" || code === "EPERM";
 }
