@@ -11,10 +11,13 @@ import type { Metrics } from "../metrics.ts";
 import type { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Memory } from "./memory.ts";
+import { drips, Places } from "./places.ts";
 import type { Failure, Step } from "./plan.ts";
 
 /** Adapters that are fetched at once. */
 const PARALLEL_FETCHES = 4;
+/** And beside them, of sources that only drip. */
+const DRIPPING_FETCHES = 32;
 
 export interface RunnerDeps {
   readonly engine: Engine;
@@ -38,7 +41,7 @@ type LoadStep = Extract<Step, { kind: "load" }>;
 /** Carries out steps. Records what came of them on the adapter; never throws. */
 export class Runner {
   readonly #deps: RunnerDeps;
-  readonly #fetches = pLimit(PARALLEL_FETCHES);
+  readonly #fetches = new Places(PARALLEL_FETCHES, DRIPPING_FETCHES);
   /** An engine takes one load or unload at a time; more at once only make each of them slower. */
   readonly #engineCalls = pLimit(1);
 
@@ -48,20 +51,22 @@ export class Runner {
 
   /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
   async fetch(a: Adapter, onProgress: () => void, signal: AbortSignal): Promise<void> {
-    const { artifacts, metrics, log } = this.#deps;
+    const { artifacts, metrics, log, now } = this.#deps;
     const { url, credentials, credentialsHosts, restored, delivery } = a.declaration;
     const mine = new AbortController();
     a.fetch = mine;
     a.queuedForDownload = true;
     const both = AbortSignal.any([signal, mine.signal]);
     try {
-      const content = await this.#fetches(async () => {
+      const content = await this.#fetches.run(async (leave) => {
         both.throwIfAborted();
         a.queuedForDownload = false;
         onProgress();
+        const startedMs = now();
         return await artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (progress) => {
+            if (drips(progress, now() - startedMs)) leave();
             if (a.fetch !== mine) return;
             a.download = progress;
             onProgress();
