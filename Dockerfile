@@ -20,7 +20,7 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,i
     node -e 'require("fs").writeFileSync("/opt/ca.pem", require("tls").getCACertificates("default").join("\n"))' \
     && version="$(node -p 'require("./package.json").packageManager.split("@")[1]')" \
     && npm install --prefix /opt/pnpm --no-audit --no-fund --no-update-notifier "pnpm@$version"
-COPY pnpm-lock.yaml pnpm-workspace.yaml rolldown.config.js tsconfig.base.json ./
+COPY pnpm-lock.yaml pnpm-workspace.yaml rolldown.config.ts tsconfig.base.json ./
 COPY packages packages
 # What was fetched stays in a cache for the next build; what only this build needs is gone before the layer is written.
 RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc --mount=type=secret,id=ca,target=/run/secrets/ca \

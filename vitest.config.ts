@@ -19,6 +19,7 @@ export default defineConfig({
           name: "component",
           include: ["packages/*/test/**/*.test.ts"],
           exclude: [VLLM_CONTRACT],
+          globalSetup: ["vitest.programs.ts"],
           testTimeout: 120_000,
           hookTimeout: 300_000,
           fileParallelism: false,

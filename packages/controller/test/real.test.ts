@@ -3,15 +3,13 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type Hub, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
+import { type Hub, programFile, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
 import { expectDocumentedStatus } from "./support/documented.ts";
 import { freePort } from "./support/process.ts";
 import { adapter, BASE, until, World } from "./support/world.ts";
 
-const PACKAGES = fileURLToPath(new URL("../../", import.meta.url));
 const REPO = "ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora";
 
 let world: World;
@@ -55,8 +53,7 @@ async function ended(child: ChildProcess): Promise<void> {
 }
 
 function start(name: string, args: readonly string[], env: Record<string, string>): ChildProcess {
-  const main = join(PACKAGES, name, "src/main.ts");
-  const child = spawn(process.execPath, ["--conditions=@aibrix/source", main, ...args], {
+  const child = spawn(process.execPath, [programFile(name), ...args], {
     env: { ...process.env, LOG_LEVEL: "error", ...env },
     stdio: ["ignore", "ignore", "inherit"],
   });

@@ -7,6 +7,7 @@ export type { Address, Json, JsonObject } from "./envoy/types.ts";
 export { type AdapterOptions, writeAdapter } from "./fixtures/adapter.ts";
 export { writeBaseModel } from "./fixtures/base-model.ts";
 export { BROKEN_ADAPTER_KINDS, type BrokenAdapterKind, writeBrokenAdapter } from "./fixtures/broken-adapter.ts";
+export { programFile } from "./fixtures/program.ts";
 export { type Tensor, writeSafetensors } from "./fixtures/safetensors.ts";
 export type { HubCall, HubOptions } from "./hub/app.ts";
 export { type Hub, startHub } from "./hub/hub.ts";

@@ -1,8 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
-import { ensureGatewayCrds } from "@aibrix/devcluster";
+import { ensureGatewayCrds, programFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
@@ -149,8 +148,7 @@ test.each([
     args = args.map((a) => a.replace(`=:${containerPort}`, `=127.0.0.1:${port}`));
   }
   const kubeconfig = await plane.kubeconfigOf(spec.template.spec.serviceAccountName);
-  const main = fileURLToPath(new URL(`../../${program}/src/main.ts`, import.meta.url));
-  const child = spawn(process.execPath, ["--conditions=@aibrix/source", main, ...args, `--kubeconfig=${kubeconfig}`], {
+  const child = spawn(process.execPath, [programFile(program), ...args, `--kubeconfig=${kubeconfig}`], {
     env: { PATH: process.env.PATH, POD_NAMESPACE: "aibrix-system", POD_NAME: deployment },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
+import { programFile } from "@aibrix/devcluster";
 import type { World } from "./world.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 let count = 0;
 
 /** The controller as a process of its own, under its service account. */
@@ -27,7 +26,7 @@ export class ControllerProcess implements AsyncDisposable {
       POD_NAMESPACE: "aibrix-system",
       LOG_LEVEL: process.env.TEST_LOG ?? "error",
     };
-    const child = spawn(process.execPath, ["--conditions=@aibrix/source", MAIN, ...all], { env, stdio: ["ignore", "ignore", "inherit"] });
+    const child = spawn(process.execPath, [programFile("controller"), ...all], { env, stdio: ["ignore", "ignore", "inherit"] });
     return new ControllerProcess(child, port);
   }
 

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
+import { programFile } from "@aibrix/devcluster";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const STOP_MS = 10_000;
 
 /** A running program. */
@@ -16,9 +15,9 @@ export interface Program {
   readonly ended: Promise<number | null>;
 }
 
-/** Starts the program from its sources; nothing of the tester's own settings reaches it. */
+/** Starts the program; nothing of the tester's own settings reaches it. */
 export function devServices(args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
-  return start(process.execPath, ["--conditions=@aibrix/source", MAIN, ...args], { AWS_EC2_METADATA_DISABLED: "true", ...env });
+  return start(process.execPath, [programFile("dev-services"), ...args], { AWS_EC2_METADATA_DISABLED: "true", ...env });
 }
 
 /** Starts a program. */

@@ -18,7 +18,7 @@ const pkg = (dependencies: Record<string, string>): string =>
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "key-"));
   for (const file of ["Dockerfile", ".dockerignore", "package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"]) await write(file, file);
-  for (const file of ["rolldown.config.js", "tsconfig.base.json"]) await write(file, file);
+  for (const file of ["rolldown.config.ts", "tsconfig.base.json"]) await write(file, file);
   await write("packages/app/package.json", pkg({ "@aibrix/base": "workspace:*", fastify: "catalog:" }));
   await write("packages/base/package.json", pkg({}));
   await write("packages/other/package.json", pkg({}));
@@ -34,7 +34,7 @@ test("a package's closure is what it needs at run time", async () => {
 test.each([
   ["Dockerfile"],
   ["pnpm-lock.yaml"],
-  ["rolldown.config.js"],
+  ["rolldown.config.ts"],
   ["packages/app/src/main.ts"],
   ["packages/app/src/deep/new.ts"],
   ["packages/app/generated/messages.js"],

@@ -12,7 +12,7 @@ const ROOT_FILES = [
   "package.json",
   "pnpm-lock.yaml",
   "pnpm-workspace.yaml",
-  "rolldown.config.js",
+  "rolldown.config.ts",
   "tsconfig.base.json",
 ];
 const NOT_BUILT = new Set(["node_modules", "dist", "test"]);

@@ -1,7 +1,5 @@
 import { spawn } from "node:child_process";
-import { join } from "node:path";
-
-const MAIN = join(import.meta.dirname, "../../src/download/main.ts");
+import { programFile } from "@aibrix/devcluster";
 
 export interface Ended {
   readonly code: number | null;
@@ -18,10 +16,10 @@ export interface Downloader {
 
 const running = new Set<Downloader>();
 
-/** Starts `aibrix_download` from its sources, with nothing of the tester's environment. */
+/** Starts `aibrix_download` with nothing of the tester's environment. */
 export function startDownload(args: readonly string[], env: NodeJS.ProcessEnv = {}): Downloader {
   const { PATH, HOME } = process.env;
-  const child = spawn(process.execPath, ["--conditions=@aibrix/source", MAIN, ...args], {
+  const child = spawn(process.execPath, [programFile("runtime", "download"), ...args], {
     env: { PATH, HOME, AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

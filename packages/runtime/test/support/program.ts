@@ -1,14 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
-
-const PACKAGES = join(import.meta.dirname, "../../..");
+import { programFile } from "@aibrix/devcluster";
 
 /** Time for a program to listen, in milliseconds. */
 const PROGRAM_MS = 30_000;
 /** Time to end in after SIGTERM: within it a program is not killed, so that its exit code tells that it made it. */
 const STOP_MS = 5_000;
 
-/** A program that was started from its sources. */
+/** A program of this workspace that runs. */
 export interface Program {
   readonly url: string;
   readonly pid: number;
@@ -91,18 +89,16 @@ export async function stopPrograms(): Promise<void> {
   await Promise.all([...running].map((p) => p.kill()));
 }
 
-/** The sources run as they are, so that a test never runs against a stale build. */
 function spawnProgram(
   name: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
   wrapper: readonly string[] = [],
 ): { child: ChildProcess; output: () => string } {
-  const main = join(PACKAGES, name, "src/main.ts");
   // Nothing of the tester's own settings: a token or an endpoint of theirs would decide what a test sees.
   const { PATH, HOME, TMPDIR } = process.env;
   const [command = process.execPath, ...before] = [...wrapper, process.execPath];
-  const child = spawn(command, [...before, "--conditions=@aibrix/source", main, ...args], {
+  const child = spawn(command, [...before, programFile(name), ...args], {
     env: { PATH, HOME, ...(TMPDIR === undefined ? {} : { TMPDIR }), AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
