@@ -26,6 +26,7 @@ import {
   type StatedDigest,
   tooLong,
 } from "./source.ts";
+import { clip, isPassing } from "./web.ts";
 
 /** Objects that are asked for their checksums at once. */
 const PARALLEL_HEADS = 8;
@@ -33,6 +34,9 @@ const PARALLEL_HEADS = 8;
 /** Names of S3 errors that mean the credentials, by Amazon's list of error codes; other servers use the same. */
 const DENIED =
   /^(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired|AccountProblem|AllAccessDisabled|Forbidden|403)$/;
+
+/** The same of Amazon's token service, which exchanges a pod's identity for keys. */
+const DENIED_IDENTITY = /^(ExpiredToken|IDPRejectedClaim|InvalidIdentityToken)(Exception)?$/;
 
 /** Objects under a prefix of a bucket, in Amazon S3 or a server that speaks its protocol. */
 export class S3Source implements Source {
@@ -44,6 +48,8 @@ export class S3Source implements Source {
   /** For messages. */
   #endpoint: string;
   readonly #mayBeOfProfile: boolean;
+  /** The runtime's credentials count, not those of a Secret. */
+  readonly #ownIdentity: boolean;
   readonly #nested: boolean;
 
   /**
@@ -76,6 +82,7 @@ export class S3Source implements Source {
         : checkRecipient(secret, url, isAmazonS3(url) || url.host === endpoint?.host);
     this.#client = new S3Client({ ...config, requestHandler: new EgressHandler(egress, checkSigned) });
     this.#mayBeOfProfile = endpoint === undefined;
+    this.#ownIdentity = config.credentials === undefined;
   }
 
   /** Whether the SDK found this endpoint in the operator's AWS profile (`endpoint_url`); it may put the bucket before the host's name. */
@@ -201,6 +208,13 @@ export class S3Source implements Source {
         cause: error,
       });
     if (status === 412) return this.#changed();
+    if (this.#ownIdentity && DENIED_IDENTITY.test(name))
+      return new AdapterError(
+        "ArtifactDenied",
+        `the token service refused the identity of the runtime's pod for ${this.#what()} (${name}): check the role in AWS_ROLE_ARN, that it trusts the pod's service account, and the token in AWS_WEB_IDENTITY_TOKEN_FILE`,
+        // A token that is mounted is renewed before it expires.
+        { retryable: name.startsWith("Expired"), cause: error },
+      );
     if (DENIED.test(name) || status === 401 || status === 403)
       return new AdapterError(
         "ArtifactDenied",
@@ -226,10 +240,11 @@ export class S3Source implements Source {
         },
       );
     const answered = status === undefined ? "does not answer" : `answered HTTP ${status}`;
+    const retryable = status === undefined || isPassing(status);
     return new AdapterError(
       "ArtifactUnavailable",
-      `${this.#endpoint} ${answered} for ${this.#what()} (${networkCode(error) ?? messageOf(error).slice(0, 200)}): check the endpoint; it is tried again`,
-      { retryable: status === undefined || status >= 500 || status === 429 || status === 408, cause: error },
+      `${this.#endpoint} ${answered} for ${this.#what()} (${networkCode(error) ?? clip(messageOf(error))}): check the endpoint${retryable ? "; it is tried again" : ""}`,
+      { retryable, cause: error },
     );
   }
 
