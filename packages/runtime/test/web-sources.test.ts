@@ -7,6 +7,7 @@ import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { type Hub, startHub, writeAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { certificate } from "./support/certificate.ts";
 import { type Program, stopPrograms } from "./support/program.ts";
 import { type S3, startS3 } from "./support/s3.ts";
 import { type Gcs, startGcs, startWeb, type Web } from "./support/servers.ts";
@@ -30,7 +31,7 @@ beforeAll(async () => {
   await writeAdapter(plain, { seed: 11 });
   await writeAdapter(world.path("hub/acme/many/sub/one"), { seed: 12 });
   await writeAdapter(world.path("hub/acme/many"), { seed: 13 });
-  const tls = certificate();
+  const tls = certificate(world.dir, ["IP:127.0.0.1"]);
   other = await startWeb(world.path("other"), { token: TOKEN });
   web = await startWeb(world.path("web"), { user: `me:{PLAIN}${PASSWORD}`, token: TOKEN, movedTo: other.url });
   secure = await startWeb(world.path("secure"), { tls });
@@ -65,33 +66,6 @@ afterAll(async () => {
   for (const server of [hub, web, other, secure, gcs, s3]) await server?.close();
   world.remove();
 });
-
-/** A certificate for 127.0.0.1, which is its own authority. */
-function certificate() {
-  const [cert, key] = [world.path("cert.pem"), world.path("key.pem")];
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "rsa:2048",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      "/CN=test",
-      "-addext",
-      "subjectAltName=IP:127.0.0.1",
-      "-keyout",
-      key,
-      "-out",
-      cert,
-    ],
-    { stdio: "ignore" },
-  );
-  return { cert, key };
-}
 
 const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
 

@@ -1,17 +1,8 @@
 import { createServer } from "node:http";
-import { type AddressInfo, BlockList } from "node:net";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import type { AddressInfo } from "node:net";
+import { expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
-import { Egress } from "../../egress/egress.ts";
 import { GcsSource, serviceAccount } from "./gcs.ts";
-
-let egress: Egress;
-beforeEach(() => {
-  egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 2_000);
-});
-afterEach(async () => {
-  await egress.close();
-});
 
 const KEY = { type: "service_account", client_email: "a@b.iam.gserviceaccount.com", private_key: "PRIVATE", private_key_id: "1" };
 const keys = (json: unknown) => ({ gcp_service_account_json: typeof json === "string" ? json : JSON.stringify(json) });
@@ -38,7 +29,7 @@ test.each([
 });
 
 test("a Secret goes to Google only where it does not name other hosts", () => {
-  const open = (hosts?: readonly string[]) => () => new GcsSource({ bucket: "b", prefix: "p" }, { keys: keys(KEY), hosts }, {}, egress);
+  const open = (hosts?: readonly string[]) => () => new GcsSource({ bucket: "b", prefix: "p" }, { keys: keys(KEY), hosts }, {});
   expect(open()).not.toThrow();
   expect(open(["*.googleapis.com"])).not.toThrow();
   expect(open(["files.example.com"])).toThrow(expect.objectContaining({ reason: "ArtifactNotAllowed" }));
@@ -60,7 +51,7 @@ test("a listing that does not end is an error, and is not asked for ever", async
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
     const env = { STORAGE_EMULATOR_HOST: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-    const source = new GcsSource({ bucket: "b", prefix: "p" }, { keys: {} }, env, egress);
+    const source = new GcsSource({ bucket: "b", prefix: "p" }, { keys: {} }, env);
     await expect(source.list(NEVER)).rejects.toMatchObject({
       reason: "ArtifactInvalid",
       retryable: false,

@@ -1,9 +1,8 @@
 import { PassThrough, type Readable } from "node:stream";
 import { SECRET_KEYS } from "@aibrix/api";
 import { type Bucket, type FileMetadata, Storage } from "@google-cloud/storage";
-import { JWT } from "google-auth-library";
+import { GoogleAuth, JWT } from "google-auth-library";
 import { endpointUrl } from "../../egress/allowed.ts";
-import type { Egress } from "../../egress/egress.ts";
 import { AdapterError, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { checkPaths } from "./names.ts";
@@ -42,13 +41,7 @@ export class GcsSource implements Source {
    * @param nested - list what is in folders, too
    * @throws AdapterError where the Secret cannot be used, or not at Google
    */
-  constructor(
-    artifact: { readonly bucket: string; readonly prefix: string },
-    secret: Secret,
-    env: NodeJS.ProcessEnv,
-    _egress: Egress,
-    nested = false,
-  ) {
+  constructor(artifact: { readonly bucket: string; readonly prefix: string }, secret: Secret, env: NodeJS.ProcessEnv, nested = false) {
     const emulator = env.STORAGE_EMULATOR_HOST ? endpointUrl(env.STORAGE_EMULATOR_HOST)?.origin : undefined;
     this.#endpoint = emulator ?? DEFAULT_ENDPOINT;
     const account = serviceAccount(secret.keys);
@@ -59,7 +52,8 @@ export class GcsSource implements Source {
       retryOptions: { autoRetry: false, maxRetries: 0 },
       // The client asks a project for nothing that we do, and would look for one otherwise.
       projectId: "unused",
-      ...(account === undefined ? {} : { authClient: new JWT({ ...account, scopes: [SCOPE] }) }),
+      // Its own would ask for the right to write, too.
+      authClient: account === undefined ? new GoogleAuth({ scopes: [SCOPE] }) : new JWT({ ...account, scopes: [SCOPE] }),
     });
     // The variable alone makes the client leave out this path.
     storage.baseUrl = `${this.#endpoint}/storage/v1`;

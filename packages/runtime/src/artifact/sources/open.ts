@@ -35,7 +35,7 @@ export async function openSource(
     }
     case "gs": {
       const { GcsSource } = await import("./gcs.ts");
-      return new GcsSource(artifact, secret, env, egress, nested);
+      return new GcsSource(artifact, secret, env, nested);
     }
   }
 }
