@@ -35,7 +35,10 @@ const PARALLEL_HEADS = 8;
 const DENIED =
   /^(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired|AccountProblem|AllAccessDisabled|Forbidden|403)$/;
 
-/** The same of Amazon's token service, which exchanges a pod's identity for keys. */
+/** Names of errors by which a server says that a signature is of another time than its own. */
+const SKEWED = /^(RequestTimeTooSkewed|RequestExpired|RequestInTheFuture)$/;
+
+/** Names of errors of Amazon's token service, which exchanges a pod's identity for keys: it refused that. */
 const DENIED_IDENTITY = /^(ExpiredToken|IDPRejectedClaim|InvalidIdentityToken)(Exception)?$/;
 
 /** Objects under a prefix of a bucket, in Amazon S3 or a server that speaks its protocol. */
@@ -208,6 +211,13 @@ export class S3Source implements Source {
         cause: error,
       });
     if (status === 412) return this.#changed();
+    if (SKEWED.test(name))
+      return new AdapterError(
+        "ArtifactUnavailable",
+        `the clocks of ${this.#endpoint} and of this machine differ by too much for ${this.#what()} (${name}): set the one right that is wrong; it is tried again by the server's`,
+        // The client has read the server's time from this very answer, and signs the next try by it.
+        { cause: error },
+      );
     if (this.#ownIdentity && DENIED_IDENTITY.test(name))
       return new AdapterError(
         "ArtifactDenied",
