@@ -18,6 +18,8 @@ const MIB = 2 ** 20;
 const SIZE = 64 * MIB;
 const URL_OF_BIG = "s3://models/big";
 const WAIT_MS = 90_000;
+/** For a file of 1 GiB, on a machine that does other things as well. */
+const LONG_MS = 240_000;
 
 const world = new World();
 let engine: Program;
@@ -70,7 +72,7 @@ async function start(dir: string, ...args: string[]): Promise<Runtime> {
 
 const load = (name: string) => runtime.load(name, URL_OF_BIG, { credentials: { ...s3.secret, aws_endpoint_url: proxy.url } });
 
-async function here(name: string): Promise<AdapterStatus> {
+async function here(name: string, timeout: number = WAIT_MS): Promise<AdapterStatus> {
   const want = { content_digest: expect.any(String) };
   return await vi.waitFor(
     async () => {
@@ -78,7 +80,7 @@ async function here(name: string): Promise<AdapterStatus> {
       expect(found).toMatchObject(want);
       return found as AdapterStatus;
     },
-    { timeout: WAIT_MS, interval: 50 },
+    { timeout, interval: 50 },
   );
 }
 
@@ -162,3 +164,37 @@ test("an object that is replaced under way is read anew, and nothing is mixed", 
   const { content_digest: digest } = await here("a");
   expect(await stored("replaced", "a", digest)).toBe(sha256(other));
 });
+
+test(
+  "a file of 1 GiB comes by ranges, each byte once",
+  async () => {
+    const chunk = Buffer.alloc(64 * MIB, "weights of a big adapter. ");
+    const chunks = 16;
+    const half = (chunks * chunk.length) / 2;
+    const module = "base_model.model.model.layers.0.self_attn.q_proj";
+    const tensor = (shape: number[], start: number) => ({ dtype: "F32", shape, data_offsets: [start, start + half] });
+    const text = JSON.stringify({
+      [`${module}.lora_A.weight`]: tensor([8, half / 32], 0),
+      [`${module}.lora_B.weight`]: tensor([half / 32, 8], half),
+    });
+    const header = Buffer.alloc(8 + text.length);
+    header.writeBigUInt64LE(BigInt(text.length));
+    header.write(text, 8);
+    const parts = Array.from({ length: chunks }, (_, i) => (i === 0 ? Buffer.concat([header, chunk]) : chunk));
+    const hash = createHash("sha256");
+    for (const bytes of parts) hash.update(bytes);
+    await s3.putParts("models", "huge/adapter_model.safetensors", parts);
+    await s3.put("models", "huge/adapter_config.json", await readFile(world.path("big/adapter_config.json")));
+    runtime = await start("huge");
+    await runtime.load("a", "s3://models/huge", { credentials: { ...s3.secret, aws_endpoint_url: proxy.url } });
+    const { content_digest: digest } = await here("a", LONG_MS);
+    const size = header.length + chunks * chunk.length;
+    expect(proxy.bytes).toBeGreaterThan(size);
+    expect(proxy.bytes).toBeLessThan(1.01 * size);
+    const manifest = join(world.path("huge"), "a", String(digest).replace("sha256:", ""), ".aibrix-manifest.json");
+    const { files } = JSON.parse(await readFile(manifest, "utf8")) as { readonly files: readonly object[] };
+    const weights = { name: "adapter_model.safetensors", sizeBytes: size, sha256: hash.digest("hex") };
+    expect(files).toContainEqual(expect.objectContaining(weights));
+  },
+  LONG_MS + WAIT_MS,
+);

@@ -3,7 +3,15 @@ import { mkdirSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureVersitygw } from "@aibrix/devcluster";
-import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
 import { vi } from "vitest";
 import { end, freePort } from "./process.ts";
 
@@ -15,6 +23,8 @@ export interface S3 {
   /** Credentials as a Secret holds them. */
   readonly secret: Readonly<Record<string, string>>;
   readonly put: (bucket: string, key: string, body: Buffer, checksum?: "SHA256") => Promise<void>;
+  /** In parts, as big files are: the object's ETag is then no hash of it. */
+  readonly putParts: (bucket: string, key: string, parts: readonly Buffer[]) => Promise<void>;
   readonly putFolder: (bucket: string, prefix: string, folder: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
@@ -30,7 +40,14 @@ export async function startS3(dir: string): Promise<S3> {
     env: { ...process.env, ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey },
     stdio: "ignore",
   });
-  const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
+  const client = new S3Client({
+    endpoint,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId, secretAccessKey },
+    // What a test wants of checksums it says.
+    requestChecksumCalculation: "WHEN_REQUIRED",
+  });
   await vi.waitFor(() => client.send(new CreateBucketCommand({ Bucket: "models" })), { timeout: 20_000, interval: 50 });
   const put = async (Bucket: string, Key: string, Body: Buffer, ChecksumAlgorithm?: "SHA256") => {
     await client.send(new PutObjectCommand({ Bucket, Key, Body, ...(ChecksumAlgorithm === undefined ? {} : { ChecksumAlgorithm }) }));
@@ -41,6 +58,15 @@ export async function startS3(dir: string): Promise<S3> {
     secretAccessKey,
     secret: { aws_access_key_id: accessKeyId, aws_secret_access_key: secretAccessKey, aws_endpoint_url: endpoint },
     put,
+    putParts: async (Bucket, Key, parts) => {
+      const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
+      const Parts: CompletedPart[] = [];
+      for (const [i, Body] of parts.entries()) {
+        const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key, UploadId, Body, PartNumber: i + 1 }));
+        Parts.push({ ETag, PartNumber: i + 1 });
+      }
+      await client.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }));
+    },
     putFolder: async (bucket, prefix, folder) => {
       for (const name of await readdir(folder)) await put(bucket, `${prefix}/${name}`, await readFile(join(folder, name)));
     },

@@ -49,10 +49,10 @@ export async function startSts(keys: { readonly accessKeyId: string; readonly se
       const asked = new URLSearchParams(await text(request));
       const problem = problemOf(asked);
       response.writeHead(problem === undefined ? 200 : 400, { "content-type": "text/xml" });
-      if (problem !== undefined)
-        return response.end(
-          `<ErrorResponse><Error><Type>Sender</Type><Code>${problem}</Code><Message>${problem} of the token</Message></Error></ErrorResponse>`,
-        );
+      if (problem !== undefined) {
+        const error = `<Type>Sender</Type><Code>${problem}</Code><Message>${problem} of the token</Message>`;
+        return void response.end(`<ErrorResponse><Error>${error}</Error></ErrorResponse>`);
+      }
       const token = randomBytes(24).toString("base64");
       given.add(token);
       response.end(`<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials>
