@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
 
-/** A way to a server on this machine that counts what comes back, and cuts connections. */
+/** A way to a server on this machine that counts what comes back, holds it back, and cuts connections. */
 export interface CountingProxy {
   readonly url: string;
   /** Bytes that the server has sent since the last reset. */
@@ -8,6 +8,10 @@ export interface CountingProxy {
   /** How many connections are still to be cut, each after so many bytes of the server. */
   cuts: number;
   cutAfterBytes: number;
+  /** After so many bytes of the server no connection brings more: it only waits to be cut. */
+  holdAfterBytes: number;
+  /** Cuts every connection that is open. */
+  readonly cutAll: () => void;
   readonly close: () => Promise<void>;
 }
 
@@ -34,18 +38,24 @@ export async function startProxy(target: string): Promise<CountingProxy> {
         proxy.cuts -= 1;
         client.destroy();
       }
+      if (proxy.bytes >= proxy.holdAfterBytes) upstream.unpipe(client).pause();
     });
     upstream.pipe(client);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
+  const cutAll = () => {
+    for (const socket of open) socket.destroy();
+  };
   const proxy: CountingProxy = {
     url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
     bytes: 0,
     cuts: 0,
     cutAfterBytes: 0,
+    holdAfterBytes: Number.POSITIVE_INFINITY,
+    cutAll,
     close: async () => {
-      for (const socket of open) socket.destroy();
+      cutAll();
       await new Promise((resolve) => server.close(resolve));
     },
   };
