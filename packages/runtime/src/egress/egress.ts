@@ -4,6 +4,7 @@ import { buildConnector, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import { AdapterError } from "../errors.ts";
 import { isGuardedAddress, isGuardedName } from "./addresses.ts";
 import { type AllowedHosts, endpointHosts, isAllowedAddress, isAllowedHost } from "./allowed.ts";
+import { WideReads } from "./wide-reads.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -31,6 +32,7 @@ export class Egress {
   readonly #allowed: AllowedHosts;
   readonly #own: readonly string[];
   readonly #resolve: Resolve;
+  readonly #reads = new WideReads();
 
   /**
    * @param env - proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) and the operator's own endpoints
@@ -42,8 +44,8 @@ export class Egress {
     this.#allowed = allowed;
     this.#own = endpointHosts(env);
     const httpProxy = env.http_proxy || env.HTTP_PROXY || "";
-    const direct = buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false, lookup: this.#lookup(() => false) });
-    const guarded = buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false, lookup: this.#lookup((a) => this.#isForbidden(a)) });
+    const direct = this.#connector(this.#lookup(() => false));
+    const guarded = this.#connector(this.#lookup((a) => this.#isForbidden(a)));
     // Its deadlines are between bytes, never over a whole download.
     this.dispatcher = new EnvHttpProxyAgent({
       httpProxy,
@@ -81,8 +83,27 @@ export class Egress {
     return isAllowedHost({ hosts: this.#own }, url);
   }
 
+  /** Takes back bytes of an answer, which nobody reads again: their memory is read into anew. */
+  recycle(bytes: Uint8Array): void {
+    this.#reads.recycle(bytes);
+  }
+
   async close(): Promise<void> {
     await this.dispatcher.destroy();
+  }
+
+  #connector(lookup: LookupFunction): buildConnector.connector {
+    const settings = { timeout: CONNECT_TIMEOUT_MS, allowH2: false, lookup };
+    const encrypted = buildConnector(settings);
+    return (options, callback) => {
+      // Records of TLS are small, and Node reads them one by one whatever it is given.
+      if (options.protocol === "https:") return encrypted(options, callback);
+      const { options: wide, attach } = this.#reads.forSocket();
+      return buildConnector({ ...settings, ...wide })(options, (...made: Parameters<typeof callback>) => {
+        if (made[1] !== null) attach(made[1]);
+        callback(...made);
+      });
+    };
   }
 
   #permits(url: URL): boolean {

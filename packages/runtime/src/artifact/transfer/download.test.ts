@@ -77,6 +77,7 @@ async function download(from: Source, { file = {}, partBytes = 1_000, connection
     dir,
     journal: await Journal.open(dir, { fingerprint: "x", bootId }),
     meter,
+    recycle: () => undefined,
     onReceived: (bytes) => {
       received += bytes;
     },

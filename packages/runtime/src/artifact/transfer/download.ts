@@ -20,6 +20,8 @@ export const PART_BYTES: number = 16 * 2 ** 20;
 /** A journal's line for so many bytes: what a crash loses of each connection at most. */
 const NOTE_BYTES = 4 * 2 ** 20;
 
+const HASH_STEP_BYTES = 4 * 2 ** 20;
+
 export interface Downloaded {
   readonly name: string;
   readonly sizeBytes: number;
@@ -36,6 +38,8 @@ export interface Download {
   readonly meter: Meter;
   /** Called with the bytes of each chunk that came. */
   readonly onReceived: (bytes: number) => void;
+  /** Takes back the memory of a chunk that is in its file. */
+  readonly recycle: (chunk: Buffer) => void;
   /** Requests that run at once. */
   readonly connections: LimitFunction;
   readonly rate: RateLimit;
@@ -190,6 +194,7 @@ class GrowingFile {
   readonly #path: string;
   readonly #algorithms: readonly StatedDigest["algorithm"][];
   #hash: GrowingHash;
+  #advanced = 0;
   #done: readonly ByteRange[];
 
   private constructor(download: Download, file: RemoteFile, handle: FileHandle, stated: readonly StatedDigest[]) {
@@ -217,7 +222,7 @@ class GrowingFile {
           await handle.truncate(file.sizeBytes);
         }
         meter.adjust(spanBytes(growing.#done));
-        growing.#hash.advance(frontier(growing.#done));
+        growing.#advance();
         return growing;
       } catch (error) {
         await handle.close();
@@ -242,7 +247,7 @@ class GrowingFile {
 
   /** Writes from `start` on; what it has written counts as there, now and for a later try. */
   writer(start: number): { readonly push: Sink; readonly end: () => Promise<void> } {
-    const { journal } = this.#download;
+    const { journal, recycle } = this.#download;
     let noted = start;
     let at = start;
     const note = async () => {
@@ -251,12 +256,13 @@ class GrowingFile {
       noted = at;
       await journal.add(this.file.name, part);
     };
-    const writer = new SpanWriter(this.#handle, start, (span) => {
+    const onWritten = (span: ByteRange) => {
       this.#done = withSpan(this.#done, span);
-      this.#hash.advance(frontier(this.#done));
+      this.#advance();
       at = span.end;
       return at - noted < NOTE_BYTES ? undefined : note();
-    });
+    };
+    const writer = new SpanWriter(this.#handle, start, onWritten, recycle);
     const end = async () => {
       try {
         await writer.flush();
@@ -267,12 +273,21 @@ class GrowingFile {
     return { push: (chunk) => writer.push(chunk), end };
   }
 
+  /** Lets the hash go on, in steps that are worth waking its thread for. */
+  #advance(): void {
+    const to = frontier(this.#done);
+    if (to - this.#advanced < HASH_STEP_BYTES && to < this.file.sizeBytes) return;
+    this.#advanced = to;
+    this.#hash.advance(to);
+  }
+
   /** Gives up what is there. */
   async restart(): Promise<void> {
     this.discount();
     this.#hash.drop();
     await this.#download.journal.forget(this.file.name);
     this.#done = [];
+    this.#advanced = 0;
     this.#hash = this.#newHash();
   }
 

@@ -69,7 +69,7 @@ export class Hasher {
   }
 
   #start(): Worker {
-    const worker = new Worker(workerFile(), { execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 32 } });
+    const worker = new Worker(workerFile(), { execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 } });
     worker.unref();
     worker.on("message", (answer: HashAnswer) => this.#settle(answer));
     worker.on("error", (error: unknown) => {

@@ -9,17 +9,27 @@ const BATCH_BYTES = 512 * 1024;
 export class SpanWriter {
   readonly #file: FileHandle;
   readonly #onWritten: (span: ByteRange) => Promise<void> | undefined;
+  readonly #recycle: (chunk: Buffer) => void;
   #batch: Buffer[] = [];
   #batchBytes = 0;
   #writing: Promise<void> | undefined;
   /** Where the next batch goes. */
   #at: number;
 
-  /** @param onWritten - called with every part that is in the file, in order */
-  constructor(file: FileHandle, start: number, onWritten: (span: ByteRange) => Promise<void> | undefined) {
+  /**
+   * @param onWritten - called with every part that is in the file, in order
+   * @param recycle - called with every chunk that is in the file, and is not read again
+   */
+  constructor(
+    file: FileHandle,
+    start: number,
+    onWritten: (span: ByteRange) => Promise<void> | undefined,
+    recycle: (chunk: Buffer) => void,
+  ) {
     this.#file = file;
     this.#at = start;
     this.#onWritten = onWritten;
+    this.#recycle = recycle;
   }
 
   /** Takes bytes; what it returns is to be waited for before the next. */
@@ -58,6 +68,7 @@ export class SpanWriter {
     } catch (error) {
       throw storageError(error);
     }
+    for (const chunk of batch) this.#recycle(chunk);
     await this.#onWritten({ start, end: start + bytes });
   }
 }

@@ -47,12 +47,17 @@ export class Transfers {
   readonly #hasher = new Hasher();
   readonly #room = new Room();
   readonly #onReceived: (bytes: number) => void;
+  readonly #recycle: (chunk: Buffer) => void;
 
-  /** @param onReceived - called with the bytes of each chunk that came */
-  constructor(settings: TransferSettings, onReceived: (bytes: number) => void) {
+  /**
+   * @param onReceived - called with the bytes of each chunk that came
+   * @param recycle - takes back the memory of a chunk that is in its file
+   */
+  constructor(settings: TransferSettings, onReceived: (bytes: number) => void, recycle: (chunk: Buffer) => void = () => undefined) {
     this.#settings = settings;
     this.#rate = new RateLimit(settings.bytesPerSecond);
     this.#onReceived = onReceived;
+    this.#recycle = recycle;
   }
 
   async close(): Promise<void> {
@@ -102,6 +107,7 @@ export class Transfers {
         this.#onReceived(bytes);
         onProgress(meter.progress);
       },
+      recycle: this.#recycle,
       connections: pLimit(connections),
       rate: this.#rate,
       hasher: this.#hasher,
