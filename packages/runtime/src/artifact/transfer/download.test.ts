@@ -63,11 +63,13 @@ interface Options {
   readonly partBytes?: number;
   readonly connections?: number;
   readonly bootId?: string;
+  readonly flush?: Download["flush"];
   readonly signal?: AbortSignal;
 }
 
 /** Downloads a file into the test's folder, as another process would that finds what is there. */
-async function download(from: Source, { file = {}, partBytes = 1_000, connections = 4, bootId = "boot", signal = NEVER }: Options = {}) {
+async function download(from: Source, options: Options = {}) {
+  const { file = {}, partBytes = 1_000, connections = 4, bootId = "boot", flush = pLimit(1), signal = NEVER } = options;
   const expected: RemoteFile = { name: "f", sizeBytes: TEXT.length, etag: "", ...file };
   const meter = new Meter(expected.sizeBytes);
   let received = 0;
@@ -78,6 +80,8 @@ async function download(from: Source, { file = {}, partBytes = 1_000, connection
     journal: await Journal.open(dir, { fingerprint: "x", bootId }),
     meter,
     recycle: () => undefined,
+    flush,
+    flushBytes: 20,
     onReceived: (bytes) => {
       received += bytes;
     },
@@ -107,6 +111,15 @@ test("brings a big file in parts, each at its place", async () => {
   const { result, progress, text } = await download(from, { partBytes: 10 });
   expect({ sha256: result.sha256, progress, text }).toEqual({ sha256: SHA256, progress: TEXT.length, text: TEXT });
   expect(from.asked).toEqual(["0-10", "10-20", "20-30", "30-39"]);
+});
+
+test("a big file goes to the disk while it comes, and an error of the disk is not lost", async () => {
+  const flush = vi.fn<Download["flush"]>(pLimit(1));
+  const { text } = await download(source(TEXT), { partBytes: 10, flush });
+  expect({ text, times: flush.mock.calls.length }).toEqual({ text: TEXT, times: 1 });
+  const broken = async () => Promise.reject(Object.assign(new Error("i/o error"), { code: "EIO" }));
+  await rm(join(dir, "journal"));
+  await expect(download(source(TEXT), { partBytes: 10, flush: broken })).rejects.toMatchObject({ code: "EIO" });
 });
 
 test("an empty file", async () => {

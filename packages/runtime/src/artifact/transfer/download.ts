@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { LimitFunction } from "p-limit";
 import { AdapterError } from "../../errors.ts";
 import { type ByteRange, type Listing, NoRanges, type RemoteFile, type Source, type StatedDigest } from "../sources/source.ts";
+import { toDisk } from "../store/layout.ts";
 import type { GrowingHash, Hasher } from "./hasher.ts";
 import type { Journal } from "./journal.ts";
 import type { Meter } from "./meter.ts";
@@ -20,7 +21,11 @@ export const PART_BYTES: number = 16 * 2 ** 20;
 /** A journal's line for so many bytes: what a crash loses of each connection at most. */
 const NOTE_BYTES = 4 * 2 ** 20;
 
+/** What the thread that hashes is woken for. */
 const HASH_STEP_BYTES = 4 * 2 ** 20;
+
+/** So much is brought to the disk at once while the rest still comes: whoever waits for the disk in the end waits for little. */
+const FLUSH_BYTES = 64 * 2 ** 20;
 
 export interface Downloaded {
   readonly name: string;
@@ -44,8 +49,12 @@ export interface Download {
   readonly connections: LimitFunction;
   readonly rate: RateLimit;
   readonly hasher: Hasher;
+  /** Lets one flush after another run: each keeps one of the few threads that all files of the process share. */
+  readonly flush: (task: () => Promise<void>) => Promise<void>;
   /** @defaultValue PART_BYTES */
   readonly partBytes?: number;
+  /** @defaultValue FLUSH_BYTES */
+  readonly flushBytes?: number;
   /** Times that a file is fetched anew after it came damaged. */
   readonly retries?: number;
 }
@@ -80,6 +89,7 @@ async function once(download: Download, file: RemoteFile, stated: readonly State
   try {
     await fill(download, growing, signal);
     const hex = await growing.hashed(signal);
+    await growing.flushed();
     for (const { algorithm, hex: said } of stated)
       if (hex[algorithm] !== said) throw damaged(file, `its ${algorithm} is ${hex[algorithm]}, the source says ${said}`);
     return { name: file.name, sizeBytes: file.sizeBytes, sha256: hex.sha256 ?? "" };
@@ -195,6 +205,8 @@ class GrowingFile {
   readonly #algorithms: readonly StatedDigest["algorithm"][];
   #hash: GrowingHash;
   #advanced = 0;
+  #unflushedBytes = 0;
+  #flushing: Promise<void> | undefined;
   #done: readonly ByteRange[];
 
   private constructor(download: Download, file: RemoteFile, handle: FileHandle, stated: readonly StatedDigest[]) {
@@ -259,6 +271,7 @@ class GrowingFile {
     const onWritten = (span: ByteRange) => {
       this.#done = withSpan(this.#done, span);
       this.#advance();
+      this.#flush(span.end - span.start);
       at = span.end;
       return at - noted < NOTE_BYTES ? undefined : note();
     };
@@ -279,6 +292,30 @@ class GrowingFile {
     if (to - this.#advanced < HASH_STEP_BYTES && to < this.file.sizeBytes) return;
     this.#advanced = to;
     this.#hash.advance(to);
+  }
+
+  /** Begins to bring to the disk what is written, once it is enough. */
+  #flush(writtenBytes: number): void {
+    const { flush, flushBytes = FLUSH_BYTES } = this.#download;
+    this.#unflushedBytes += writtenBytes;
+    if (this.#unflushedBytes < flushBytes || this.#flushing !== undefined) return;
+    this.#unflushedBytes = 0;
+    const flushing = flush(() => toDisk(this.#path));
+    this.#flushing = flushing;
+    // An error stays where it is, for whoever waits: the system tells it once.
+    flushing.then(
+      () => (this.#flushing = undefined),
+      () => undefined,
+    );
+  }
+
+  /** Waits for what was begun to be brought to the disk. */
+  async flushed(): Promise<void> {
+    try {
+      await this.#flushing;
+    } catch (error) {
+      throw storageError(error);
+    }
   }
 
   /** Gives up what is there. */

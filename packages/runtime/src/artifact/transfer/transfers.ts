@@ -45,6 +45,7 @@ export class Transfers {
   readonly #settings: TransferSettings;
   readonly #rate: RateLimit;
   readonly #hasher = new Hasher();
+  readonly #flush = pLimit(1);
   readonly #room = new Room();
   readonly #onReceived: (bytes: number) => void;
   readonly #recycle: (chunk: Buffer) => void;
@@ -111,6 +112,7 @@ export class Transfers {
       connections: pLimit(connections),
       rate: this.#rate,
       hasher: this.#hasher,
+      flush: this.#flush,
     };
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
