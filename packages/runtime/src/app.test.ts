@@ -59,7 +59,7 @@ beforeEach(async () => {
     feed.setEngine(engineStatus(engine, view));
   });
   egress = new Egress({ hosts: [], networks: new BlockList() }, {}, 1_000);
-  const transfers = new Transfers(UNLIMITED, () => undefined);
+  const transfers = new Transfers(UNLIMITED, egress);
   app = build({
     engine,
     observer,

@@ -53,11 +53,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
   const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
-  const transfers = new Transfers(
-    config.transfer,
-    (bytes) => metrics.downloadedBytes.inc(bytes),
-    (chunk) => egress.recycle(chunk),
-  );
+  const transfers = new Transfers(config.transfer, egress, (bytes) => metrics.downloadedBytes.inc(bytes));
   const artifacts = new DeliveredArtifacts({
     store,
     storeIn,

@@ -37,7 +37,7 @@ test.each([
 async function artifacts(podFolder?: string) {
   const store = testStore(join(root, "own"));
   await store.open();
-  const transfers = new Transfers(UNLIMITED, () => undefined);
+  const transfers = new Transfers(UNLIMITED, egress);
   const folders: string[] = [];
   const found: NamedContent[] = [];
   const all = new DeliveredArtifacts({

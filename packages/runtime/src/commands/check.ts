@@ -56,11 +56,7 @@ export const check: Command = async (argv, { env, stdout, stderr }, signal) => {
   const base = await readBase(flags["base-model"]);
   // Whoever sits at a shell reaches every address anyway.
   const egress = new Egress({ hosts: ["*"], networks: new BlockList() }, env, IDLE_TIMEOUT_MS);
-  const transfers = new Transfers(
-    UNLIMITED,
-    () => undefined,
-    (chunk) => egress.recycle(chunk),
-  );
+  const transfers = new Transfers(UNLIMITED, egress);
   const checks = new Checks({ env, folders: TEMPORARY, egress, transfers });
   try {
     const engine = { maxLoraRank, base };

@@ -78,7 +78,7 @@ export const download: Command = async (argv, { env, stdout, stderr }, signal) =
   const wanted = await readWanted(flags, env);
   // Whoever writes a pod's command reaches every address that the pod does.
   const egress = new Egress({ hosts: ["*"], networks: new BlockList() }, env, IDLE_TIMEOUT_MS);
-  const transfers = new Transfers({ ...UNLIMITED, ...connections }, () => undefined);
+  const transfers = new Transfers({ ...UNLIMITED, ...connections }, egress);
   const display = new ProgressDisplay(stderr, flags["enable-progress-bar"]);
   try {
     const watcher = {

@@ -1,5 +1,6 @@
 import { deadline } from "@aibrix/service";
 import pLimit from "p-limit";
+import type { Egress } from "../../egress/egress.ts";
 import { AdapterError } from "../../errors.ts";
 import type { Listing, Source } from "../sources/source.ts";
 import type { PartialFolder } from "../store/partial.ts";
@@ -47,18 +48,18 @@ export class Transfers {
   readonly #hasher = new Hasher();
   readonly #flush = pLimit(1);
   readonly #room = new Room();
+  readonly #memory: Pick<Egress, "recycle">;
   readonly #onReceived: (bytes: number) => void;
-  readonly #recycle: (chunk: Buffer) => void;
 
   /**
+   * @param memory - takes back that of a chunk that is in its file
    * @param onReceived - called with the bytes of each chunk that came
-   * @param recycle - takes back the memory of a chunk that is in its file
    */
-  constructor(settings: TransferSettings, onReceived: (bytes: number) => void, recycle: (chunk: Buffer) => void = () => undefined) {
+  constructor(settings: TransferSettings, memory: Pick<Egress, "recycle">, onReceived: (bytes: number) => void = () => undefined) {
     this.#settings = settings;
     this.#rate = new RateLimit(settings.bytesPerSecond);
+    this.#memory = memory;
     this.#onReceived = onReceived;
-    this.#recycle = recycle;
   }
 
   async close(): Promise<void> {
@@ -108,7 +109,7 @@ export class Transfers {
         this.#onReceived(bytes);
         onProgress(meter.progress);
       },
-      recycle: this.#recycle,
+      recycle: (chunk: Buffer) => this.#memory.recycle(chunk),
       connections: pLimit(connections),
       rate: this.#rate,
       hasher: this.#hasher,
