@@ -9,6 +9,8 @@ export const REASONS = {
   NotSelected: "the podSelector matches no label of this engine",
   InvalidArtifactURL: "the artifactURL is of no kind that can be loaded",
   SecretNotFound: "a Secret or a key in it that the adapter names does not exist",
+  SecretForbidden: "the controller may not read a Secret that the adapter names",
+  SecretUnavailable: "the API server did not answer for a Secret that the adapter names",
   // What the storage said.
   ArtifactNotFound: "the artifact does not exist where the artifactURL points",
   ArtifactDenied: "the storage refused the credentials, or wants some",

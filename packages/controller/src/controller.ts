@@ -11,7 +11,7 @@ import { AgentPool } from "./engines/pool.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
-import type { ModelAdapterObject } from "./model-adapter/types.ts";
+import { BOUNDS, type Bounds, type ModelAdapterObject } from "./model-adapter/types.ts";
 import type { PodFacts } from "./pods/facts.ts";
 import { SecretReader } from "./secrets/secrets.ts";
 
@@ -20,6 +20,7 @@ export interface Timing {
   readonly secretMaxAgeMs?: number;
   readonly sidecarSilenceMs?: number;
   readonly directPeriodMs?: number;
+  readonly bounds?: Partial<Bounds>;
   readonly reflector?: Partial<ReflectorTiming>;
   readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
 }
@@ -124,6 +125,8 @@ export class ControllerManager {
       memories: new Memories(),
       secrets: new SecretReader(client, timing?.secretMaxAgeMs),
       events: told,
+      bounds: { ...BOUNDS, ...timing?.bounds },
+      requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (outcome: Parameters<ControllerMetrics["reconciled"]>[1], durationMs: number) =>
       metrics.reconciled(name, outcome, durationMs);

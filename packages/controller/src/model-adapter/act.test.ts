@@ -7,7 +7,7 @@ import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { act } from "./act.ts";
 import { AdapterMemory } from "./memory.ts";
-import type { Action, Observed, ObservedPod } from "./types.ts";
+import { type Action, BOUNDS, type Observed, type ObservedPod } from "./types.ts";
 
 const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const SECRETS = { kind: "ok", credentials: undefined, apiKey: undefined, version: "" } as const;
@@ -68,11 +68,12 @@ test.each(
     adapter: ADAPTER,
     pods: [pod],
     placed: ["p"],
-    missingSecret: undefined,
+    secretTrouble: undefined,
     usesSecrets: false,
     service: { kind: "missing" },
     slices: [],
     unwritten: undefined,
+    bounds: BOUNDS,
     nowMs: 0,
   };
   const action: Action = { kind, pod };

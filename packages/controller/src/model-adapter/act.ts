@@ -16,7 +16,7 @@ import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
 import type { AdapterMemory } from "./memory.ts";
-import { ownerText } from "./observe.ts";
+import { isOrphan, ownerText } from "./observe.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
@@ -50,7 +50,7 @@ export async function act(
       return memory.service.deleted(o.key, uidOf(o.service).uid);
     case "writeSlices": {
       // Nobody knows whose a Service is that could not be made: then pods leave, and none comes.
-      const made = memory.service.latest(o.key, undefined) !== undefined || o.service.kind !== "missing";
+      const made = memory.service.latest(o.key, undefined) !== undefined || !["missing", "orphan"].includes(o.service.kind);
       return await writeSlices(made ? action.changes : action.shrink, memory, deps, signal);
     }
     case "load":
@@ -99,6 +99,11 @@ async function ensureService(
     const there = await client.find(SERVICES, { namespace: o.namespace, name: o.name }, signal);
     // Gone again: all is decided anew.
     if (there === undefined) throw error;
+    // The cache has not told of it yet: at the next turn it is known.
+    if (isOrphan(there, o.adapter)) {
+      await client.delete(SERVICES, { namespace: o.namespace, name: o.name }, uidIn(there.metadata), signal);
+      throw error;
+    }
     if (isControlledBy(there, o.adapter)) return await mendService(service, there, o, memory, client, signal);
     memory.foreign = { owner: ownerText(there), untilMs: Date.now() + FOREIGN_FOR_MS };
     throw new ForeignServiceError(o.key);
@@ -197,7 +202,11 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
   };
 }
 
+/** Which Service goes: never a later one of the name. */
 function uidOf(service: Observed["service"]): { uid?: string } {
-  const uid = service.kind === "ours" ? service.service.metadata.uid : undefined;
+  return service.kind === "ours" ? uidIn(service.service.metadata) : service.kind === "orphan" ? uidIn(service) : {};
+}
+
+function uidIn({ uid }: { readonly uid?: string | undefined }): { uid?: string } {
   return uid === undefined ? {} : { uid };
 }

@@ -9,7 +9,15 @@ import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { plan } from "./plan.ts";
 import { status } from "./status.ts";
-import type { ModelAdapterObject, Observed, ObservedPod, ObservedService, Plan } from "./types.ts";
+import {
+  BOUNDS,
+  type ModelAdapterObject,
+  type Observed,
+  type ObservedPod,
+  type ObservedService,
+  type Plan,
+  type SecretTrouble,
+} from "./types.ts";
 
 /*
  * A case is two files in testdata: NAME.in.yaml, what is observed, and NAME.out.yaml, what is planned and what the status says.
@@ -41,7 +49,7 @@ interface Case {
   readonly adapter: Partial<ModelAdapterObject> | null;
   readonly pods?: readonly PodCase[];
   readonly placed?: readonly string[];
-  readonly missingSecret?: string;
+  readonly secretTrouble?: SecretTrouble;
   readonly service?: ObservedService["kind"];
   readonly slices?: readonly EndpointSlice[];
   /** Why none of the writes was taken. */
@@ -140,7 +148,9 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
       ? { kind, service: { metadata: { name: "x", labels }, spec: { clusterIP: "None", ports: [port] } } }
       : kind === "foreign"
         ? { kind, owner: "it selects the pods app=other" }
-        : { kind };
+        : kind === "orphan"
+          ? { kind, uid: "u-orphan" }
+          : { kind };
   return {
     key: "default/x",
     namespace: "default",
@@ -148,11 +158,12 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
     adapter,
     pods: (c.pods ?? []).map((p) => podOf(p, adapter ?? adapterOf({}))),
     placed: c.placed ?? adapter?.status?.instances ?? [],
-    missingSecret: c.missingSecret,
+    secretTrouble: c.secretTrouble,
     usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
     service,
     slices: c.slices ?? [],
     unwritten: undefined,
+    bounds: BOUNDS,
     nowMs: NOW,
   };
 }
@@ -187,6 +198,8 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
         const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;
         return [a.kind, ...a.changes.apply.map(list), ...a.changes.delete.map((s) => `-${s.metadata.name}`)].join(" ");
       }
+      case "removeFinalizer":
+        return [a.kind, ...(a.overdue ? ["overdue"] : []), ...a.leftOn].join(" ");
       default:
         return a.kind;
     }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { CONFIG_API_KEY, matchesSelector } from "@aibrix/api";
+import { CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
 import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
 import type { Placements } from "../cache/placements.ts";
 import { BY_NAMESPACE, BY_SERVICE, type Caches } from "../caches.ts";
+import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
 import { NOTHING_KNOWN } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
@@ -11,7 +12,15 @@ import { enginePort } from "../pods/facts.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
 import type { AdapterMemory, Memories } from "./memory.ts";
-import type { ModelAdapterObject, Observed, ObservedPod, ObservedService } from "./types.ts";
+import {
+  type Bounds,
+  MODEL_ADAPTERS,
+  type ModelAdapterObject,
+  type Observed,
+  type ObservedPod,
+  type ObservedService,
+  type SecretTrouble,
+} from "./types.ts";
 
 export interface ObserveDeps {
   readonly caches: Pick<Caches, "adapters" | "pods" | "services" | "slices">;
@@ -19,6 +28,7 @@ export interface ObserveDeps {
   readonly calls: PodCalls;
   readonly placements: Placements;
   readonly memories: Memories;
+  readonly bounds: Bounds;
 }
 
 /** The adapter as it is now, own writes included; `undefined` once it is gone. */
@@ -56,11 +66,12 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
     adapter,
     pods: pods.sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1)),
     placed: [...placed],
-    missingSecret: secrets.kind === "missing" ? secrets.message : undefined,
+    secretTrouble: secretTrouble(secrets),
     usesSecrets: usesSecrets(adapter),
     service: observeService(key, adapter, memory, deps, nowMs),
     slices: observeSlices(key, memory, deps),
     unwritten: memory?.unwritten,
+    bounds: deps.bounds,
     nowMs,
   };
 }
@@ -124,10 +135,18 @@ function observeService(
   const service: Service | undefined = memory === undefined ? cached : memory.service.latest(key, cached);
   if (service !== undefined) {
     if (adapter === undefined || isControlledBy(service, adapter)) return { kind: "ours", service };
+    if (isOrphan(service, adapter)) return { kind: "orphan", uid: service.metadata.uid };
     return { kind: "foreign", owner: ownerText(service) };
   }
   const foreign = memory?.foreign;
   return foreign !== undefined && nowMs < foreign.untilMs ? { kind: "foreign", owner: foreign.owner } : { kind: "missing" };
+}
+
+/** Whether a Service was made for an earlier adapter of this name. */
+export function isOrphan(service: Service, adapter: ModelAdapterObject): boolean {
+  const owner = controllerOf(service);
+  const ours = service.metadata.labels?.[LABEL_MANAGED_BY] === CONTROLLER_MANAGER;
+  return ours && owner?.kind === MODEL_ADAPTERS.kind && owner.name === adapter.metadata.name && owner.uid !== adapter.metadata.uid;
 }
 
 /** Whose a Service is, in words. */
@@ -151,6 +170,12 @@ function usesSecrets(adapter: ModelAdapterObject | undefined): boolean {
     adapter?.spec.apiKeySecretRef !== undefined ||
     adapter?.spec.additionalConfig?.[CONFIG_API_KEY] !== undefined
   );
+}
+
+const SECRET_REASONS = { missing: "SecretNotFound", forbidden: "SecretForbidden", unavailable: "SecretUnavailable" } as const;
+
+function secretTrouble(secrets: AdapterSecrets): SecretTrouble | undefined {
+  return secrets.kind === "ok" ? undefined : { reason: SECRET_REASONS[secrets.kind], message: secrets.message };
 }
 
 function secretsFingerprint(adapter: ModelAdapterObject | undefined, secrets: AdapterSecrets): string {

@@ -15,13 +15,12 @@ import {
   type Plan,
 } from "./types.ts";
 
-/** How long a pod that does not answer may hold up a deletion, in milliseconds. */
-export const DELETION_BOUND_MS = 30_000;
 /** How often Secrets that are in use are read again, in milliseconds. */
 const SECRETS_PERIOD_MS = 60_000;
 /** How often a Service that is somebody else's is looked at again: it is not watched. */
 const FOREIGN_SERVICE_PERIOD_MS = 30_000;
-const MISSING_SECRET_PERIOD_MS = 10_000;
+/** How often a Secret that could not be had is asked for again. */
+const TROUBLED_SECRET_PERIOD_MS = { SecretNotFound: 10_000, SecretForbidden: 10_000, SecretUnavailable: 4_000 } as const;
 /** How long what a pod shows may lag behind a call that it accepted, in milliseconds: until then the call is not repeated. */
 const SETTLE_MS = 2_000;
 
@@ -55,7 +54,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
       placement.againAtMs,
       ...o.pods.flatMap(times),
       o.usesSecrets ? o.nowMs + SECRETS_PERIOD_MS : undefined,
-      o.missingSecret === undefined ? undefined : o.nowMs + MISSING_SECRET_PERIOD_MS,
+      o.secretTrouble === undefined ? undefined : o.nowMs + TROUBLED_SECRET_PERIOD_MS[o.secretTrouble.reason],
       foreign === undefined ? undefined : o.nowMs + FOREIGN_SERVICE_PERIOD_MS,
     ]),
   };
@@ -65,19 +64,21 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
 function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
   const holders = o.pods.filter((p) => mayHold(o, p));
   const startMs = Date.parse(adapter.metadata.deletionTimestamp ?? "");
-  const endMs = startMs + DELETION_BOUND_MS;
-  const done = holders.length === 0 || o.nowMs >= endMs;
+  const endMs = startMs + o.bounds.deletionMs;
+  const overdue = o.nowMs >= endMs;
+  const done = holders.length === 0 || overdue;
   const actions: Action[] = [];
   actions.push(...withdraw(o));
   if (o.service.kind === "ours") actions.push({ kind: "deleteService" });
   actions.push(...takeAway(o, holders));
-  if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer" });
+  if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer", overdue, leftOn: holders.map((p) => p.facts.name) });
   return {
     actions,
     placed: [],
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
-    requeueAfterMs: done ? undefined : soonest(o, [endMs, ...holders.flatMap(times)]),
+    // Also where all is done: the API server may refuse what is left to do.
+    requeueAfterMs: soonest(o, [endMs, ...(done ? [] : holders.flatMap(times))]),
   };
 }
 
@@ -106,6 +107,7 @@ function publish(o: Observed, adapter: ModelAdapterObject, placed: readonly Obse
   const shrink = o.slices.length === 0 ? { apply: [], delete: [] } : planSlices(sliceOwner, staying, o.slices);
   const right = o.service.kind === "ours" && serviceIsRight(o.service.service, service);
   return [
+    ...(o.service.kind === "orphan" ? [{ kind: "deleteService" } as const] : []),
     ...(right ? [] : [{ kind: "ensureService", service } as const]),
     ...(isEmpty(changes) ? [] : [{ kind: "writeSlices", changes, shrink } as const]),
   ];
@@ -129,7 +131,7 @@ function takeAway(o: Observed, pods: readonly ObservedPod[]): Action[] {
 function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (strayed(o, p)) return false;
   if (p.delivery.kind === "refused") return false;
-  if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.missingSecret !== undefined) return false;
+  if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.secretTrouble !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "direct") return entry === undefined;
   if (entry === undefined) return true;

@@ -163,7 +163,11 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
 function withoutEntry(o: Observed, p: ObservedPod): PodState {
   const { running, failure } = p.call;
   if (running === "load") return { ...QUIET, state: p.via === "direct" ? "Loading" : "Pending" };
-  if (o.missingSecret !== undefined) return { ...QUIET, state: "Failed", reason: "SecretNotFound", message: o.missingSecret, final: true };
+  if (o.secretTrouble !== undefined) {
+    // Of these only an API server that does not answer mends itself.
+    const final = o.secretTrouble.reason !== "SecretUnavailable";
+    return { ...QUIET, state: final ? "Failed" : "Pending", ...o.secretTrouble, final };
+  }
   if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return QUIET;
   return {
     ...QUIET,

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, isRetryable, KubeError, type Result, withoutManagedFields } from "@aibrix/kube";
+import { type EventRecorder, isRetryable, KubeError, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
 import { BY_NAMESPACE } from "../caches.ts";
+import { listedIn } from "../endpoints/slices.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween } from "./events.ts";
@@ -13,6 +14,8 @@ import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, ty
 export interface ReconcileDeps extends ObserveDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
+  /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
+  readonly requeueAfter: (key: string, ms: number) => void;
 }
 
 /** What is written to the API server before the status is, in the plan's order. */
@@ -34,58 +37,77 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   );
   followPods(o, p, secrets, deps);
   const memory = deps.memories.of(key);
-  const run = (kinds: readonly Action["kind"][]) =>
-    actOn(
-      p.actions.filter((a) => kinds.includes(a.kind)),
-      o,
-      secrets,
-      memory,
-      deps,
-      signal,
-    );
-  let failure: unknown;
+  const failures: unknown[] = [];
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {
       await act(action, o, secrets, memory, deps, signal);
     } catch (error) {
       if (error instanceof ForeignServiceError) return { requeueAfterMs: 0 };
       // The next one all the same: pods that no longer serve leave the slices whatever becomes of the Service.
-      failure ??= error;
+      failures.push(error);
     }
   }
-  memory.unwritten = unwritten(failure);
+  memory.unwritten = unwritten(failures[0]);
+  const after = observeAfterWrites(o, deps);
   // Before the calls: what an engine without sidecar is asked to load must be written down first.
-  if (o.adapter !== undefined) {
-    const told = tellStatus(observeAfterWrites(o, deps), o.adapter, p, memory, deps, signal);
-    if (failure === undefined) await told;
-    else await Promise.allSettled([told]);
+  try {
+    if (o.adapter !== undefined) await tellStatus(after, o.adapter, p, memory, deps, signal);
+  } catch (error) {
+    failures.push(error);
   }
-  if (failure !== undefined) throw failure;
-  await run(["load", "unload", "release"]);
-  await run(["removeFinalizer"]);
+  for (const action of p.actions.filter((a) => mayFollow(a, p, after, failures.length > 0))) {
+    if (action.kind === "removeFinalizer") tellGivenUp(o, action.leftOn, failures, deps);
+    await act(action, o, secrets, memory, deps, signal);
+  }
+  if (failures.length > 0) {
+    // A failure has a backoff of its own, or none: what time brings is not to wait for it.
+    if (p.requeueAfterMs !== undefined) deps.requeueAfter(key, p.requeueAfterMs);
+    throw failures[0];
+  }
   if (o.adapter === undefined && p.leaving.length === 0) forget(o, deps);
   return p.requeueAfterMs === undefined ? undefined : { requeueAfterMs: p.requeueAfterMs };
+}
+
+/**
+ * Whether an action that is no write may follow the writes. Where one of those failed nothing new begins: no load whose intent is not written
+ * down. What ends goes on: pods that nobody is sent to any more give the adapter up, and a deletion ends in its time.
+ *
+ * @param o - with the slices as they are after the writes
+ */
+function mayFollow(action: Action, p: Plan, o: Observed, failed: boolean): boolean {
+  if (WRITES.includes(action.kind)) return false;
+  if (!failed) return true;
+  if (action.kind === "removeFinalizer") return action.overdue;
+  const overdue = p.actions.some((a) => a.kind === "removeFinalizer" && a.overdue);
+  return (action.kind === "unload" || action.kind === "release") && (overdue || !listedIn(o.slices).has(action.pod.facts.uid));
+}
+
+/** Says what a deletion leaves behind once its time is over. */
+function tellGivenUp(
+  { adapter, bounds }: Observed,
+  leftOn: readonly string[],
+  failures: readonly unknown[],
+  { events }: ReconcileDeps,
+): void {
+  if (adapter === undefined || (leftOn.length === 0 && failures.length === 0)) return;
+  const pods = leftOn.length === 0 ? [] : [`${leftOn.join(", ")} did not give the adapter up: it goes as soon as they answer`];
+  const writes = failures.length === 0 ? [] : [`${failureText(failures[0])}: the garbage collector removes the Service and the slices`];
+  const note = truncate(`deleted after ${bounds.deletionMs / 1000} s although ${[...pods, ...writes].join("; ")}`, 1_000);
+  events.record(MODEL_ADAPTERS, adapter, { type: "Warning", reason: "GivenUp", action: "Delete", note });
 }
 
 /** Why finalizer, Service or slices are not as they should be. That somebody else wrote first is no reason: the work is done again at once. */
 function unwritten(failure: unknown): string | undefined {
   if (failure === undefined || (failure instanceof KubeError && failure.status === 409)) return undefined;
-  const text = failure instanceof Error ? failure.message : String(failure);
+  const text = failureText(failure);
   const forbidden = failure instanceof KubeError && failure.status === 403;
   const again = isRetryable(failure) ? "it is tried again" : "it waits for a change";
   const remedy = forbidden ? "apply the controller's RBAC (deploy/rbac) again" : `${again}; look into the controller's log`;
   return `the API server did not take what the adapter needs there (${text}): ${remedy}`;
 }
 
-async function actOn(
-  actions: readonly Action[],
-  o: Observed,
-  secrets: AdapterSecrets,
-  memory: AdapterMemory,
-  deps: ReconcileDeps,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const action of actions) await act(action, o, secrets, memory, deps, signal);
+function failureText(failure: unknown): string {
+  return failure instanceof Error ? failure.message : String(failure);
 }
 
 /** Says which pods' adapters are of interest, and with which key to ask for them. */

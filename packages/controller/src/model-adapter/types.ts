@@ -30,9 +30,17 @@ export interface ObservedPod {
   readonly fingerprint: string;
 }
 
+/** A Secret that the adapter names, and could not be had. */
+export interface SecretTrouble {
+  readonly reason: "SecretNotFound" | "SecretForbidden" | "SecretUnavailable";
+  readonly message: string;
+}
+
 /** The Service of the adapter's name. */
 export type ObservedService =
   | { readonly kind: "missing" }
+  /** Ours, of an earlier adapter of this name; the garbage collector has not come to it yet. */
+  | { readonly kind: "orphan"; readonly uid: string | undefined }
   | { readonly kind: "ours"; readonly service: Service }
   | { readonly kind: "foreign"; readonly owner: string };
 
@@ -46,19 +54,34 @@ export interface Observed {
   readonly pods: readonly ObservedPod[];
   /** Names of the pods that it was placed on. */
   readonly placed: readonly string[];
-  /** `undefined`: all are there. */
-  readonly missingSecret: string | undefined;
+  /** Why a Secret could not be had; `undefined`: all are there. */
+  readonly secretTrouble: SecretTrouble | undefined;
   readonly usesSecrets: boolean;
   readonly service: ObservedService;
   readonly slices: readonly EndpointSlice[];
   /** Why the Service or the slices could not be written; `undefined` where they were, or nothing had to be. */
   readonly unwritten: string | undefined;
+  readonly bounds: Bounds;
   readonly nowMs: number;
 }
 
+/** How long things may take, in milliseconds. */
+export interface Bounds {
+  /** How long a pod or an API server that does not do its part may hold up a deletion. */
+  readonly deletionMs: number;
+  /** How long an engine without sidecar may work on one load, which may be a download. */
+  readonly directLoadMs: number;
+}
+
+export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 600_000 };
+
 export type Action =
   | { readonly kind: "addFinalizer" }
-  | { readonly kind: "removeFinalizer" }
+  /**
+   * `overdue`: the time that pods, and the API server, may hold a deletion up is over. `leftOn`: names of the pods that may have the adapter
+   * still.
+   */
+  | { readonly kind: "removeFinalizer"; readonly overdue: boolean; readonly leftOn: readonly string[] }
   | { readonly kind: "ensureService"; readonly service: Service }
   | { readonly kind: "deleteService" }
   /** `shrink`: what of the changes takes pods out, and adds none; for a Service that could not be made. */

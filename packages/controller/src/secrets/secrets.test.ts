@@ -76,7 +76,6 @@ test.each([
     spec: { credentialsSecretRef: { name: "none" } },
     want: /the Secret none of credentialsSecretRef does not exist in the namespace n: create it/,
   },
-  { spec: { credentialsSecretRef: { name: "forbidden" } }, want: /does not exist/ },
   { spec: { apiKeySecretRef: { name: "key", key: "other" } }, want: /the Secret key has no key other/ },
 ])("what is missing is named: $spec", async ({ spec, want }) => {
   const { reader: r } = reader({ key: { k: "sk" } });
@@ -98,4 +97,37 @@ test("the hosts that credentials may go to are the annotation's", async () => {
     kind: "missing",
     message: expect.stringMatching(/annotation model\.aibrix\.ai\/allowed-hosts of the Secret s3: "https:\/\/a\.example\/" is no host/),
   });
+});
+
+test("one that may not be read says so, and is no missing one", async () => {
+  const { reader: r } = reader({});
+  expect(await r.forAdapter("n", { ...SPEC, credentialsSecretRef: { name: "forbidden" } }, SIGNAL)).toMatchObject({
+    kind: "forbidden",
+    message: expect.stringMatching(/may not read the Secret forbidden of credentialsSecretRef .*apply the controller's RBAC/),
+  });
+});
+
+test("an API server that does not answer: told as that, not asked at every turn, and what was read last counts", async () => {
+  const down = () => Promise.reject(new KubeError("GET: 503 ServiceUnavailable", { status: 503, reason: "ServiceUnavailable" }));
+  let asked = 0;
+  let answer: () => Promise<Secret | undefined> = down;
+  const find = async () => {
+    asked++;
+    return await answer();
+  };
+  const spec = { ...SPEC, apiKeySecretRef: { name: "key", key: "k" } };
+  const never = new SecretReader({ find } as never);
+  for (let turn = 0; turn < 5; turn++) {
+    expect(await never.forAdapter("n", spec, SIGNAL)).toMatchObject({
+      kind: "unavailable",
+      message: expect.stringMatching(/does not give the Secret key of apiKeySecretRef .*503 ServiceUnavailable.*asked again/),
+    });
+  }
+  expect(asked).toBe(1);
+  answer = async () => ({ metadata: { name: "key", uid: "u", resourceVersion: "1" }, data: { k: Buffer.from("sk").toString("base64") } });
+  const once = new SecretReader({ find } as never, 0);
+  const first = await once.forAdapter("n", spec, SIGNAL);
+  answer = down;
+  expect(first).toMatchObject({ kind: "ok", apiKey: "sk" });
+  expect(await once.forAdapter("n", spec, SIGNAL)).toEqual(first);
 });
