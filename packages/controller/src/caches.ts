@@ -11,7 +11,7 @@ import {
   type ReflectorTiming,
   SERVICES,
   type Service,
-  type Store,
+  Store,
   withoutManagedFields,
 } from "@aibrix/kube";
 import { LABEL_MANAGED_BY } from "./endpoints/names.ts";
@@ -40,10 +40,16 @@ export class Caches {
   readonly #services: Reflector<Service>;
   readonly #slices: Reflector<EndpointSlice>;
   readonly #engineSlices: Reflector<EndpointSlice>;
+  /** Pods that left the watch and live on. */
+  readonly left: Store<Pod>;
 
   constructor({ client, namespace, systemNamespace, log, timing }: CacheOptions) {
     const common = { client, namespace, log, ...(timing === undefined ? {} : { timing }) };
     const byNamespace = (o: KubeObject) => [o.metadata.namespace ?? ""];
+    this.left = new Store<Pod>({
+      indexes: { [BY_NAMESPACE]: byNamespace },
+      onHandlerError: (error) => log.error({ err: error }, "a handler of pods that left the watch failed"),
+    });
     this.#adapters = new Reflector({ ...common, resource: MODEL_ADAPTERS, indexes: { [BY_NAMESPACE]: byNamespace } });
     this.#pods = new Reflector({
       ...common,
@@ -73,6 +79,16 @@ export class Caches {
   }
   get pods(): Store<Pod> {
     return this.#pods.store;
+  }
+  /** A pod that is watched, or left the watch and lives on. */
+  pod(key: string): Pod | undefined {
+    return this.pods.get(key) ?? this.left.get(key);
+  }
+  /** The pods of a namespace that are watched, and those that left the watch and live on. */
+  podsOf(namespace: string): Pod[] {
+    const watched = this.pods.byIndex(BY_NAMESPACE, namespace);
+    const left = this.left.byIndex(BY_NAMESPACE, namespace);
+    return left.length === 0 ? watched : [...watched, ...left.filter((p) => this.pods.get(p.metadata) === undefined)];
   }
   get services(): Store<Service> {
     return this.#services.store;

@@ -130,7 +130,7 @@ export class ControllerManager {
     };
     const onReconcile = (name: string) => (outcome: Parameters<ControllerMetrics["reconciled"]>[1], durationMs: number) =>
       metrics.reconciled(name, outcome, durationMs);
-    adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter") });
+    adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter"), signal });
     const engines = enginesController({ client, caches, namespace: systemNamespace, log, onReconcile: onReconcile("engines") });
     const [adapterQueue, engineQueue] = [adapters.queue, engines.queue];
     metrics.observe({

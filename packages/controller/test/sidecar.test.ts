@@ -369,6 +369,34 @@ test("a pod that left the selector, and one that was forgotten, is swept", async
   await until("swept", () => a.runtime.serving.length === 0);
 });
 
+test("a pod that is ending leaves the slices and finishes its requests: nothing is unloaded there, and no deletion waits for it", async () => {
+  const [a, b] = [await pod("a", { nodeName: "node-1" }), await pod("b")];
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await until("both serve", async () => (await adapters.addresses(`${ns}/x`)).length === 2);
+  // Nobody plays the kubelet of its node: it stays until it is forced out.
+  await world.kubectl("delete", "pod", "a", "-n", ns, "--wait=false");
+  await until("out of the slices", async () => (await adapters.addresses(`${ns}/x`)).join() === b.ip);
+  await adapters.remove(`${ns}/x`);
+  expect([a.runtime.unloads, b.runtime.unloads]).toEqual([[], ["x"]]);
+});
+
+test("a pod that lost the label that it is watched by gives its adapters up, and may come back", async () => {
+  const a = await pod("a", { labels: { tier: "gold" } });
+  const controller = await world.controller();
+  await world.applyObject(lora("x", { podSelector: { matchLabels: { tier: "gold" } } }));
+  await adapters.ready(`${ns}/x`);
+  await world.kubectl("label", "pod", "a", "-n", ns, "model.aibrix.ai/name-");
+  await until("unloaded", () => a.runtime.serving.length === 0);
+  await adapters.refusal(`${ns}/x`, "NoMatchingPods");
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  await until("Unloaded is told", async () => (await adapters.events(`${ns}/x`)).includes("Unloaded"));
+  expect(controller.calls.filter((c) => c.verb === "get" && c.resource === "pods")).toHaveLength(1);
+  await world.kubectl("label", "pod", "a", "-n", ns, "model.aibrix.ai/name=back");
+  await adapters.ready(`${ns}/x`);
+  expect(a.runtime.loads).toHaveLength(2);
+});
+
 test("a sidecar that hangs delays nothing but itself, and a deletion only for its bound", async () => {
   const [a, b] = [await pod("a"), await pod("b")];
   a.runtime.hangs = true;

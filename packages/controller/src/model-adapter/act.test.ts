@@ -77,6 +77,13 @@ test.each(
     nowMs: 0,
   };
   const action: Action = { kind, pod };
-  await act(action, o, SECRETS, new AdapterMemory(), { client: {} as KubeClient, caches: { pods }, agents, calls }, stop.signal);
+  await act(
+    action,
+    o,
+    SECRETS,
+    new AdapterMemory(),
+    { client: {} as KubeClient, caches: { pod: (key) => pods.get(key) }, agents, calls },
+    stop.signal,
+  );
   expect([calls.state("u-old", "x").running, agents.size]).toEqual([started, followed]);
 });

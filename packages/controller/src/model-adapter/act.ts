@@ -20,7 +20,7 @@ import { isOrphan, ownerText } from "./observe.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
-  readonly caches: { readonly pods: Pick<Caches["pods"], "get"> };
+  readonly caches: Pick<Caches, "pod">;
   readonly client: KubeClient;
   readonly agents: AgentPool;
   readonly calls: PodCalls;
@@ -153,7 +153,7 @@ async function writeSlices(changes: SliceChanges, memory: AdapterMemory, { clien
 
 /** Who to ask on a pod; `undefined` where it was deleted since it was observed: nobody would ever end what began for it now. */
 function agentOf(p: ObservedPod, labels: Readonly<Record<string, string>>, { agents, caches }: ActDeps): PodAgent | undefined {
-  return caches.pods.get(p.facts.key)?.metadata.uid === p.facts.uid ? agents.agent(p.facts, labels) : undefined;
+  return caches.pod(p.facts.key)?.metadata.uid === p.facts.uid ? agents.agent(p.facts, labels) : undefined;
 }
 
 function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {

@@ -1,8 +1,8 @@
 import { matchesSelector } from "@aibrix/api";
-import { type Change, Controller, type Log, type Outcome, type Pod } from "@aibrix/kube";
+import { type Change, Controller, keyOf, type Log, type Outcome, type Pod } from "@aibrix/kube";
 import { BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
-import type { AgentPool } from "../engines/pool.ts";
+import { LeftPods } from "../pods/left.ts";
 import { factsOf } from "../pods/trim.ts";
 import { type ReconcileDeps, reconcile } from "./reconcile.ts";
 import type { ModelAdapterObject } from "./types.ts";
@@ -12,13 +12,14 @@ export interface AdapterControllerOptions {
   readonly workers: number;
   readonly log: Log;
   readonly onReconcile: (outcome: Outcome, durationMs: number) => void;
+  readonly signal: AbortSignal;
 }
 
 /** How often every adapter is looked at although nothing happened, in milliseconds. */
 const RESYNC_MS = 600_000;
 
 /** Queues adapters for every change that concerns them, and reconciles them. */
-export function adapterController({ deps, workers, log, onReconcile }: AdapterControllerOptions): Controller {
+export function adapterController({ deps, workers, log, onReconcile, signal }: AdapterControllerOptions): Controller {
   const { caches, memories, placements, agents, calls } = deps;
   const controller = new Controller({
     name: "modeladapter",
@@ -28,6 +29,21 @@ export function adapterController({ deps, workers, log, onReconcile }: AdapterCo
     resync: { everyMs: RESYNC_MS, keys: () => caches.adapters.keys() },
     log,
     onReconcile,
+  });
+  const forgetPod = (pod: Pod) => {
+    agents.removePod(keyOf(pod));
+    calls.forgetPod(pod.metadata.uid ?? "");
+  };
+  const left = new LeftPods({
+    client: deps.client,
+    store: caches.left,
+    holds: (pod) => isHeld(pod, caches),
+    onKnown: (pod, alive) => {
+      if (!alive) forgetPod(pod);
+      for (const key of concerned({ type: "deleted", key: keyOf(pod), old: pod }, caches, placements)) controller.queue.add(key);
+    },
+    log,
+    signal,
   });
   controller.follow(caches.adapters, (change) => {
     if (change.type === "deleted") memories.find(change.key)?.adapter.forget(change.key);
@@ -47,8 +63,17 @@ export function adapterController({ deps, workers, log, onReconcile }: AdapterCo
   });
   controller.follow(caches.pods, (change) => {
     if (!matters(change)) return [];
-    followPod(change, agents);
-    if (change.type === "deleted") calls.forgetPod(change.old.metadata.uid ?? "");
+    // Deleted, or without its label: that is asked first. What is ending anyway is not held.
+    if (change.type === "deleted" && change.old.metadata.deletionTimestamp === undefined) {
+      left.left(change.old);
+      return [];
+    }
+    if (change.type === "deleted") forgetPod(change.old);
+    else {
+      const had = left.back(change.key);
+      if (had !== undefined && had.metadata.uid !== change.object.metadata.uid) calls.forgetPod(had.metadata.uid ?? "");
+      agents.setPod(factsOf(change.object));
+    }
     return concerned(change, caches, placements);
   });
   return controller;
@@ -63,17 +88,19 @@ function remember(adapter: ModelAdapterObject, key: string, { placements }: Reco
   );
 }
 
-function followPod(change: Change<Pod>, agents: AgentPool): void {
-  if (change.type === "deleted") agents.removePod(change.key);
-  else agents.setPod(factsOf(change.object));
+/** Whether an adapter's status has a row for a pod. */
+function isHeld(pod: Pod, caches: Caches): boolean {
+  const adapters = caches.adapters.byIndex(BY_NAMESPACE, pod.metadata.namespace ?? "");
+  return adapters.some((a) => a.status?.pods?.some((row) => row.uid === pod.metadata.uid));
 }
 
-/** The adapters that select a pod, did, or are on it. */
+/** The adapters that select a pod, did, or are on it by what their status says. */
 function* concerned(change: Change<Pod>, caches: Caches, placements: ReconcileDeps["placements"]): Iterable<string> {
   const pods = [change.old, change.object].filter((p) => p !== undefined);
   yield* placements.adaptersOn(change.key);
   for (const adapter of caches.adapters.byIndex(BY_NAMESPACE, pods[0]?.metadata.namespace ?? "")) {
     const selected = pods.some((p) => matchesSelector(adapter.spec.podSelector, p.metadata.labels ?? {}));
-    if (selected) yield `${adapter.metadata.namespace}/${adapter.metadata.name}`;
+    const recorded = adapter.status?.pods?.some((row) => pods.some((p) => p.metadata.uid === row.uid)) === true;
+    if (selected || recorded) yield `${adapter.metadata.namespace}/${adapter.metadata.name}`;
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
 import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
 import type { Placements } from "../cache/placements.ts";
-import { BY_NAMESPACE, BY_SERVICE, type Caches } from "../caches.ts";
+import { BY_SERVICE, type Caches } from "../caches.ts";
 import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
 import { NOTHING_KNOWN } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
@@ -23,7 +23,7 @@ import {
 } from "./types.ts";
 
 export interface ObserveDeps {
-  readonly caches: Pick<Caches, "adapters" | "pods" | "services" | "slices">;
+  readonly caches: Pick<Caches, "adapters" | "pod" | "podsOf" | "services" | "slices">;
   readonly agents: AgentPool;
   readonly calls: PodCalls;
   readonly placements: Placements;
@@ -48,7 +48,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
   const recorded = new Set(adapter?.status?.pods?.map((p) => p.name) ?? []);
   const secretsHash = secretsFingerprint(adapter, secrets);
   const pods: ObservedPod[] = [];
-  for (const pod of deps.caches.pods.byIndex(BY_NAMESPACE, namespace)) {
+  for (const pod of deps.caches.podsOf(namespace)) {
     const observed = observePod(pod, name, adapter, secretsHash, deps, key);
     const { facts } = observed;
     const concerns =
@@ -99,7 +99,9 @@ function observePod(
   const { agents, calls, placements } = deps;
   const labels = adapter?.metadata.labels ?? {};
   const viaRuntime = agents.viaRuntime(facts);
-  const matches = adapter !== undefined && facts.enabled && matchesSelector(adapter.spec.podSelector, facts.labels);
+  // A pod without the label lives on out of the watch's sight.
+  const known = facts.baseModel !== undefined && facts.enabled;
+  const matches = adapter !== undefined && known && matchesSelector(adapter.spec.podSelector, facts.labels);
   const view = agents.agent(facts, labels)?.view ?? NOTHING_KNOWN;
   const how: Delivery =
     adapter === undefined

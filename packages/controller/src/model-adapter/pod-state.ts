@@ -81,6 +81,8 @@ function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pod
 
 /** Whether the pod may have the adapter by our doing: what has to be unloaded there. */
 export function mayHold(o: Observed, p: ObservedPod): boolean {
+  // It ends by itself, and until then finishes the requests that it has.
+  if (p.facts.terminating || p.facts.finished) return false;
   if (p.call.running === "load" || strayed(o, p)) return true;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;

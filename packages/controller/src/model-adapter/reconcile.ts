@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import { type EventRecorder, isRetryable, KubeError, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
-import { BY_NAMESPACE } from "../caches.ts";
 import { listedIn } from "../endpoints/slices.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
@@ -152,5 +151,5 @@ function forget(o: Observed, { placements, memories, calls, agents, caches }: Re
   placements.delete(o.key);
   memories.delete(o.key);
   agents.unfollow(o.namespace, o.name);
-  for (const { metadata } of caches.pods.byIndex(BY_NAMESPACE, o.namespace)) calls.forget(metadata.uid ?? "", o.name);
+  for (const { metadata } of caches.podsOf(o.namespace)) calls.forget(metadata.uid ?? "", o.name);
 }
