@@ -67,3 +67,24 @@ test("the end of the process is no failure of the pod", async () => {
   expect(done).toEqual([]);
   expect(c.state("u", "x").failure).toBeUndefined();
 });
+
+test("what is accepted again and again and never shown backs off, until it is shown", async () => {
+  const { calls: c, done } = calls();
+  const waits: number[] = [];
+  for (let n = 1; n <= 4; n++) {
+    c.start({ ...base, run: () => Promise.resolve() });
+    await vi.waitFor(() => expect(done).toHaveLength(n));
+    const { accepted, done: last } = c.state("u", "x");
+    waits.push((accepted.load?.againAtMs ?? 0) - (last?.atMs ?? 0));
+  }
+  expect(c.state("u", "x").accepted.load?.times).toBe(4);
+  // Two seconds to show it at least; jitter takes up to half off.
+  expect(waits.slice(0, 2)).toEqual([2_000, 2_000]);
+  expect(waits[3]).toBeGreaterThanOrEqual(2_000);
+  c.start({ ...base, run: () => Promise.reject(new Error("no")) });
+  await vi.waitFor(() => expect(c.state("u", "x").failure?.attempts).toBe(5));
+  c.shown("u", "x", "load");
+  expect(c.state("u", "x")).toMatchObject({ accepted: {}, failure: undefined });
+  c.start({ ...base, run: () => Promise.resolve() });
+  await vi.waitFor(() => expect(c.state("u", "x").accepted.load?.times).toBe(1));
+});

@@ -20,11 +20,26 @@ export interface CallFailure {
   readonly retryAtMs: number | undefined;
 }
 
+/** A call that was accepted, and whose effect the pod has not shown yet. */
+export interface Accepted {
+  readonly fingerprint: string;
+  /** How often in a row. */
+  readonly times: number;
+  /** Until then the pod has time to show it, in milliseconds since the epoch. */
+  readonly settledAtMs: number;
+  /** When it is said again where nothing shows. */
+  readonly againAtMs: number;
+}
+
+/** How long what a pod shows may lag behind a call that it accepted, in milliseconds. */
+export const SETTLE_MS = 2_000;
+
 /** What we asked of one pod for one adapter. */
 export interface CallState {
   readonly running: CallKind | undefined;
   /** The last call that was accepted. */
   readonly done: { readonly kind: CallKind; readonly fingerprint: string; readonly atMs: number } | undefined;
+  readonly accepted: Readonly<Partial<Record<CallKind, Accepted>>>;
   readonly failure: CallFailure | undefined;
 }
 
@@ -58,7 +73,7 @@ export interface NewCall {
   readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
-const NOTHING: CallState = { running: undefined, done: undefined, failure: undefined };
+const NOTHING: CallState = { running: undefined, done: undefined, accepted: {}, failure: undefined };
 const BACKOFF: BackoffOptions = { baseMs: 1_000, maxMs: 300_000 };
 
 /**
@@ -93,6 +108,15 @@ export class PodCalls {
     this.#tasks.add(task);
   }
 
+  /** The pod shows what a call was for: what was accepted or failed before counts no more. */
+  shown(podUid: string, name: string, kind: CallKind): void {
+    const before = this.#states.get(podUid)?.get(name);
+    if (before === undefined) return;
+    const { [kind]: accepted, ...others } = before.accepted;
+    const failure = before.failure?.kind === kind ? undefined : before.failure;
+    if (accepted !== undefined || failure !== before.failure) this.#set(podUid, name, { ...before, accepted: others, failure });
+  }
+
   /** Forgets an adapter that is gone from a pod, unless a call is running. */
   forget(podUid: string, name: string): void {
     if (this.state(podUid, name).running === undefined) this.#states.get(podUid)?.delete(name);
@@ -125,16 +149,30 @@ export class PodCalls {
     if (signal.aborted) return;
     // A pod that was forgotten meanwhile stays so.
     if (!this.#states.has(c.pod.uid)) return;
-    const before = this.state(c.pod.uid, c.name).done;
-    const done = failure === undefined ? { kind: c.kind, fingerprint: c.fingerprint, atMs: Date.now() } : before;
-    this.#set(c.pod.uid, c.name, { running: undefined, done, failure });
+    const before = this.state(c.pod.uid, c.name);
+    if (failure !== undefined) this.#set(c.pod.uid, c.name, { ...before, running: undefined, failure });
+    else {
+      const atMs = Date.now();
+      const done = { kind: c.kind, fingerprint: c.fingerprint, atMs };
+      const accepted = { ...before.accepted, [c.kind]: this.#accepted(c, before, atMs) };
+      this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined });
+    }
     onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs });
   }
 
+  #accepted(c: NewCall, before: CallState, atMs: number): Accepted {
+    const times = fruitless(c, before) + 1;
+    const settledAtMs = atMs + SETTLE_MS;
+    return {
+      fingerprint: c.fingerprint,
+      times,
+      settledAtMs,
+      againAtMs: Math.max(settledAtMs, atMs + backoffMs(this.#options.backoff ?? BACKOFF, times)),
+    };
+  }
+
   #failure(c: NewCall, error: unknown): CallFailure {
-    const before = this.state(c.pod.uid, c.name).failure;
-    const same = before?.kind === c.kind && before.fingerprint === c.fingerprint;
-    const attempts = (same ? before.attempts : 0) + 1;
+    const attempts = fruitless(c, this.state(c.pod.uid, c.name)) + 1;
     const known = error instanceof CallError;
     const retryable = known ? error.retryable : true;
     return {
@@ -156,4 +194,11 @@ export class PodCalls {
     }
     names.set(name, state);
   }
+}
+
+/** How often in a row the same was asked for in vain: refused, or accepted and not shown. */
+function fruitless(c: NewCall, { failure, accepted }: CallState): number {
+  const failed = failure?.kind === c.kind && failure.fingerprint === c.fingerprint ? failure.attempts : 0;
+  const taken = accepted[c.kind];
+  return Math.max(failed, taken?.fingerprint === c.fingerprint ? taken.times : 0);
 }

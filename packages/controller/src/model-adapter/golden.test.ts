@@ -4,7 +4,7 @@ import type { EndpointSlice } from "@aibrix/kube";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
-import type { CallState } from "../engines/calls.ts";
+import { type CallState, SETTLE_MS } from "../engines/calls.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { plan } from "./plan.ts";
@@ -118,9 +118,18 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     port: enginePort(facts),
     load: c.load ?? 0,
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, ...view, adapters: new Map(adapters.map(entry)) },
-    call: { running: undefined, done: undefined, failure: undefined, ...c.call },
+    call: callOf(c.call ?? {}),
     fingerprint: "now",
   };
+}
+
+/** What was accepted may be left out: then it was, once, and has its two seconds. */
+function callOf(c: Partial<CallState>): CallState {
+  const { done } = c;
+  const settledAtMs = (done?.atMs ?? 0) + SETTLE_MS;
+  const accepted =
+    done === undefined ? {} : { [done.kind]: { fingerprint: done.fingerprint, times: 1, settledAtMs, againAtMs: settledAtMs } };
+  return { running: undefined, done: undefined, accepted, failure: undefined, ...c };
 }
 
 const ENTRY: AdapterView = {

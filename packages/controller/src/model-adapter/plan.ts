@@ -21,8 +21,6 @@ const SECRETS_PERIOD_MS = 60_000;
 const FOREIGN_SERVICE_PERIOD_MS = 30_000;
 /** How often a Secret that could not be had is asked for again. */
 const TROUBLED_SECRET_PERIOD_MS = { SecretNotFound: 10_000, SecretForbidden: 10_000, SecretUnavailable: 4_000 } as const;
-/** How long what a pod shows may lag behind a call that it accepted, in milliseconds: until then the call is not repeated. */
-const SETTLE_MS = 2_000;
 
 /** Decides what to do next. Pure. */
 export function plan(o: Observed): Plan {
@@ -40,7 +38,8 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   if (!hasFinalizer(adapter)) actions.push({ kind: "addFinalizer" });
   // Slices of somebody else's Service would send its clients to our pods.
   actions.push(...(foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
-  const swapping = placed.filter((p) => wantsSwap(o, p));
+  // An engine that took the new path, and does not show it, is not unloaded again and again.
+  const swapping = placed.filter((p) => wantsSwap(o, p) && mayCall(o, p, "load"));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
   const straying = placed.filter((p) => strayed(o, p));
   actions.push(...takeAway(o, [...leaving, ...swapping, ...straying]));
@@ -150,20 +149,20 @@ function wantsSwap(o: Observed, p: ObservedPod): boolean {
 
 /** Whether a call may start now: none is running, and what failed has waited its time, or is asked anew. */
 function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
-  const { running, failure, done } = p.call;
+  const { running, failure, accepted } = p.call;
   if (running !== undefined) return false;
   // The sidecar has taken it and goes on by itself.
   if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
-  const repeats = done?.kind === kind && done.fingerprint === p.fingerprint;
-  if (repeats && o.nowMs < done.atMs + SETTLE_MS) return false;
+  const taken = accepted[kind];
+  if (taken?.fingerprint === p.fingerprint && o.nowMs < taken.againAtMs) return false;
   if (failure === undefined || failure.kind !== kind) return true;
   if (failure.fingerprint !== p.fingerprint) return true;
   return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;
 }
 
 /** When calls to a pod may be made again. */
-function times({ call: { failure, done } }: ObservedPod): (number | undefined)[] {
-  return [failure?.retryAtMs, done === undefined ? undefined : done.atMs + SETTLE_MS];
+function times({ call: { failure, accepted } }: ObservedPod): (number | undefined)[] {
+  return [failure?.retryAtMs, ...Object.values(accepted).flatMap((a) => [a.settledAtMs, a.againAtMs])];
 }
 
 function foreignService(o: Observed): Obstacle | undefined {

@@ -1,5 +1,6 @@
 import type { AdapterState, ModelAdapterStatus, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
+import type { Accepted, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import type { Observed, ObservedPod } from "./types.ts";
 
@@ -163,14 +164,14 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
 
 /** A pod that has been asked and does not have the adapter. */
 function withoutEntry(o: Observed, p: ObservedPod): PodState {
-  const { running, failure } = p.call;
+  const { running, failure, accepted } = p.call;
   if (running === "load") return { ...QUIET, state: p.via === "direct" ? "Loading" : "Pending" };
   if (o.secretTrouble !== undefined) {
     // Of these only an API server that does not answer mends itself.
     const final = o.secretTrouble.reason !== "SecretUnavailable";
     return { ...QUIET, state: final ? "Failed" : "Pending", ...o.secretTrouble, final };
   }
-  if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return QUIET;
+  if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return unshown(o, p, accepted.load);
   return {
     ...QUIET,
     state: "Failed",
@@ -180,6 +181,37 @@ function withoutEntry(o: Observed, p: ObservedPod): PodState {
     attempts: failure.attempts,
     nextRetryTime: failure.retryAtMs === undefined ? undefined : new Date(failure.retryAtMs).toISOString(),
   };
+}
+
+/** A load that was accepted, and nothing shows. */
+function unshown(o: Observed, p: ObservedPod, load: Accepted | undefined): PodState {
+  if (load?.fingerprint !== p.fingerprint || o.nowMs < load.settledAtMs) return QUIET;
+  const times = load.times === 1 ? "once" : `${load.times} times`;
+  return {
+    ...QUIET,
+    state: "Failed",
+    reason: p.via === "sidecar" ? "RuntimeUnavailable" : "EngineRefused",
+    message:
+      p.via === "sidecar"
+        ? `the sidecar aibrix-runtime accepted the adapter ${times} and does not show it: look into the log of the pod's container aibrix-runtime`
+        : `the engine accepted the adapter ${times} and does not list it: look into the engine's log`,
+    attempts: load.times,
+    nextRetryTime: new Date(load.againAtMs).toISOString(),
+  };
+}
+
+/**
+ * What the pod shows of calls that were made: their effect is there, so that the next one of the kind is no repetition. Pure.
+ */
+export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
+  if (p.view.knowledge !== "fresh" || p.call.running !== undefined) return [];
+  const entry = p.view.adapters.get(o.name);
+  if (entry === undefined || entry.base) return ["unload", "release"];
+  const declared =
+    p.via === "sidecar"
+      ? entry.own === true && entry.artifactUrl === o.adapter?.spec.artifactURL && entry.state !== "Draining"
+      : entry.root === engineRoot(p.delivery);
+  return declared ? ["load"] : [];
 }
 
 /** The pod has what was declared before; what is declared now cannot get there. */

@@ -7,6 +7,7 @@ import { eventsBetween } from "./events.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
+import { shownCalls } from "./pod-state.ts";
 import { status } from "./status.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
 
@@ -30,6 +31,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   // No wait from here to the placement: two adapters never choose by the same count.
   const o = observe(key, secrets, deps, Date.now());
   const p = plan(o);
+  for (const pod of o.pods) for (const kind of shownCalls(o, pod)) deps.calls.shown(pod.facts.uid, o.name, kind);
   deps.placements.set(
     key,
     p.placed.map((name) => `${o.namespace}/${name}`),
