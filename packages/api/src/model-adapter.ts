@@ -152,13 +152,21 @@ const PodStatus = Type.Object(
     taken: Type.Optional(
       Type.Boolean({
         description:
-          "Set once the pod's sidecar has taken the adapter up for us, until it has given it up: so it is known later whom to ask for that.",
+          "Set before the pod's sidecar is asked to take the adapter up, until it has given it up: so it is known later whom to ask for that.",
       }),
     ),
+    acceptedFingerprint: Type.Optional(
+      Type.String({ description: "Fingerprint of what the pod accepted last, where Secrets belong to it: the same is not said again." }),
+    ),
+    refusedFingerprint: Type.Optional(
+      Type.String({ description: "Fingerprint of what the pod was asked for in vain: the same is not asked again before its time." }),
+    ),
+    servingSince: Type.Optional(Type.String({ description: "When the pod last began to serve it.", format: "date-time" })),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
     ),
     attempts: Type.Optional(Type.Integer({ description: "Tries since the last success.", minimum: 0, format: "int32" })),
+    reason: Type.Optional(Type.String({ description: "One word for what went wrong last.", maxLength: 1024 })),
     lastError: Type.Optional(Type.String({ description: "What went wrong last, and what to do about it.", maxLength: 32_768 })),
     nextRetryTime: Type.Optional(Type.String({ description: "When the next try starts.", format: "date-time" })),
   },

@@ -208,6 +208,24 @@ test("a restarted controller knows which adapters are its own", async () => {
   expect(a.engine.adapters.size).toBe(0);
 });
 
+test("a restarted controller asks nothing again that waits for an edit", async () => {
+  const a = await pod("a");
+  a.engine.runtimeUpdating = false;
+  await controller();
+  await world.applyObject(lora("x"));
+  const why = await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled");
+  await world.stopControllers();
+  a.engine.calls.length = 0;
+  const second = await controller();
+  await until("it has looked", () => a.engine.calls.filter((c) => c === "GET /v1/models").length >= 2);
+  await adapters.decided(`${ns}/x`, second);
+  expect(await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled")).toBe(why);
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual([]);
+  a.engine.runtimeUpdating = true;
+  await world.applyObject(lora("x", { replicas: 1 }));
+  await adapters.ready(`${ns}/x`);
+});
+
 test("another path is unloaded and loaded, never in place", async () => {
   const a = await pod("a");
   await controller();

@@ -427,6 +427,32 @@ test("the controller's restart takes nothing out of service and loads nothing tw
   expect(a.runtime.loads.map((l) => l.lora_name)).toEqual(["x", "y"]);
 });
 
+test("a restarted controller says nothing again that a sidecar has accepted with a Secret, and says a changed one", async () => {
+  const a = await pod("a");
+  const secret = (k: string) =>
+    world.applyObject({ apiVersion: "v1", kind: "Secret", metadata: { name: "key", namespace: ns }, stringData: { k } } as never);
+  await secret("sk-1");
+  await world.controller();
+  await world.applyObject(lora("x", { apiKeySecretRef: { name: "key", key: "k" } }));
+  await adapters.ready(`${ns}/x`);
+  await until("it is written down", async () => (await adapters.status(`${ns}/x`))?.pods?.[0]?.acceptedFingerprint !== undefined);
+  await world.stopControllers();
+  const second = await world.controller();
+  await until("it has caught up", () => a.runtime.watches >= 2);
+  await adapters.decided(`${ns}/x`, second);
+  expect(a.runtime.loads).toHaveLength(1);
+  await world.stopControllers();
+  await secret("sk-2");
+  await world.controller();
+  await until("the changed key is said", () => a.runtime.loads.length === 2);
+  expect(a.runtime.loads[1]?.additional_config).toEqual({ "api-key": "sk-2" });
+  await world.stopControllers();
+  // The sidecar's process is another one: it has lost the key.
+  a.runtime.restart();
+  await world.controller();
+  await until("the key is said again", () => a.runtime.loads.length === 3);
+});
+
 test("a label that contradicts the name, and an engine that is not vLLM, are told", async () => {
   await pod("a", { labels: { "model.aibrix.ai/engine": "sglang" } });
   await world.controller();

@@ -94,6 +94,12 @@ export class PodCalls {
     return this.#states.get(podUid)?.get(name) ?? NOTHING;
   }
 
+  /** Takes over what an earlier process wrote down, where this one knows nothing yet. */
+  recall(podUid: string, name: string, { done, failure }: Pick<CallState, "done" | "failure">): void {
+    if (done === undefined && failure === undefined) return;
+    if (this.#states.get(podUid)?.has(name) !== true) this.#set(podUid, name, { ...NOTHING, done, failure });
+  }
+
   /** Starts a call, unless one for this adapter is running on the pod. */
   start(c: NewCall): void {
     const before = this.state(c.pod.uid, c.name);

@@ -1,7 +1,6 @@
 import type { ModelAdapterStatus } from "@aibrix/api";
 import type { NewEvent } from "@aibrix/kube";
-
-type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
+import type { PodRow } from "./types.ts";
 
 /**
  * What to tell about the way from one status to the next. Pure.

@@ -9,6 +9,8 @@ export class AdapterMemory {
   readonly slices: OwnWrites<EndpointSlice> = new OwnWrites();
   /** Why its Service or slices could not be written, the last time that this was tried. */
   unwritten: string | undefined;
+  /** What an earlier process wrote down about calls to pods was read. */
+  recalled = false;
   /** Uids of pods on which it has served. */
   readonly served = new Set<string>();
   /** A Service of its name that is not ours, as last seen. */

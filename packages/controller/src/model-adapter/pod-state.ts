@@ -1,8 +1,8 @@
-import type { AdapterState, ModelAdapterStatus, Reason } from "@aibrix/api";
+import type { AdapterState, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
 import type { Accepted, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
-import type { Observed, ObservedPod } from "./types.ts";
+import type { Observed, ObservedPod, PodRow } from "./types.ts";
 
 /** One adapter on one pod, in one word and what belongs to it. */
 export interface PodState {
@@ -76,7 +76,7 @@ export function strayed(o: Observed, p: ObservedPod): boolean {
 }
 
 /** By uid: a new pod of the same name has nothing of the old one's. */
-function rowOf(o: Observed, p: ObservedPod): NonNullable<ModelAdapterStatus["pods"]>[number] | undefined {
+export function rowOf(o: Observed, p: ObservedPod): PodRow | undefined {
   return o.adapter?.status?.pods?.find((x) => x.uid === p.facts.uid);
 }
 
@@ -96,7 +96,17 @@ function remembered(o: Observed, p: ObservedPod): PodState {
   const before = rowOf(o, p);
   if (before === undefined) return { ...QUIET, message: p.view.problem, reason: p.view.problem === undefined ? undefined : unavailable(p) };
   const serving = before.state === "Serving" || before.state === "Updating";
-  return { ...QUIET, state: before.state, serving, current: before.state === "Serving" && declaredStill(o), digest: before.contentDigest };
+  const { state, contentDigest, lastError, reason, attempts = 0, nextRetryTime } = before;
+  return {
+    ...QUIET,
+    state,
+    serving,
+    current: state === "Serving" && declaredStill(o),
+    digest: contentDigest,
+    // Why it is not served is as true as it was.
+    ...(lastError === undefined ? {} : { message: lastError, reason: reasonOf(reason), attempts, nextRetryTime }),
+    final: state === "Failed" && lastError !== undefined && nextRetryTime === undefined,
+  };
 }
 
 /**

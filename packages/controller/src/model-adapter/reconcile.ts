@@ -8,6 +8,7 @@ import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
 import { shownCalls } from "./pod-state.ts";
+import { recallCalls } from "./recall.ts";
 import { status } from "./status.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
 
@@ -25,7 +26,9 @@ const NO_SECRETS: AdapterSecrets = { kind: "ok", credentials: undefined, apiKey:
 
 /** Brings one ModelAdapter to its declared state: observe, plan, act, status. */
 export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortSignal): Promise<Result | undefined> {
-  const spec = latestAdapter(key, deps)?.spec;
+  const adapter = latestAdapter(key, deps);
+  if (adapter !== undefined) recallCalls(adapter, deps.memories.of(key), deps.calls);
+  const spec = adapter?.spec;
   const namespace = key.slice(0, key.indexOf("/"));
   const secrets = spec === undefined ? NO_SECRETS : await deps.secrets.forAdapter(namespace, spec, signal);
   // No wait from here to the placement: two adapters never choose by the same count.

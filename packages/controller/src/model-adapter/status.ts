@@ -1,8 +1,8 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
-import { asked, type PodState, podState, routable, strayed, taken } from "./pod-state.ts";
-import type { ModelAdapterObject, Observed, ObservedPod, Plan } from "./types.ts";
+import { asked, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
 /** Pods that a message names one by one. */
 const MAX_NAMED = 10;
@@ -42,8 +42,8 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
     pods: [
-      ...placed.map((r) => podRow(r, loadedBy(o, plan, r.pod))),
-      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(r, loadedBy(o, plan, r.pod)), state: "Draining" as const })),
+      ...placed.map((r) => podRow(o, plan, r)),
+      ...rowsOf(plan.leaving).map((r) => ({ ...podRow(o, plan, r), state: "Draining" as const })),
     ],
   };
 }
@@ -139,24 +139,45 @@ function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
   return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
 }
 
-/** Whom we asked for the adapter: that is what has to be asked to give it up. */
-function loadedBy(o: Observed, plan: Plan, pod: ObservedPod): Pick<PodRow, "asked" | "taken"> {
-  return { ...(wasAsked(o, plan, pod) ? { asked: true } : {}), ...(taken(o, pod) ? { taken: true } : {}) };
+/** Whether the pod's sidecar was asked before, or is about to be. */
+function wasTaken(o: Observed, plan: Plan, pod: ObservedPod): boolean {
+  return taken(o, pod) || (pod.via === "sidecar" && plan.actions.some((a) => a.kind === "load" && a.pod === pod));
 }
 
-type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
+/** Whom we asked for the adapter, and what came of it: that is what has to be asked to give it up, and not to be asked the same again. */
+function loadedBy(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow> {
+  const { done, failure, accepted } = pod.call;
+  const refused = state.attempts === 0 || pod.view.adapters.has(o.name) ? undefined : failure?.kind === "load" ? failure : accepted.load;
+  return {
+    ...(wasAsked(o, plan, pod) ? { asked: true } : {}),
+    ...(wasTaken(o, plan, pod) ? { taken: true } : {}),
+    ...(o.usesSecrets && pod.via === "sidecar" && done?.kind === "load" ? { acceptedFingerprint: done.fingerprint } : {}),
+    ...(refused === undefined ? {} : { refusedFingerprint: refused.fingerprint }),
+  };
+}
 
-function podRow({ pod, state }: Row, by: Pick<PodRow, "asked" | "taken">): PodRow {
+/** Kept where it no longer serves: when it comes back, that is a repair. */
+function servingSince(o: Observed, { pod, state }: Row): Partial<PodRow> {
+  const before = rowOf(o, pod);
+  const served = before?.state === "Serving" || before?.state === "Updating";
+  const since = state.serving && !served ? new Date(o.nowMs).toISOString() : before?.servingSince;
+  return since === undefined ? {} : { servingSince: since };
+}
+
+function podRow(o: Observed, plan: Plan, row: Row): PodRow {
+  const { pod, state } = row;
   const { delivery } = pod;
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
     name: pod.facts.name,
     uid: pod.facts.uid,
     state: state.state,
+    ...servingSince(o, row),
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
-    ...by,
+    ...loadedBy(o, plan, row),
     ...(state.attempts === 0 ? {} : { attempts: state.attempts }),
+    ...(state.message === undefined || state.reason === undefined ? {} : { reason: state.reason }),
     ...(state.message === undefined ? {} : { lastError: truncate(state.message, MAX_POD_MESSAGE) }),
     ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),
     ...(state.nextRetryTime === undefined ? {} : { nextRetryTime: state.nextRetryTime }),

@@ -12,6 +12,9 @@ export interface ModelAdapterObject extends KubeObject {
   readonly status?: ModelAdapterStatus;
 }
 
+/** What the status says about one pod. */
+export type PodRow = NonNullable<ModelAdapterStatus["pods"]>[number];
+
 export const MODEL_ADAPTERS: Resource<ModelAdapterObject> = MODEL_ADAPTER_RESOURCE;
 
 /** A pod that matches the selector, or that had the adapter. */
