@@ -21,6 +21,10 @@ export const LABEL_ENGINE = "model.aibrix.ai/engine";
 
 /** On a pod: the engine's `--max-lora-rank`, where its arguments do not tell it. */
 export const LABEL_MAX_LORA_RANK = "model.aibrix.ai/max-lora-rank";
+/** On a pod: the engine's `--max-loras`, where its arguments do not tell it. */
+export const LABEL_MAX_LORAS = "model.aibrix.ai/max-loras";
+/** On a pod: the engine's `--max-cpu-loras`, where its arguments do not tell it. */
+export const LABEL_MAX_CPU_LORAS = "model.aibrix.ai/max-cpu-loras";
 
 /** Who writes the Services and EndpointSlices of adapters and of {@link ENGINES_SERVICE}: value of their `managed-by` labels. */
 export const CONTROLLER_MANAGER = "aibrix-controller-manager";

@@ -76,7 +76,8 @@ export const ModelAdapterSpecSchema = Type.Object(
     schedulerName: Type.Optional(
       stringEnum(["default", "least-adapters", "bin-pack", "random"], {
         default: "default",
-        description: "How pods are chosen where `replicas` is set. `default` is `least-adapters`: pods with the fewest adapters first.",
+        description:
+          "How pods are chosen where `replicas` is set. `default` is `least-adapters`: pods with room in the engine's memory first, each replica on another zone and node where it can be, then the fewest adapters. `bin-pack`: the fullest pod that has room for one more. `random`: by chance. A pod that has the adapter keeps it.",
       }),
     ),
     replicas: Type.Optional(

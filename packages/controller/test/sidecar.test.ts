@@ -87,6 +87,23 @@ test("N pods where replicas says so, the emptiest first, and a placement stays",
   expect(pods.flatMap((p) => p.runtime.serving).filter((x) => x === "r0")).toHaveLength(1);
 });
 
+test("schedulerName chooses the pods: replicas on several zones and nodes, or as few pods as hold them", async () => {
+  const place = async (name: string, zone: string, nodeName: string) =>
+    await pod(name, { nodeName, labels: { "topology.kubernetes.io/zone": zone, "model.aibrix.ai/max-cpu-loras": "4" } });
+  await place("a", "east", "n1");
+  await place("b", "east", "n2");
+  await place("c", "west", "n3");
+  await world.controller();
+  const placed = async (name: string, spec: Record<string, unknown>) => {
+    await world.applyObject(lora(name, spec));
+    return (await adapters.ready(`${ns}/${name}`)).instances;
+  };
+  expect(await placed("spread", { replicas: 2 })).toEqual(["a", "c"]);
+  expect(await placed("packed", { replicas: 1, schedulerName: "bin-pack" })).toEqual(["a"]);
+  expect(await placed("packed-too", { replicas: 1, schedulerName: "bin-pack" })).toEqual(["a"]);
+  expect(await placed("least", { replicas: 1, schedulerName: "least-adapters" })).toEqual(["b"]);
+});
+
 test("aibrix-engines has a pod at its own port, and at every port at which an adapter's slice has it", async () => {
   const a = await pod("a");
   const b = await pod("b", { labels: { "model.aibrix.ai/port": "7000" } });

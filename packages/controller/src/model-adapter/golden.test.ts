@@ -29,6 +29,7 @@ const NOW = Date.parse("2026-01-01T12:00:00Z");
 interface PodCase {
   readonly name: string;
   readonly labels?: Record<string, string>;
+  readonly node?: string;
   readonly ready?: boolean;
   readonly readySince?: string;
   readonly terminating?: boolean;
@@ -88,7 +89,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
       ...(c.terminating === true ? { deletionTimestamp: "2026-01-01T11:59:59Z" } : {}),
     },
     spec: {
-      nodeName: "node-1",
+      nodeName: c.node ?? "node-1",
       containers: [
         { name: "vllm", ports: [{ containerPort: 8000 }], volumeMounts: mount },
         ...(c.via === "direct" && c.sidecar !== true ? [] : [{ name: "aibrix-runtime", volumeMounts: mount }]),

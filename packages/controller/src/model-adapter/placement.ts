@@ -1,5 +1,6 @@
 import type { Reason } from "@aibrix/api";
 import { mayHold, podState, routable } from "./pod-state.ts";
+import { choose } from "./scheduling.ts";
 import type { Observed, ObservedPod, Obstacle } from "./types.ts";
 
 /** How long a pod that is not ready keeps its adapters where another pod could take them, in milliseconds: an engine's restart. */
@@ -15,7 +16,7 @@ export interface Placement {
 
 /**
  * Chooses the pods. Pure. Sticky: a pod that has the adapter keeps it as long as it can. Without `replicas` every pod that can take it;
- * with it, the pods with the fewest adapters first.
+ * with it, those that `schedulerName` prefers.
  */
 export function place(o: Observed): Placement {
   const candidates = o.pods.filter((p) => p.matches);
@@ -26,7 +27,8 @@ export function place(o: Observed): Placement {
   if (replicas === undefined) return result([...had, ...free].sort(byName), candidates, undefined);
   const away = had.filter((p) => !p.facts.ready);
   const kept = had.filter((p) => p.facts.ready || waitsForPod(p, o.nowMs)).sort((a, b) => rank(o, a) - rank(o, b) || byName(a, b));
-  const added = [...free].sort((a, b) => a.load - b.load || byName(a, b)).slice(0, Math.max(0, replicas - kept.length));
+  const { schedulerName } = o.adapter?.spec ?? {};
+  const added = choose(replicas - kept.length, free, kept, { schedulerName, adapterUid: o.adapter?.metadata.uid ?? "" });
   const chosen = [...kept, ...added].slice(0, replicas);
   // Better a pod that is away than none at all.
   const spare = away.filter((p) => !chosen.includes(p)).slice(0, Math.max(0, replicas - chosen.length));

@@ -7,6 +7,8 @@ import {
   enginePort as enginePortOf,
   LABEL_ADAPTER_ENABLED,
   LABEL_ENGINE,
+  LABEL_MAX_CPU_LORAS,
+  LABEL_MAX_LORAS,
   LABEL_MODEL_NAME,
   portOf,
 } from "@aibrix/api";
@@ -16,9 +18,10 @@ import { maxLoraRank } from "./max-lora-rank.ts";
 
 /** The engine's room for adapters. */
 export interface LoraLimits {
-  /** What its arguments say; `undefined` where they say nothing, and vLLM's default holds. */
-  readonly maxLoras: number | undefined;
-  readonly maxCpuLoras: number | undefined;
+  /** Adapters that one batch may mix: what the pod's label says, else the engine's arguments, else vLLM's default of 1. */
+  readonly maxLoras: number;
+  /** Adapters that the engine holds in memory; the others it reads again when they are asked for. By default as many as `maxLoras`. */
+  readonly maxCpuLoras: number;
   /** See `maxLoraRank`; `undefined` where it cannot be told. */
   readonly maxLoraRank: number | undefined;
 }
@@ -63,7 +66,8 @@ export function podFacts(pod: Pod): PodFacts {
   const ips = [...(status?.podIPs ?? []).map((p) => p.ip), ...(status?.podIP === undefined ? [] : [status.podIP])];
   const ready = status?.conditions?.find((c) => c.type === "Ready");
   const readySinceMs = Date.parse(ready?.lastTransitionTime ?? "");
-  const number = (flag: string) => (engine === undefined ? undefined : positive(flagValue(engine, flag)));
+  const stated = (label: string, flag: string) => positive(labels[label]) ?? (engine && positive(flagValue(engine, flag)));
+  const maxLoras = stated(LABEL_MAX_LORAS, "--max-loras") ?? 1;
   return {
     key: keyOf(pod),
     namespace: metadata.namespace ?? "default",
@@ -84,7 +88,11 @@ export function podFacts(pod: Pod): PodFacts {
     containerPort: declaredPort(engine),
     runtimePort:
       runtime === undefined ? undefined : (portOf(flagValue(runtime, "--port")) ?? declaredPort(runtime) ?? DEFAULT_RUNTIME_PORT),
-    limits: { maxLoras: number("--max-loras"), maxCpuLoras: number("--max-cpu-loras"), maxLoraRank: maxLoraRank(labels, engine) },
+    limits: {
+      maxLoras,
+      maxCpuLoras: Math.max(maxLoras, stated(LABEL_MAX_CPU_LORAS, "--max-cpu-loras") ?? maxLoras),
+      maxLoraRank: maxLoraRank(labels, engine),
+    },
   };
 }
 
