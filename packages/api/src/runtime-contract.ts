@@ -165,6 +165,7 @@ export const AdapterStatusSchema = Type.Object({
   reason: Type.Optional(Type.String()),
   message: Type.Optional(Type.String()),
   retryable: Type.Optional(Type.Boolean()),
+  cause: CAUSE,
   next_retry_time: Type.Optional(Time),
 });
 export type AdapterStatus = Static<typeof AdapterStatusSchema>;

@@ -134,6 +134,7 @@ describe("S3", () => {
       credentials: { aws_secret_access_key: "wrong-secret" },
       reason: "ArtifactDenied",
       says: /refused the credentials.*check the keys/,
+      cause: "HTTP 403",
     },
     {
       name: "wrong-id",
@@ -141,6 +142,7 @@ describe("S3", () => {
       credentials: { aws_access_key_id: "nobody" },
       reason: "ArtifactDenied",
       says: /refused the credentials/,
+      cause: "HTTP 403",
     },
     {
       name: "no-bucket",
@@ -148,6 +150,7 @@ describe("S3", () => {
       credentials: {},
       reason: "ArtifactNotFound",
       says: /bucket "nothing" does not exist/,
+      cause: "HTTP 404",
     },
     {
       name: "no-prefix",
@@ -155,6 +158,7 @@ describe("S3", () => {
       credentials: {},
       reason: "ArtifactNotFound",
       says: /no objects under s3:\/\/models\/adapters\/none\//,
+      cause: undefined,
     },
     {
       name: "nobody",
@@ -162,12 +166,14 @@ describe("S3", () => {
       credentials: { aws_endpoint_url: "http://127.0.0.1:9" },
       reason: "ArtifactUnavailable",
       says: /127\.0\.0\.1:9 does not answer.*ECONNREFUSED/,
+      cause: "ECONNREFUSED",
     },
-  ])("tells $name", async ({ name, url, credentials, reason, says }) => {
+  ])("tells $name", async ({ name, url, credentials, reason, says, cause }) => {
     await runtime.load(name, url, { credentials: { ...s3.secret, ...credentials } });
     const status = await runtime.failed(name, reason);
     expect(status.message).toMatch(says);
     expect(status.retryable).toBe(reason === "ArtifactUnavailable");
+    expect(status.cause).toBe(cause);
     await runtime.post("unload", { lora_name: name });
   });
 

@@ -31,7 +31,7 @@ function engine(adapters: Readonly<Record<string, string>> = {}): EngineView {
 const unauthorized: EngineView = { ...engine(), models: undefined, unauthorized: true, message: "wants a key" };
 
 function failed(step: Failure["step"], retryAtMs?: number): Failure {
-  return { step, reason: "EngineRefused", message: "no", retryable: retryAtMs !== undefined, retryAtMs };
+  return { step, reason: "EngineRefused", message: "no", retryable: retryAtMs !== undefined, cause: undefined, retryAtMs };
 }
 
 function short(step: Step): string {

@@ -7,6 +7,8 @@ import type { Problem } from "./declaration.ts";
 export interface Failure extends Problem {
   readonly step: "fetch" | "load" | "unload";
   readonly retryable: boolean;
+  /** Why, in a word that programs can compare, where there is one. */
+  readonly cause: string | undefined;
   /** When it is tried again, in milliseconds of the clock that never jumps; `undefined` where only a change from outside helps. */
   readonly retryAtMs: number | undefined;
 }

@@ -6,7 +6,7 @@ import { checkFit } from "../artifact/check/fit.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
-import { AdapterError, messageOf, stackOf } from "../errors.ts";
+import { AdapterError, causeOf, messageOf, stackOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
@@ -228,7 +228,7 @@ export class Runner {
       message,
     );
     if (known !== error) this.#deps.log.error({ stack: stackOf(error), adapter: a.name }, "an error that nobody expected");
-    return { step, reason, message, retryable, retryAtMs };
+    return { step, reason, message, retryable, cause: causeOf(known.cause), retryAtMs };
   }
 
   #retryAtMs(a: Adapter): number {

@@ -55,8 +55,15 @@ const ready: EngineView = {
 const empty: EngineView = { ...ready, models: new Map() };
 const servingOld = { path: OLD.path, digest: OLD.digest, sinceMs: NOW };
 const servingNew = { path: NEW.path, digest: NEW.digest, sinceMs: NOW };
-const refused = { step: "load", reason: "EngineRefused", message: "no", retryable: false, retryAtMs: undefined } as const;
-const unreachable = { step: "fetch", reason: "ArtifactUnavailable", message: "no", retryable: true, retryAtMs: NOW + 1000 } as const;
+const refused = { step: "load", reason: "EngineRefused", message: "no", retryable: false, cause: undefined, retryAtMs: undefined } as const;
+const unreachable = {
+  step: "fetch",
+  reason: "ArtifactUnavailable",
+  message: "no",
+  retryable: true,
+  cause: "ECONNREFUSED",
+  retryAtMs: NOW + 1000,
+} as const;
 
 test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: object }>([
   {
@@ -116,7 +123,14 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
   {
     name: "a failure that is tried again",
     given: { facts: { ...facts, failure: unreachable }, attempts: 2 },
-    want: { state: "Failed", reason: "ArtifactUnavailable", retryable: true, attempts: 2, next_retry_time: "2026-01-01T00:00:01.000Z" },
+    want: {
+      state: "Failed",
+      reason: "ArtifactUnavailable",
+      retryable: true,
+      cause: "ECONNREFUSED",
+      attempts: 2,
+      next_retry_time: "2026-01-01T00:00:01.000Z",
+    },
   },
   {
     name: "a missing Secret",

@@ -48,6 +48,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
     ...(problem === undefined
       ? {}
       : { retryable: problem === facts.failure ? facts.failure.retryable : problem.reason === "EngineUnavailable" }),
+    ...(problem === undefined || problem !== facts.failure || facts.failure.cause === undefined ? {} : { cause: facts.failure.cause }),
     ...(state === "Failed" && retryAtMs !== undefined ? { next_retry_time: rfc3339(retryAtMs) } : {}),
   };
 }
