@@ -23,6 +23,7 @@ export {
 export {
   ADAPTER_SLICES,
   ANNOTATION_ALLOWED_HOSTS,
+  ANNOTATION_ARTIFACT_SHA256,
   API_VERSION,
   CONFIG_API_KEY,
   CONTROLLER_MANAGER,
@@ -67,6 +68,7 @@ export {
   type Phase,
   stringEnum,
 } from "./model-adapter.ts";
+export { pinnedArtifactUrl } from "./pin-annotation.ts";
 export { modelAdapterReference } from "./reference.ts";
 export {
   type AdapterStatus,

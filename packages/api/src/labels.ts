@@ -53,6 +53,9 @@ export const CONFIG_API_KEY = "api-key";
 /** On a Secret: the hosts that its contents may be sent to. `allowed-hosts.ts` holds the rule. */
 export const ANNOTATION_ALLOWED_HOSTS = "model.aibrix.ai/allowed-hosts";
 
+/** On a ModelAdapter: the digest that its content must have, as a pin at the end of `artifactURL` says it. `pin-annotation.ts` holds the rule. */
+export const ANNOTATION_ARTIFACT_SHA256 = "model.aibrix.ai/artifact-sha256";
+
 /** Keys that a Secret named by `credentialsSecretRef` may hold. */
 export const SECRET_KEYS = {
   awsAccessKeyId: "aws_access_key_id",

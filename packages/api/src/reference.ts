@@ -1,6 +1,6 @@
 import { ARTIFACT_SCHEMES, PIN_FORM } from "./artifact-url.ts";
 import { REASONS } from "./conditions.ts";
-import { API_VERSION, KIND } from "./labels.ts";
+import { ANNOTATION_ARTIFACT_SHA256, API_VERSION, KIND } from "./labels.ts";
 import { ModelAdapterSpecSchema, ModelAdapterStatusSchema } from "./model-adapter.ts";
 import { ROOT_RULES } from "./rules.ts";
 
@@ -48,6 +48,8 @@ export function modelAdapterReference(): string {
     "`hf://` is the same as `huggingface://`, and `gcs://` the same as `gs://`.",
     "",
     `Each may end in a pin, \`${PIN_FORM}\`: 64 hex digits in lower case. It is the content digest as \`status.pods[].contentDigest\` shows it (without \`sha256:\`), or, for an archive, the archive's own sha256. Content that has another digest is never loaded, and the adapter fails for good with the reason \`ArtifactInvalid\`.`,
+    "",
+    `The annotation \`${ANNOTATION_ARTIFACT_SHA256}\` of the ModelAdapter says the same without a change of its spec. Where both are there and differ, nothing is loaded, with the reason \`InvalidArtifactURL\`.`,
     "",
     "## What is refused when it is applied",
     "",

@@ -98,7 +98,15 @@ test("with the real sidecar and engine: the documented manifest is served, repai
   expect(await adapters.refusal("default/missing", "ArtifactNotFound")).toMatch(/acme\/nowhere/);
 
   await world.applyObject(adapter("second", { artifactURL: "huggingface://acme/second" }));
-  await adapters.ready("default/second");
+  const second = await adapters.ready("default/second");
+  // The annotation goes to the sidecar as a pin of the URL.
+  const pinned = (digest: string) =>
+    adapter("pinned", { artifactURL: "huggingface://acme/second" }, { annotations: { "model.aibrix.ai/artifact-sha256": digest } });
+  await world.applyObject(pinned("f".repeat(64)));
+  expect(await adapters.refusal("default/pinned", "ArtifactInvalid")).toMatch(/ffff is pinned to other content/);
+  await world.applyObject(pinned(second.pods?.[0]?.contentDigest ?? ""));
+  await adapters.ready("default/pinned");
+  await adapters.remove("default/pinned");
 
   engine.kill("SIGKILL");
   await adapters.condition("default/second", "Ready", "False");

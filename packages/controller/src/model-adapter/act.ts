@@ -15,6 +15,7 @@ import type { LoadCall, PodAgent } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
+import { declaredUrl } from "./declared-url.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
@@ -192,7 +193,7 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
   const { [CONFIG_API_KEY]: _, ...additionalConfig } = adapter.spec.additionalConfig ?? {};
   return {
     name: adapter.metadata.name,
-    artifactUrl: adapter.spec.artifactURL,
+    artifactUrl: String(declaredUrl(adapter)),
     delivery: p.delivery,
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,

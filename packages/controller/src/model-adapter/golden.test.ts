@@ -7,6 +7,7 @@ import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.
 import { type CallState, SETTLE_MS } from "../engines/calls.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
+import { declaredUrl } from "./declared-url.ts";
 import { plan } from "./plan.ts";
 import { status } from "./status.ts";
 import {
@@ -113,7 +114,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     via: c.via ?? "sidecar",
     delivery: delivery(
       pod,
-      { artifactURL: adapter.spec.artifactURL, hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
+      { artifactURL: declaredUrl(adapter), hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
       c.via !== "direct",
     ),
     port: enginePort(facts),

@@ -11,6 +11,7 @@ import { type Delivery, delivery } from "../pods/delivery.ts";
 import { enginePort } from "../pods/facts.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
+import { declaredUrl } from "./declared-url.ts";
 import type { AdapterMemory, Memories } from "./memory.ts";
 import {
   type Bounds,
@@ -103,14 +104,11 @@ function observePod(
   const known = facts.baseModel !== undefined && facts.enabled;
   const matches = adapter !== undefined && known && matchesSelector(adapter.spec.podSelector, facts.labels);
   const view = agents.agent(facts, labels)?.view ?? NOTHING_KNOWN;
+  const url = adapter === undefined ? undefined : declaredUrl(adapter);
   const how: Delivery =
-    adapter === undefined
+    adapter === undefined || url === undefined
       ? { kind: "asIs", path: "/", checked: false }
-      : delivery(
-          pod,
-          { artifactURL: adapter.spec.artifactURL, hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
-          viaRuntime,
-        );
+      : delivery(pod, { artifactURL: url, hasCredentials: adapter.spec.credentialsSecretRef !== undefined }, viaRuntime);
   // A sidecar that was restarted has lost the keys: it is told again.
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
   return {
@@ -122,7 +120,15 @@ function observePod(
     load: placements.load(facts.key, key),
     view,
     call: calls.state(facts.uid, name),
-    fingerprint: hash([adapter?.metadata.uid, adapter?.metadata.generation, how, facts.limits.maxLoraRank, secretsHash, instance]),
+    fingerprint: hash([
+      adapter?.metadata.uid,
+      adapter?.metadata.generation,
+      String(url),
+      how,
+      facts.limits.maxLoraRank,
+      secretsHash,
+      instance,
+    ]),
   };
 }
 

@@ -3,6 +3,7 @@ import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
+import { isDeclared } from "./declared-url.ts";
 import { place } from "./placement.ts";
 import { asked, mayHold, podState, routable, strayed } from "./pod-state.ts";
 import {
@@ -135,7 +136,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (p.via === "direct") return entry === undefined;
   if (entry === undefined) return true;
   if (entry.own !== true) return false;
-  if (entry.artifactUrl !== o.adapter?.spec.artifactURL || entry.state === "Draining") return true;
+  if (!isDeclared(o.adapter, entry.artifactUrl) || entry.state === "Draining") return true;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.
   return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
 }

@@ -2,6 +2,7 @@ import type { AdapterState, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
 import type { Accepted, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
+import { isDeclared } from "./declared-url.ts";
 import type { Observed, ObservedPod, PodRow } from "./types.ts";
 
 /** One adapter on one pod, in one word and what belongs to it. */
@@ -145,7 +146,7 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
       "the pod's sidecar has an adapter of this name from a manifest in its folder: remove that, or give this one another name",
     );
   const serving = entry.serving && p.view.engineReady;
-  const declared = entry.artifactUrl === o.adapter?.spec.artifactURL;
+  const declared = isDeclared(o.adapter, entry.artifactUrl);
   const failed = entry.state === "Failed" || (entry.reason !== undefined && entry.message !== undefined);
   return {
     state: entry.state === "Serving" && !serving ? "Pending" : entry.state,
@@ -219,7 +220,7 @@ export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
   if (entry === undefined || entry.base) return ["unload", "release"];
   const declared =
     p.via === "sidecar"
-      ? entry.own === true && entry.artifactUrl === o.adapter?.spec.artifactURL && entry.state !== "Draining"
+      ? entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
       : entry.root === engineRoot(p.delivery);
   return declared ? ["load"] : [];
 }

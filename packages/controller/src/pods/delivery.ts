@@ -23,7 +23,8 @@ export type Delivery =
 
 /** What of a ModelAdapter bears on its delivery. */
 export interface Wanted {
-  readonly artifactURL: string;
+  /** With its pin; or what is wrong with it. */
+  readonly artifactURL: string | ArtifactUrlError;
   /** It names a Secret with credentials for the storage. */
   readonly hasCredentials: boolean;
 }
@@ -41,7 +42,7 @@ export function delivery(pod: Pod, wanted: Wanted, viaRuntime: boolean): Deliver
   if (folder !== undefined) return { kind: "volume", ...folder };
   const remedy = viaRuntime ? shareVolume(pod) : addRuntime(pod);
   if (source.kind !== "huggingface")
-    return { kind: "refused", reason: "VolumeMissing", message: unreadable(wanted.artifactURL, source, remedy) };
+    return { kind: "refused", reason: "VolumeMissing", message: unreadable(String(wanted.artifactURL), source, remedy) };
   if (source.revision !== undefined) {
     const message = `the engine would download ${source.repo} itself and cannot pin the revision ${source.revision}: ${remedy}, or leave the revision out of the artifactURL`;
     return { kind: "refused", reason: "VolumeMissing", message };
@@ -89,7 +90,8 @@ export function deliveryRequest(d: Delivery): DeliveryRequest | undefined {
 }
 
 /** The API server refuses such a URL; an older CRD may have let it in. */
-function parsed(url: string): ArtifactSource | ArtifactUrlError {
+function parsed(url: Wanted["artifactURL"]): ArtifactSource | ArtifactUrlError {
+  if (url instanceof ArtifactUrlError) return url;
   try {
     return parseArtifactUrl(url);
   } catch (error) {

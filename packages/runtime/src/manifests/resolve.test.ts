@@ -245,3 +245,18 @@ test("the same Secret twice is told", () => {
   const files = [file("/a", secret("s", { a: "1" })), file("/b", secret("s", { a: "2" }))];
   expect(resolveManifests(files, around).problems).toMatchObject([{ file: "/b", name: "s", reason: "DuplicateName" }]);
 });
+
+const PIN = "0123456789abcdef".repeat(4);
+
+test.each([
+  { name: "is written at the URL's end", url: "/models/a", want: { url: `/models/a#sha256=${PIN}`, hold: undefined } },
+  {
+    name: "that the URL contradicts is told, and nothing is fetched",
+    url: `/models/a#sha256=${"f".repeat(64)}`,
+    want: { hold: { reason: "InvalidArtifactURL", message: expect.stringContaining("name two digests") } },
+  },
+])("a pin in the annotation $name", ({ url, want }) => {
+  const manifest = adapter("a", { spec: { artifactURL: url } });
+  const annotated = { ...manifest, metadata: { ...manifest.metadata, annotations: { "model.aibrix.ai/artifact-sha256": PIN } } };
+  expect(resolveManifests([file("a.yaml", annotated)], around).declarations.get("a")).toMatchObject(want);
+});

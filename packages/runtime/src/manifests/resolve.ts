@@ -1,4 +1,6 @@
 import {
+  ANNOTATION_ARTIFACT_SHA256,
+  ArtifactUrlError,
   CONFIG_API_KEY,
   LABEL_ADAPTER_ENABLED,
   LABEL_MODEL_NAME,
@@ -6,6 +8,7 @@ import {
   type ManifestProblem,
   type ModelAdapter,
   matchesSelector,
+  pinnedArtifactUrl,
   SECRET_KEYS,
 } from "@aibrix/api";
 import type { Declaration, Problem } from "../adapters/declaration.ts";
@@ -77,10 +80,11 @@ function declare(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>,
   const { spec } = entry.adapter;
   const key = apiKey(entry, secrets);
   const credentials = credentialsOf(entry, secrets);
+  const url = pinned(entry.adapter);
   const undecided = selects(entry.adapter, around) === "undecided" ? around.engineProblem : undefined;
   return {
     name: entry.name,
-    url: spec.artifactURL,
+    url: "reason" in url ? spec.artifactURL : url.pinned,
     credentials: "reason" in credentials ? {} : credentials.data,
     credentialsHosts: "reason" in credentials ? undefined : credentials.hosts,
     apiKey: typeof key === "object" ? undefined : key,
@@ -88,9 +92,21 @@ function declare(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>,
     lacksKey: false,
     restored: around.restored(entry),
     revision: `${entry.key}@${entry.revision}`,
-    hold: typeof key === "object" ? key : "reason" in credentials ? credentials : undecided,
+    hold: "reason" in url ? url : typeof key === "object" ? key : "reason" in credentials ? credentials : undecided,
     baseModel: spec.baseModel,
   };
+}
+
+/** The artifactURL with the pin of the annotation. */
+function pinned({ metadata, spec }: ModelAdapter): { readonly pinned: string } | Problem {
+  const { annotations } = metadata as { readonly annotations?: Readonly<Record<string, unknown>> | null };
+  const annotation = annotations?.[ANNOTATION_ARTIFACT_SHA256];
+  try {
+    return { pinned: pinnedArtifactUrl(spec.artifactURL, annotation === undefined ? undefined : String(annotation)) };
+  } catch (error) {
+    if (error instanceof ArtifactUrlError) return { reason: "InvalidArtifactURL", message: error.message };
+    throw error;
+  }
 }
 
 function apiKey(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>): string | undefined | Problem {
