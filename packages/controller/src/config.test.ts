@@ -26,3 +26,12 @@ test("--help names every flag", () => {
   expect(readConfig(["--help"], {})).toBeUndefined();
   expect(USAGE).toMatch(/--leader-elect-namespace=NAMESPACE/);
 });
+
+test("HTTPRoutes are attached to the Gateway that is named, by default ours", () => {
+  expect(readConfig([], {})?.httpRouteGateway).toBeUndefined();
+  expect(readConfig(["--enable-httproutes"], {})?.httpRouteGateway).toEqual({ namespace: "aibrix-system", name: "aibrix-eg" });
+  const named = ["--enable-httproutes", "--httproute-gateway=infra/public"];
+  expect(readConfig(named, {})?.httpRouteGateway).toEqual({ namespace: "infra", name: "public" });
+  expect(() => readConfig(["--enable-httproutes", "--httproute-gateway=public"], {})).toThrow(/write NAMESPACE\/NAME/);
+  expect(() => readConfig(["--httproute-gateway=infra/public"], {})).toThrow(/without --enable-httproutes/);
+});

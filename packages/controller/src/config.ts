@@ -1,6 +1,10 @@
 import { hostname } from "node:os";
 import { SYSTEM_NAMESPACE } from "@aibrix/api";
 import { ConfigError, type Flag, helpText, readBindAddress, readFlags } from "@aibrix/service";
+import type { GatewayName } from "./routes/http-route.ts";
+
+/** The Gateway that is installed with the controller. */
+const DEFAULT_GATEWAY = "aibrix-eg";
 
 export const FLAGS = {
   "leader-elect": { type: "boolean", help: "Elect a leader, so that two replicas can run. Without it this process always acts." },
@@ -30,6 +34,15 @@ export const FLAGS = {
     value: "FILE",
     help: "File with the token that sidecars want for load and unload (their --token-file). Default: none is sent.",
   },
+  "enable-httproutes": {
+    type: "boolean",
+    help: "Write an HTTPRoute for every ModelAdapter, for gateways without our plugin that set the header X-Gateway-Model-Name.",
+  },
+  "httproute-gateway": {
+    type: "string",
+    value: "NAMESPACE/NAME",
+    help: "The Gateway that HTTPRoutes are attached to. Default: aibrix-eg in the namespace of --leader-elect-namespace.",
+  },
   namespace: { type: "string", value: "NAMESPACE", help: "Only look at this namespace. Default: all." },
   kubeconfig: {
     type: "string",
@@ -56,6 +69,8 @@ export interface Config {
   readonly metrics: Address;
   readonly runtimeSidecar: boolean;
   readonly runtimeTokenFile: string | undefined;
+  /** The Gateway of the HTTPRoutes; `undefined` where none are wanted. */
+  readonly httpRouteGateway: GatewayName | undefined;
   readonly namespace: string | undefined;
   readonly kubeconfig: string | undefined;
   readonly workers: number;
@@ -73,16 +88,27 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const workers = Number(flags.workers);
   if (!Number.isInteger(workers) || workers < 1 || workers > 1000)
     throw new ConfigError(`--workers=${flags.workers}: write a number from 1 to 1000`);
+  const systemNamespace = flags["leader-elect-namespace"] || env.POD_NAMESPACE || SYSTEM_NAMESPACE;
+  const gateway = readGateway(flags["httproute-gateway"] || `${systemNamespace}/${DEFAULT_GATEWAY}`);
+  if (flags["httproute-gateway"] && !flags["enable-httproutes"])
+    throw new ConfigError("--httproute-gateway has no effect without --enable-httproutes: set both, or none");
   return {
     leaderElect: flags["leader-elect"],
-    systemNamespace: flags["leader-elect-namespace"] || env.POD_NAMESPACE || SYSTEM_NAMESPACE,
+    systemNamespace,
     identity: `${env.POD_NAME || hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
     health: readBindAddress("health-probe-bind-address", flags["health-probe-bind-address"]),
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
     runtimeSidecar: flags["enable-runtime-sidecar"],
     runtimeTokenFile: flags["runtime-token-file"] || undefined,
+    httpRouteGateway: flags["enable-httproutes"] ? gateway : undefined,
     namespace: flags.namespace || undefined,
     kubeconfig: flags.kubeconfig || undefined,
     workers,
   };
+}
+
+function readGateway(text: string): GatewayName {
+  const [namespace, name, ...more] = text.split("/");
+  if (!namespace || !name || more.length > 0) throw new ConfigError(`--httproute-gateway=${text}: write NAMESPACE/NAME of a Gateway`);
+  return { namespace, name };
 }

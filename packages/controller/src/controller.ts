@@ -13,6 +13,7 @@ import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
 import { BOUNDS, type Bounds, type ModelAdapterObject } from "./model-adapter/types.ts";
 import type { PodFacts } from "./pods/facts.ts";
+import { keepHttpRoutes, sweepHttpRoutes } from "./routes/http-routes.ts";
 import { SecretReader } from "./secrets/secrets.ts";
 
 /** Clocks, in milliseconds. Tests set small ones; production leaves them. */
@@ -21,6 +22,7 @@ export interface Timing {
   readonly sidecarSilenceMs?: number;
   readonly directPeriodMs?: number;
   readonly bounds?: Partial<Bounds>;
+  readonly httpRoutesAgainMs?: number;
   readonly reflector?: Partial<ReflectorTiming>;
   readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
 }
@@ -79,7 +81,7 @@ export class ControllerManager {
 
   async #lead(signal: AbortSignal): Promise<void> {
     const { client, log, metrics, connect = connectDirectly, timing } = this.#deps;
-    const { systemNamespace, identity, workers, runtimeSidecar, runtimeTokenFile } = this.#config;
+    const { systemNamespace, namespace, identity, workers, runtimeSidecar, runtimeTokenFile, httpRouteGateway } = this.#config;
     const caches = this.#caches;
     try {
       await Promise.all(caches.reflectors.map((r) => r.synced(signal)));
@@ -138,8 +140,19 @@ export class ControllerManager {
       queueDepth: () => ({ modeladapter: adapterQueue.depth, engines: engineQueue.depth }),
       pods: () => agents.size,
     });
+    const routes = {
+      client,
+      caches,
+      namespace,
+      events: told,
+      log,
+      onReconcile: onReconcile("httproutes"),
+      timing: timing?.reflector,
+      againMs: timing?.httpRoutesAgainMs,
+    };
+    const routing = httpRouteGateway === undefined ? sweepHttpRoutes(routes, signal) : keepHttpRoutes(routes, httpRouteGateway, signal);
     try {
-      await Promise.all([adapters.run(signal), engines.run(signal)]);
+      await Promise.all([adapters.run(signal), engines.run(signal), routing]);
     } finally {
       await calls.close();
       await agents.close();
