@@ -198,7 +198,8 @@ export class Memory {
       const text = JSON.stringify(this.#state, null, 1);
       if (text === this.#saved) return undefined;
       try {
-        await writeFile(`${this.#path}.new`, text);
+        // On the disk before the rename is: a crash of the machine must leave the old state or the new one, not an empty file.
+        await writeFile(`${this.#path}.new`, text, { flush: true });
         await rename(`${this.#path}.new`, this.#path);
         this.#saved = text;
         return undefined;
