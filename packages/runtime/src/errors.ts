@@ -87,6 +87,10 @@ export function errorDetail({ reason, message, retryable, cause }: AdapterError)
 /** Error codes of Node, undici and the S3 client that mean "nobody answered": no connection, or one that broke. */
 const NETWORK_CODES = /^(ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|UND_ERR_|ERR_STREAM_PREMATURE_CLOSE)/;
 
+/** What OpenSSL and Node say of a certificate that does not hold. */
+const CERTIFICATE_CODES =
+  /^(CERT_|DEPTH_ZERO_SELF_SIGNED_CERT$|SELF_SIGNED_CERT_|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|ERR_TLS_CERT_|HOSTNAME_MISMATCH$)/;
+
 /** How deep causes are looked into. */
 const MAX_DEPTH = 5;
 
@@ -114,9 +118,19 @@ export function causeOf(error: unknown): string | undefined {
     const status = httpStatus(e);
     if (status !== undefined) return `HTTP ${status}`;
     const { code: system } = e as { readonly code?: unknown };
-    if (typeof system === "string" && /^E[A-Z0-9]{2,20}$/.test(system)) return system;
+    if (typeof system === "string" && (/^E[A-Z0-9]{2,20}$/.test(system) || CERTIFICATE_CODES.test(system))) return system;
   }
   return undefined;
+}
+
+/** The code of a certificate that does not hold, and what to do about it; `undefined` for any other error. Looks into causes. */
+export function certificateProblem(error: unknown): string | undefined {
+  const code = causeOf(error);
+  if (code === undefined || !CERTIFICATE_CODES.test(code)) return undefined;
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID" || code === "HOSTNAME_MISMATCH")
+    return `its certificate is for another name, ${code}: write the name that it is for, or give the server one for this name`;
+  if (code.startsWith("CERT_")) return `its certificate does not hold, ${code}: renew it, or set the clock right`;
+  return `its certificate is of an authority that is not trusted here, ${code}: name a file with that authority in NODE_EXTRA_CA_CERTS of the runtime`;
 }
 
 /** As our own errors, Amazon's client and Google's client have it. */

@@ -3,7 +3,7 @@ import { SECRET_KEYS } from "@aibrix/api";
 import { type Bucket, type FileMetadata, Storage } from "@google-cloud/storage";
 import { GoogleAuth, JWT } from "google-auth-library";
 import { endpointUrl } from "../../egress/allowed.ts";
-import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import { AdapterError, certificateProblem, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { checkPaths } from "./names.ts";
 import {
@@ -156,6 +156,13 @@ export class GcsSource implements Source {
       return new AdapterError(
         "ArtifactDenied",
         `${this.#endpoint} refused the credentials for ${this.#what()}: ${keys} that may list the bucket and read its objects (storage.objects.list, storage.objects.get)`,
+        { cause: error },
+      );
+    const untrusted = certificateProblem(error);
+    if (untrusted !== undefined)
+      return new AdapterError(
+        "ArtifactUnavailable",
+        `${this.#endpoint} is not trusted for ${this.#what()} (${untrusted}); it is tried again`,
         { cause: error },
       );
     const answered = Number.isNaN(status) ? "does not answer" : `answered HTTP ${status}`;

@@ -1,6 +1,6 @@
 import { type Dispatcher, request } from "undici";
 import { type Egress, guardRefusal } from "../../egress/egress.ts";
-import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import { AdapterError, certificateProblem, messageOf, networkCode } from "../../errors.ts";
 
 const MAX_REDIRECTS = 5;
 
@@ -69,6 +69,11 @@ async function send(
     if (signal.aborted) throw error;
     const refused = guardRefusal(error);
     if (refused !== undefined) throw refused;
+    const untrusted = certificateProblem(error);
+    if (untrusted !== undefined)
+      throw new AdapterError("ArtifactUnavailable", `${url.origin} is not trusted for ${what} (${untrusted}); it is tried again`, {
+        cause: error,
+      });
     throw new AdapterError(
       "ArtifactUnavailable",
       `${url.origin} does not answer (${networkCode(error) ?? messageOf(error)}) for ${what}: check ${hint}; it is tried again`,
