@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createServer, request as forward, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
@@ -220,6 +220,31 @@ test("an S3 object with a sha256 is compared with it", async () => {
   expect(files.find((f) => f.name === "adapter_model.safetensors")?.sha256).toBe(createHash("sha256").update(weights).digest("hex"));
 });
 
+test.each(["CRC64NVME", "CRC32C", "CRC32", "SHA1", "SHA256"] as const)(
+  "S3: an object that is not what its %s says never reaches the engine",
+  async (kind) => {
+    const folder = `wrong-${kind.toLowerCase()}`;
+    const config = readFileSync(world.path("plain/adapter/adapter_config.json"));
+    const weights = readFileSync(world.path("plain/adapter/adapter_model.safetensors"));
+    await s3.put("models", `${folder}/adapter_config.json`, config);
+    const key = `${folder}/adapter_model.safetensors`;
+    // Those that count only where the ETag is no hash are of an upload in parts.
+    if (kind === "CRC64NVME" || kind === "CRC32C") await s3.putParts("models", key, [weights], kind);
+    else await s3.put("models", key, weights, kind);
+    const credentials = s3.secret;
+    const load = (name: string) => runtime.load(name, `s3://models/${folder}`, { credentials });
+    // The disk of the storage lost a bit: size, ETag and checksum are as they were.
+    const stored = world.path(`s3/data/models/${folder}/adapter_model.safetensors`);
+    writeFileSync(stored, weights.with(-1, (weights.at(-1) ?? 0) ^ 1));
+    await load(folder);
+    expect((await runtime.failed(folder, "ArtifactInvalid")).message).toMatch(new RegExp(`its ${kind.toLowerCase()} is`));
+    writeFileSync(stored, weights);
+    await load(folder);
+    await runtime.serves(folder);
+    await runtime.post("unload", { lora_name: folder });
+  },
+);
+
 test("an endpoint in the operator's AWS profile, with the profile's keys", async () => {
   await s3.putFolder("models", "profile", world.path("plain/adapter"));
   const profile = `[default]
@@ -280,6 +305,19 @@ describe("without the operator's leave", () => {
   });
 });
 
+test("a certificate of an unknown authority is told with the remedy", async () => {
+  const strict = await world.runtime(engine.url, { args: [`--artifacts-dir=${world.path("strict")}`] });
+  await strict.load("untrusted", `${secure.url}/a.tar.gz`);
+  const web = await strict.failed("untrusted", "ArtifactUnavailable");
+  expect(web.message).toMatch(
+    /is not trusted for https:.*DEPTH_ZERO_SELF_SIGNED_CERT: name a file with that authority in NODE_EXTRA_CA_CERTS/,
+  );
+  expect(web.cause).toBe("DEPTH_ZERO_SELF_SIGNED_CERT");
+  await strict.load("bucket", "s3://models/x", { credentials: { ...s3.secret, aws_endpoint_url: secure.url } });
+  expect((await strict.failed("bucket", "ArtifactUnavailable")).message).toMatch(/is not trusted for s3:.*NODE_EXTRA_CA_CERTS/);
+  await strict.program.stop();
+});
+
 describe("behind a proxy", () => {
   let proxy: Server;
   const asked: string[] = [];
@@ -335,7 +373,10 @@ describe("behind a proxy", () => {
     await proxied.serves("p-s3");
     // The certificate is for another name: that it comes to that shows the tunnel.
     await proxied.load("p-tls", "https://secure.example.test/a.tar.gz");
-    await proxied.failed("p-tls", "ArtifactUnavailable");
+    expect(await proxied.failed("p-tls", "ArtifactUnavailable")).toMatchObject({
+      message: expect.stringMatching(/not trusted.*for another name, ERR_TLS_CERT_ALTNAME_INVALID/),
+      cause: "ERR_TLS_CERT_ALTNAME_INVALID",
+    });
     await proxied.load("p-hub", "hf://acme/many");
     await proxied.serves("p-hub");
     expect(new Set(asked)).toEqual(

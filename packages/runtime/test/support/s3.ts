@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureVersitygw } from "@aibrix/devcluster";
 import {
+  type ChecksumAlgorithm,
   type CompletedPart,
   CompleteMultipartUploadCommand,
   CreateBucketCommand,
@@ -22,9 +23,9 @@ export interface S3 {
   readonly secretAccessKey: string;
   /** Credentials as a Secret holds them. */
   readonly secret: Readonly<Record<string, string>>;
-  readonly put: (bucket: string, key: string, body: Buffer, checksum?: "SHA256") => Promise<void>;
-  /** In parts, as big files are: the object's ETag is then no hash of it. */
-  readonly putParts: (bucket: string, key: string, parts: readonly Buffer[]) => Promise<void>;
+  readonly put: (bucket: string, key: string, body: Buffer, checksum?: ChecksumAlgorithm) => Promise<void>;
+  /** In parts, as big files are: the object's ETag is then no hash of it. A checksum is over the whole object. */
+  readonly putParts: (bucket: string, key: string, parts: readonly Buffer[], checksum?: ChecksumAlgorithm) => Promise<void>;
   readonly putFolder: (bucket: string, prefix: string, folder: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
@@ -49,8 +50,8 @@ export async function startS3(dir: string): Promise<S3> {
     requestChecksumCalculation: "WHEN_REQUIRED",
   });
   await vi.waitFor(() => client.send(new CreateBucketCommand({ Bucket: "models" })), { timeout: 20_000, interval: 50 });
-  const put = async (Bucket: string, Key: string, Body: Buffer, ChecksumAlgorithm?: "SHA256") => {
-    await client.send(new PutObjectCommand({ Bucket, Key, Body, ...(ChecksumAlgorithm === undefined ? {} : { ChecksumAlgorithm }) }));
+  const put = async (Bucket: string, Key: string, Body: Buffer, algorithm?: ChecksumAlgorithm) => {
+    await client.send(new PutObjectCommand({ Bucket, Key, Body, ...(algorithm === undefined ? {} : { ChecksumAlgorithm: algorithm }) }));
   };
   return {
     endpoint,
@@ -58,14 +59,33 @@ export async function startS3(dir: string): Promise<S3> {
     secretAccessKey,
     secret: { aws_access_key_id: accessKeyId, aws_secret_access_key: secretAccessKey, aws_endpoint_url: endpoint },
     put,
-    putParts: async (Bucket, Key, parts) => {
-      const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
+    putParts: async (Bucket, Key, parts, algorithm) => {
+      const summed = algorithm === undefined ? {} : { ChecksumAlgorithm: algorithm };
+      const type = algorithm === undefined ? {} : { ChecksumType: "FULL_OBJECT" as const };
+      const { UploadId } = await client.send(
+        new CreateMultipartUploadCommand({
+          Bucket,
+          Key,
+          ...summed,
+          ...type,
+        }),
+      );
       const Parts: CompletedPart[] = [];
       for (const [i, Body] of parts.entries()) {
-        const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key, UploadId, Body, PartNumber: i + 1 }));
-        Parts.push({ ETag, PartNumber: i + 1 });
+        const { ETag, ChecksumCRC32C, ChecksumCRC64NVME } = await client.send(
+          new UploadPartCommand({ Bucket, Key, UploadId, Body, PartNumber: i + 1, ...summed }),
+        );
+        Parts.push({ ETag, ChecksumCRC32C, ChecksumCRC64NVME, PartNumber: i + 1 });
       }
-      await client.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }));
+      await client.send(
+        new CompleteMultipartUploadCommand({
+          Bucket,
+          Key,
+          UploadId,
+          MultipartUpload: { Parts },
+          ...type,
+        }),
+      );
     },
     putFolder: async (bucket, prefix, folder) => {
       for (const name of await readdir(folder)) await put(bucket, `${prefix}/${name}`, await readFile(join(folder, name)));

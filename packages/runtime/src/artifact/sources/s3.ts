@@ -10,7 +10,7 @@ import {
 } from "@aws-sdk/client-s3";
 import pLimit from "p-limit";
 import { type Egress, guardRefusal } from "../../egress/egress.ts";
-import { AdapterError, messageOf, networkCode } from "../../errors.ts";
+import { AdapterError, certificateProblem, messageOf, networkCode } from "../../errors.ts";
 import { checkRecipient, type Secret } from "./credentials.ts";
 import { checkPaths } from "./names.ts";
 import { EgressHandler } from "./s3-handler.ts";
@@ -249,6 +249,13 @@ export class S3Source implements Source {
           retryable: false,
         },
       );
+    const untrusted = certificateProblem(error);
+    if (untrusted !== undefined)
+      return new AdapterError(
+        "ArtifactUnavailable",
+        `${this.#endpoint} is not trusted for ${this.#what()} (${untrusted}); it is tried again`,
+        { cause: error },
+      );
     const answered = status === undefined ? "does not answer" : `answered HTTP ${status}`;
     const retryable = status === undefined || isPassing(status);
     return new AdapterError(
@@ -303,7 +310,7 @@ function endpointUrl(text: string, name: string): URL {
 
 /**
  * What an object's head says of its content. A checksum counts where it is one over the whole object, and the ETag where Amazon says that it is
- * the MD5: uploaded in one part, not encrypted with keys of KMS or of the customer, not in a directory bucket. CRC64NVME is not computed here.
+ * the MD5: uploaded in one part, not encrypted with keys of KMS or of the customer, not in a directory bucket.
  */
 export function statedDigests(head: Partial<HeadObjectCommandOutput>, bucket: string): readonly StatedDigest[] {
   const found: StatedDigest[] = [];
@@ -321,6 +328,9 @@ export function statedDigests(head: Partial<HeadObjectCommandOutput>, bucket: st
   const plain =
     (head.ServerSideEncryption ?? "AES256") === "AES256" && head.SSECustomerAlgorithm === undefined && !bucket.endsWith("--x-s3");
   if (found.length === 0 && md5 !== undefined && plain) found.push({ algorithm: "md5", hex: md5 });
+  // The sums that Node has not are several times slower than its hashes: they count where there is nothing else, as for an upload in parts.
+  if (found.length === 0) add("crc64nvme", head.ChecksumCRC64NVME, 8);
+  if (found.length === 0) add("crc32c", head.ChecksumCRC32C, 4);
   return found;
 }
 

@@ -19,8 +19,8 @@ export interface RemoteFile {
   readonly digests?: readonly StatedDigest[];
 }
 
-/** `git-sha1`: as git names a blob, the sha1 over `blob SIZE\0` and the content. `crc32`: that of zlib and S3, 8 hex digits. */
-export type DigestAlgorithm = "crc32" | "git-sha1" | "md5" | "sha1" | "sha256";
+/** `git-sha1`: as git names a blob, the sha1 over `blob SIZE\0` and the content. The sums are those of S3, in 8 or 16 hex digits. */
+export type DigestAlgorithm = "crc32" | "crc32c" | "crc64nvme" | "git-sha1" | "md5" | "sha1" | "sha256";
 
 /** A hash that a source states of a whole file. */
 export interface StatedDigest {

@@ -97,10 +97,12 @@ function smallHash(path: string, sizeBytes: number, algorithms: readonly DigestA
       if (to < sizeBytes || begun) return;
       begun = true;
       const digests = new Digests(algorithms, sizeBytes);
-      readFile(path).then((bytes) => {
-        digests.update(bytes);
-        done.resolve(digests.hex());
-      }, done.reject);
+      readFile(path)
+        .then((bytes) => {
+          digests.update(bytes);
+          return digests.hex().then(done.resolve);
+        })
+        .catch(done.reject);
     },
     result: done.promise,
     drop: () => done.reject(new Error("given up")),

@@ -66,7 +66,10 @@ function step(id: number, file: Open): void {
   }
   if (file.at < file.sizeBytes) return;
   close(id, file);
-  answer({ id, digests: file.digests.hex() });
+  file.digests.hex().then(
+    (digests) => answer({ id, digests }),
+    (error: unknown) => fail(id, error),
+  );
 }
 
 function fail(id: number, error: unknown): void {
