@@ -162,6 +162,12 @@ const PodStatus = Type.Object(
     refusedFingerprint: Type.Optional(
       Type.String({ description: "Fingerprint of what the pod was asked for in vain: the same is not asked again before its time." }),
     ),
+    loadingSince: Type.Optional(
+      Type.String({
+        description: "When an engine without sidecar was asked to load it, as long as the outcome is not known: it is not asked twice.",
+        format: "date-time",
+      }),
+    ),
     servingSince: Type.Optional(Type.String({ description: "When the pod last began to serve it.", format: "date-time" })),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Timing } from "../src/index.ts";
 import { Adapters } from "./support/adapters.ts";
 import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
 
@@ -44,8 +45,17 @@ function lora(name: string, spec: Record<string, unknown> = {}) {
 }
 
 /** The controller as it is started without --enable-runtime-sidecar. */
-async function controller() {
-  return await world.controller([], { directPeriodMs: 200 });
+async function controller(timing: Timing = {}) {
+  return await world.controller([], { directPeriodMs: 200, ...timing });
+}
+
+/** Lets loads of an engine hang until the answer is called. */
+function hold(p: FakePod): () => void {
+  let open: () => void = () => undefined;
+  p.engine.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  return open;
 }
 
 test("the engine is called itself, with the name of the repository, and asked what it serves", async () => {
@@ -234,4 +244,83 @@ test("another path is unloaded and loaded, never in place", async () => {
   await world.applyObject(lora("x", { artifactURL: "/models/two" }));
   await until("the second generation is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 2);
   expect(a.engine.adapters.get("x")).toBe("/models/two");
+});
+
+test("an engine whose list fails goes on serving for a while, and nothing is told that waits for an edit", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.engine.calls.length = 0;
+  a.engine.lists = false;
+  await until("it was looked at often", () => a.engine.calls.length >= 10);
+  expect(await adapters.status(`${ns}/x`)).toMatchObject({ phase: "Running", readyReplicas: 1 });
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+  a.engine.lists = true;
+  await adapters.remove(`${ns}/x`);
+});
+
+test("a load that takes long is told, holds up nothing that leaves, and what it brings after a deletion is taken away", async () => {
+  const a = await pod("a");
+  await controller({ bounds: { deletionMs: 1_000 } });
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const open = hold(a);
+  await world.applyObject(lora("y"));
+  await until("it loads", () => a.engine.loading.includes("y"));
+  await until("Loading is told", async () => (await adapters.status(`${ns}/y`))?.pods?.[0]?.state === "Loading");
+  await adapters.remove(`${ns}/x`);
+  expect(a.engine.adapters.size).toBe(0);
+  await adapters.remove(`${ns}/y`);
+  await until("GivenUp is told", async () => (await adapters.events(`${ns}/y`)).includes("GivenUp"));
+  open();
+  await until(
+    "it was loaded and taken away",
+    () => a.engine.calls.includes("POST /v1/unload_lora_adapter y") && a.engine.adapters.size === 0,
+  );
+});
+
+test("a load that an earlier controller began is not begun a second time", async () => {
+  const a = await pod("a");
+  await controller();
+  const open = hold(a);
+  await world.applyObject(lora("x"));
+  await until("it loads", () => a.engine.loading.includes("x"));
+  await world.stopControllers();
+  a.engine.calls.length = 0;
+  const second = await controller();
+  await until("it was looked at often", () => a.engine.calls.length >= 5);
+  await adapters.decided(`${ns}/x`, second);
+  expect(a.engine.loading).toEqual(["x"]);
+  open();
+  await adapters.ready(`${ns}/x`);
+  expect([a.engine.most, a.engine.calls.filter((c) => c.startsWith("POST"))]).toEqual([1, ["POST /v1/load_lora_adapter x"]]);
+  await world.stopControllers();
+  // One that never ends is not waited for for ever, nor where the engine's container was started anew.
+  a.engine.restart();
+  hold(a);
+  const third = await controller();
+  await until("it loads again", () => a.engine.loading.includes("x"));
+  await third.stop();
+  await controller();
+  a.engine.gate = Promise.resolve();
+  await world.setReady(a, true, new Date(Date.now() + 2_000));
+  await adapters.ready(`${ns}/x`);
+});
+
+test("a container that was started anew is looked at by its event, not by the clock", async () => {
+  const a = await pod("a");
+  await world.setReady(a, true, new Date(0));
+  await controller({ directPeriodMs: 600_000 });
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.engine.restart();
+  await world.setReady(a, true, new Date());
+  await until("it is repaired", () => a.engine.adapters.has("x"));
+  await adapters.ready(`${ns}/x`);
+  // Ready again, and nobody says that the container was another one.
+  await world.setReady(a, false);
+  a.engine.restart();
+  await world.setReady(a, true);
+  await until("it is repaired", () => a.engine.adapters.has("x"));
 });

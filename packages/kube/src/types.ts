@@ -76,6 +76,7 @@ export interface ContainerStatus {
   readonly name: string;
   readonly ready: boolean;
   readonly restartCount: number;
+  readonly state?: { readonly running?: { readonly startedAt?: string } };
   readonly containerID?: string;
   readonly image?: string;
   readonly imageID?: string;

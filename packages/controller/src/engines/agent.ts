@@ -36,6 +36,8 @@ export interface PodView {
   readonly problemReason: Reason | undefined;
   /** Changes when the sidecar's process does. */
   readonly instance: string | undefined;
+  /** An engine without sidecar was seen not to run since somebody looks: whatever it was asked for before is void. */
+  readonly reborn: boolean;
   readonly engineReady: boolean;
   readonly engineMessage: string | undefined;
   readonly adapters: ReadonlyMap<string, AdapterView>;
@@ -66,11 +68,13 @@ export interface PodAgent {
   load(call: LoadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away; one that is not there is no error. */
   unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
-  /** Says that somebody wants to know about this adapter, and with which key to ask. */
   /** Takes an adapter away for good, and returns once it is gone: the other kind of agent is going to load it. */
   release(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
   /** Looks now, where nothing tells of changes by itself. */
   refresh(signal: AbortSignal): Promise<void>;
+  /** What was seen may no longer be so, the engine may be another one: it is believed again once it was looked at anew. */
+  doubt(problem: string): void;
+  /** Says that somebody wants to know about this adapter, and with which key to ask. */
   follow(name: string, apiKey: string | undefined): void;
   unfollow(name: string): void;
   /** Keeps {@link view} true until the signal aborts. Never rejects. */
@@ -102,6 +106,7 @@ export const NOTHING_KNOWN: PodView = {
   problem: undefined,
   problemReason: undefined,
   instance: undefined,
+  reborn: false,
   engineReady: false,
   engineMessage: undefined,
   adapters: new Map(),

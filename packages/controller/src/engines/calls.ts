@@ -83,7 +83,8 @@ const BACKOFF: BackoffOptions = { baseMs: 1_000, maxMs: 300_000 };
 export class PodCalls {
   readonly #options: CallsOptions;
   readonly #states = new Map<string, Map<string, CallState>>();
-  readonly #limits = new Map<string, LimitFunction>();
+  /** Loads wait for loads only: one that takes minutes holds up nothing that leaves. */
+  readonly #limits = new Map<string, { readonly loads: LimitFunction; readonly others: LimitFunction }>();
   readonly #tasks = new Set<Promise<void>>();
 
   constructor(options: CallsOptions) {
@@ -105,11 +106,7 @@ export class PodCalls {
     const before = this.state(c.pod.uid, c.name);
     if (before.running !== undefined) return;
     this.#set(c.pod.uid, c.name, { ...before, running: c.kind });
-    let limit = this.#limits.get(c.pod.uid);
-    if (limit === undefined) {
-      limit = pLimit(c.atOnce);
-      this.#limits.set(c.pod.uid, limit);
-    }
+    const limit = this.#limit(c);
     const task = limit(() => this.#run(c)).finally(() => void this.#tasks.delete(task));
     this.#tasks.add(task);
   }
@@ -164,6 +161,15 @@ export class PodCalls {
       this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined });
     }
     onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs });
+  }
+
+  #limit({ kind, pod, atOnce }: NewCall): LimitFunction {
+    let limits = this.#limits.get(pod.uid);
+    if (limits === undefined) {
+      limits = { loads: pLimit(atOnce), others: pLimit(atOnce) };
+      this.#limits.set(pod.uid, limits);
+    }
+    return kind === "load" ? limits.loads : limits.others;
   }
 
   #accepted(c: NewCall, before: CallState, atMs: number): Accepted {

@@ -3,7 +3,7 @@ import { sleep } from "@aibrix/kube";
 import type { Dispatcher } from "undici";
 import { engineRoot } from "../pods/delivery.ts";
 import { type AdapterView, CallError, LOST_AFTER_MS, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
-import { type Answer, call } from "./http.ts";
+import { type Answer, call, isRefused } from "./http.ts";
 import { explainRefusal, refusalText } from "./refusals.ts";
 
 export interface DirectOptions {
@@ -33,6 +33,8 @@ export class DirectAgent implements PodAgent {
   #lastAnswerMs = performance.now();
   #wake = new AbortController();
   #goodKey: string | undefined;
+  /** Counts doubts: an answer to a question of before says nothing. */
+  #doubts = 0;
 
   constructor(options: DirectOptions) {
     this.#options = options;
@@ -53,7 +55,9 @@ export class DirectAgent implements PodAgent {
   }
 
   async unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
-    const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
+    // Who deletes an adapter and its Secret leaves us without the key.
+    const key = apiKey ?? this.#followed.get(name) ?? this.#goodKey;
+    const call = { body: { lora_name: name }, apiKey: key, timeoutMs: UNLOAD_TIMEOUT_MS };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
     const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
     if (answer.status !== 200 && !notThere) throw explainRefusal(answer);
@@ -68,10 +72,20 @@ export class DirectAgent implements PodAgent {
     return this.#look(signal);
   }
 
+  doubt(problem: string): void {
+    this.#doubts++;
+    if (this.#view.knowledge === "fresh") {
+      this.#view = { ...this.#view, knowledge: "lost", problem, problemReason: undefined };
+      this.#options.onChange(undefined);
+    }
+    this.#wake.abort();
+  }
+
   follow(name: string, apiKey: string | undefined): void {
-    if (this.#followed.has(name) && this.#followed.get(name) === apiKey) return;
+    const key = apiKey ?? this.#followed.get(name);
+    if (this.#followed.has(name) && this.#followed.get(name) === key) return;
     const first = this.#followed.size === 0;
-    this.#followed.set(name, apiKey);
+    this.#followed.set(name, key);
     if (first) this.#lastAnswerMs = performance.now();
     this.#wake.abort();
   }
@@ -93,27 +107,44 @@ export class DirectAgent implements PodAgent {
 
   /** Looks at the engine's list. Never rejects. */
   async #look(signal: AbortSignal): Promise<void> {
-    const before = this.#view;
+    const doubts = this.#doubts;
+    let seen: ReadonlyMap<string, AdapterView> | undefined;
+    let failure: unknown;
     try {
-      const answer = await this.#list(signal);
-      if (answer.status !== 200) throw explainRefusal(answer);
-      const adapters = readModels(answer.body);
-      if (adapters === undefined)
-        throw new CallError("EngineUnavailable", "the engine's list of models is not readable", { retryable: true });
-      this.#lastAnswerMs = performance.now();
-      this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters };
+      seen = adaptersOf(await this.#list(signal));
     } catch (error) {
-      if (signal.aborted) return;
-      const problem = error instanceof Error ? error.message : String(error);
-      const silentMs = performance.now() - this.#lastAnswerMs;
-      const lost = error instanceof CallError && error.reason !== "EngineUnavailable";
-      const knowledge = lost || silentMs > (this.#options.lostAfterMs ?? LOST_AFTER_MS) ? "lost" : before.knowledge;
-      this.#view = { ...before, knowledge, problem, problemReason: lost ? error.reason : undefined };
-      this.#options.log.debug({ pod: this.#options.pod, problem }, "the engine's list could not be had");
+      failure = error;
     }
+    if (signal.aborted || doubts !== this.#doubts) return;
+    const before = this.#view;
+    if (seen !== undefined) {
+      this.#lastAnswerMs = performance.now();
+      this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", reborn: before.reborn, engineReady: true, adapters: seen };
+    } else this.#view = this.#without(failure);
     const changed = changes(before, this.#view);
     if (before.knowledge !== this.#view.knowledge) this.#options.onChange(undefined);
     else if (changed.length > 0) this.#options.onChange(changed);
+  }
+
+  /**
+   * What is known after a look in vain. An engine that does not listen does not run, and one that wants another key says so until an edit; one
+   * that is slow, or answers with an error, may be busy: what it listed is believed for a while.
+   */
+  #without(failure: unknown): PodView {
+    const before = this.#view;
+    const problem = failure instanceof Error ? failure.message : String(failure);
+    const refused = isRefused(failure);
+    const denied = failure instanceof CallError && !failure.retryable ? failure.reason : undefined;
+    const silentMs = performance.now() - this.#lastAnswerMs;
+    const lost = refused || denied !== undefined || silentMs > (this.#options.lostAfterMs ?? LOST_AFTER_MS);
+    this.#options.log.debug({ pod: this.#options.pod, problem }, "the engine's list could not be had");
+    return {
+      ...before,
+      knowledge: lost ? "lost" : before.knowledge,
+      problem,
+      problemReason: denied,
+      reborn: before.reborn || refused,
+    };
   }
 
   /** The list, asked for with the key that worked last, then without, then with each that is known. */
@@ -137,6 +168,23 @@ export class DirectAgent implements PodAgent {
     const { dispatcher, url } = this.#options;
     return await call(dispatcher, { method, url: `${url}${path}`, ...options }, "EngineUnavailable", signal);
   }
+}
+
+/**
+ * What an engine's answer lists. Pure.
+ *
+ * @throws {@link CallError}: final where it wants another key, retryable for every other answer that is no list
+ */
+export function adaptersOf(answer: Answer): ReadonlyMap<string, AdapterView> {
+  if (answer.status === 401) throw explainRefusal(answer);
+  const adapters = answer.status === 200 ? readModels(answer.body) : undefined;
+  if (adapters !== undefined) return adapters;
+  const said = answer.status === 200 ? "something that is no list of models" : `HTTP ${answer.status}`;
+  throw new CallError(
+    "EngineUnavailable",
+    `the engine answers GET /v1/models with ${said}: look into its log, and check the port in the label model.aibrix.ai/port; it is asked again`,
+    { retryable: true },
+  );
 }
 
 /** The engine's names; `undefined` for what is no list. */

@@ -71,6 +71,15 @@ async function bounded(stream: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(parts).toString("utf8");
 }
 
+/** Whether nobody listens there: what ran there does not run. Silence and broken connections say nothing of that. */
+export function isRefused(error: unknown): boolean {
+  for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    if ((e as { readonly code?: unknown }).code === "ECONNREFUSED") return true;
+    if (e instanceof AggregateError && e.errors.length > 0) return e.errors.every(isRefused);
+  }
+  return false;
+}
+
 /** What happened, in a few words, for a call that got no answer. */
 export function failureText(error: unknown, timeoutMs: number): string {
   for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {

@@ -48,6 +48,11 @@ export class AgentPool {
     if (alive && this.viaRuntime(pod)) this.agent(pod, {});
   }
 
+  /** Something happened to a pod's engine that a list of before says nothing of. */
+  doubt(key: string, problem: string): void {
+    for (const { agent } of this.#running.get(key)?.values() ?? []) agent.doubt(problem);
+  }
+
   /** Ends all that runs for a pod. */
   removePod(key: string): void {
     for (const [id, running] of this.#running.get(key) ?? []) this.#end(key, id, running);

@@ -47,10 +47,18 @@ const ROWS: readonly Row[] = [
       `the engine takes no adapter of that rank (${text}): start it with a higher --max-lora-rank, or use an adapter of a lower rank`,
   },
   {
-    text: /No adapter found for/,
+    text: /No adapter found for \//,
     reason: "ArtifactNotFound",
     message: (text) =>
-      `the engine does not find the adapter's files (${text}): check the artifactURL, that a path is mounted in the engine's container, and that the engine reaches its Hub (HF_ENDPOINT, HF_TOKEN)`,
+      `the engine does not find the adapter's files (${text}): check the artifactURL, and that the path is mounted in the engine's container`,
+  },
+  {
+    // The engine says the same for a repository that is not there and for a Hub that it cannot reach.
+    text: /No adapter found for/,
+    reason: "ArtifactNotFound",
+    retryable: true,
+    message: (text) =>
+      `the engine does not find the adapter's files (${text}): check the artifactURL, and that the engine reaches its Hub and may read there (HF_ENDPOINT, HF_TOKEN); it is tried again`,
   },
   {
     text: /EngineCore encountered|EngineDeadError|engine is dead/i,
@@ -73,7 +81,8 @@ export function explainRefusal({ status, body }: Answer): CallError {
   const row = ROWS.find((r) => (r.status === undefined || r.status === status) && (r.text === undefined || r.text.test(text)));
   if (row !== undefined) return new CallError(row.reason, row.message(short(text)), { retryable: row.retryable ?? false });
   return new CallError("EngineRefused", `the engine refused the adapter with HTTP ${status}: ${short(text)}; its log may tell more`, {
-    retryable: false,
+    // What an engine's own trouble is called is not known: it may pass.
+    retryable: status >= 500,
   });
 }
 

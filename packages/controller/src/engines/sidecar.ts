@@ -119,6 +119,10 @@ export class SidecarAgent implements PodAgent {
     // The stream tells of every change.
   }
 
+  doubt(): void {
+    // As above.
+  }
+
   follow(): void {
     // The stream tells of every adapter.
   }
@@ -193,6 +197,7 @@ export class SidecarAgent implements PodAgent {
           problem: undefined,
           problemReason: undefined,
           instance: snapshot.instance_id,
+          reborn: false,
           engineReady: engine.ready,
           engineMessage: engine.message,
           adapters: new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)])),

@@ -2,6 +2,8 @@ import { matchesSelector } from "@aibrix/api";
 import { type Change, Controller, keyOf, type Log, type Outcome, type Pod } from "@aibrix/kube";
 import { BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
+import type { AgentPool } from "../engines/pool.ts";
+import type { PodFacts } from "../pods/facts.ts";
 import { LeftPods } from "../pods/left.ts";
 import { factsOf } from "../pods/trim.ts";
 import { type ReconcileDeps, reconcile } from "./reconcile.ts";
@@ -73,6 +75,7 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
       const had = left.back(change.key);
       if (had !== undefined && had.metadata.uid !== change.object.metadata.uid) calls.forgetPod(had.metadata.uid ?? "");
       agents.setPod(factsOf(change.object));
+      if (change.type === "updated") doubtEngine(factsOf(change.old), factsOf(change.object), agents);
     }
     return concerned(change, caches, placements);
   });
@@ -86,6 +89,13 @@ function remember(adapter: ModelAdapterObject, key: string, { placements }: Reco
     key,
     (adapter.status?.instances ?? []).map((name) => `${adapter.metadata.namespace}/${name}`),
   );
+}
+
+/** A container that was started anew, or that is ready again, may be another engine than the one that was looked at. */
+function doubtEngine(before: PodFacts, now: PodFacts, agents: AgentPool): void {
+  if (before.engineStartedMs !== undefined && before.engineStartedMs !== now.engineStartedMs)
+    agents.doubt(now.key, "the engine's container was started anew: its list of models is asked for");
+  else if (now.ready && !before.ready) agents.doubt(now.key, "the pod has become ready again: the engine's list of models is asked for");
 }
 
 /** Whether an adapter's status has a row for a pod. */

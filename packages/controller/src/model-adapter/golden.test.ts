@@ -34,6 +34,7 @@ interface PodCase {
   readonly ready?: boolean;
   readonly readySince?: string;
   readonly terminating?: boolean;
+  readonly engineStarted?: string;
   readonly matches?: boolean;
   readonly via?: "sidecar" | "direct";
   /** In direct mode: it has a sidecar all the same. */
@@ -99,6 +100,9 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     },
     status: {
       phase: "Running",
+      ...(c.engineStarted === undefined
+        ? {}
+        : { containerStatuses: [{ name: "vllm", ready: true, restartCount: 1, state: { running: { startedAt: c.engineStarted } } }] }),
       podIPs: [{ ip: `10.0.0.${c.name.charCodeAt(0) - 96}` }],
       conditions: [
         { type: "Ready", status: c.ready === false ? "False" : "True", lastTransitionTime: c.readySince ?? "2026-01-01T11:00:00Z" },

@@ -5,7 +5,7 @@ import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
 import { isDeclared } from "./declared-url.ts";
 import { place } from "./placement.ts";
-import { asked, mayHold, podState, routable, strayed } from "./pod-state.ts";
+import { asked, inheritedUntilMs, mayHold, podState, routable, strayed } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -52,7 +52,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
     obstacle: foreign ?? placement.obstacle,
     requeueAfterMs: soonest(o, [
       placement.againAtMs,
-      ...o.pods.flatMap(times),
+      ...o.pods.flatMap((p) => times(o, p)),
       o.usesSecrets ? o.nowMs + SECRETS_PERIOD_MS : undefined,
       o.secretTrouble === undefined ? undefined : o.nowMs + TROUBLED_SECRET_PERIOD_MS[o.secretTrouble.reason],
       foreign === undefined ? undefined : o.nowMs + FOREIGN_SERVICE_PERIOD_MS,
@@ -78,7 +78,7 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
     // Also where all is done: the API server may refuse what is left to do.
-    requeueAfterMs: soonest(o, [endMs, ...(done ? [] : holders.flatMap(times))]),
+    requeueAfterMs: soonest(o, [endMs, ...(done ? [] : holders.flatMap((p) => times(o, p)))]),
   };
 }
 
@@ -90,7 +90,10 @@ function planGone(o: Observed): Plan {
     placed: [],
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
-    requeueAfterMs: soonest(o, holders.flatMap(times)),
+    requeueAfterMs: soonest(
+      o,
+      holders.flatMap((p) => times(o, p)),
+    ),
   };
 }
 
@@ -133,7 +136,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (p.delivery.kind === "refused") return false;
   if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.secretTrouble !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
-  if (p.via === "direct") return entry === undefined;
+  if (p.via === "direct") return entry === undefined && inheritedUntilMs(o, p) === undefined;
   if (entry === undefined) return true;
   if (entry.own !== true) return false;
   if (!isDeclared(o.adapter, entry.artifactUrl) || entry.state === "Draining") return true;
@@ -162,8 +165,9 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
 }
 
 /** When calls to a pod may be made again. */
-function times({ call: { failure, accepted } }: ObservedPod): (number | undefined)[] {
-  return [failure?.retryAtMs, ...Object.values(accepted).flatMap((a) => [a.settledAtMs, a.againAtMs])];
+function times(o: Observed, p: ObservedPod): (number | undefined)[] {
+  const { failure, accepted } = p.call;
+  return [inheritedUntilMs(o, p), failure?.retryAtMs, ...Object.values(accepted).flatMap((a) => [a.settledAtMs, a.againAtMs])];
 }
 
 function foreignService(o: Observed): Obstacle | undefined {

@@ -88,8 +88,25 @@ export function mayHold(o: Observed, p: ObservedPod): boolean {
   if (p.call.running === "load" || strayed(o, p)) return true;
   const entry = p.view.adapters.get(o.name);
   if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;
-  if (!asked(o, p)) return false;
-  return p.view.knowledge === "fresh" ? entry !== undefined && !entry.base : true;
+  // The adapter may be gone since, with all that was written down.
+  if (!asked(o, p) && p.call.done?.kind !== "load") return false;
+  if (p.view.knowledge === "fresh") return entry === undefined ? inheritedUntilMs(o, p) !== undefined : !entry.base;
+  return true;
+}
+
+/**
+ * Until when an engine without sidecar may work on a load that an earlier process asked it for, in milliseconds since the epoch; `undefined`
+ * where there is none: it is not asked twice. One that was started since, or was seen not to run, has forgotten it.
+ */
+export function inheritedUntilMs(o: Observed, p: ObservedPod): number | undefined {
+  const since = rowOf(o, p)?.loadingSince;
+  const { running, failure, accepted } = p.call;
+  const ours = running !== undefined || failure?.kind === "load" || accepted.load !== undefined;
+  if (p.via !== "direct" || since === undefined || ours || p.view.reborn || p.view.adapters.has(o.name)) return undefined;
+  const sinceMs = Date.parse(since);
+  if (p.facts.engineStartedMs !== undefined && p.facts.engineStartedMs >= sinceMs) return undefined;
+  const untilMs = sinceMs + o.bounds.directLoadMs;
+  return o.nowMs < untilMs ? untilMs : undefined;
 }
 
 /** Before a pod was asked, what was written down last counts: a restart of the controller takes nothing out of service. */
@@ -175,13 +192,21 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
 
 /** A pod that has been asked and does not have the adapter. */
 function withoutEntry(o: Observed, p: ObservedPod): PodState {
-  const { running, failure, accepted } = p.call;
-  if (running === "load") return { ...QUIET, state: p.via === "direct" ? "Loading" : "Pending" };
+  const { running } = p.call;
+  if (running === "load" && p.via === "sidecar") return QUIET;
+  if (running === "load") return { ...refusedCall(o, p), state: "Loading", final: false, nextRetryTime: undefined };
   if (o.secretTrouble !== undefined) {
     // Of these only an API server that does not answer mends itself.
     const final = o.secretTrouble.reason !== "SecretUnavailable";
     return { ...QUIET, state: final ? "Failed" : "Pending", ...o.secretTrouble, final };
   }
+  if (inheritedUntilMs(o, p) !== undefined) return { ...QUIET, state: "Loading" };
+  return refusedCall(o, p);
+}
+
+/** What the last load came to, where it was in vain. */
+function refusedCall(o: Observed, p: ObservedPod): PodState {
+  const { failure, accepted } = p.call;
   if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return unshown(o, p, accepted.load);
   return {
     ...QUIET,

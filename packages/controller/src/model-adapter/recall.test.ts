@@ -35,6 +35,7 @@ test.each<{ name: string; row: Omit<PodRow, "name">; done?: object; failure?: ob
       retryAtMs: undefined,
     },
   },
+  { name: "a failure that was being tried again", row: { ...failed, state: "Loading" } },
   { name: "a failure that is the sidecar's own", row: { state: "Failed", attempts: 5, lastError: "no", reason: "ArtifactInvalid" } },
   {
     name: "a failure whose reason no release knows any more",

@@ -19,7 +19,9 @@ export function callsOf(row: PodRow): Pick<CallState, "done" | "failure"> {
   return { done, failure: failureOf(row) };
 }
 
-function failureOf({ refusedFingerprint, attempts = 0, lastError, reason, nextRetryTime }: PodRow): CallFailure | undefined {
+function failureOf({ state, refusedFingerprint, attempts = 0, lastError, reason, nextRetryTime }: PodRow): CallFailure | undefined {
+  // One that was being tried again has no outcome yet.
+  if (state === "Loading") return undefined;
   if (refusedFingerprint === undefined || attempts === 0 || lastError === undefined) return undefined;
   return {
     kind: "load",

@@ -1,7 +1,7 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
-import { asked, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import { asked, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -136,12 +136,12 @@ function readiness(
 /** Whether the pod's engine was asked before, or is about to be. Kept until a sidecar that has come into force may load it. */
 function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
   if (strayed(o, pod)) return asked(o, pod);
-  return pod.via === "direct" && (asked(o, pod) || plan.actions.some((a) => a.kind === "load" && a.pod === pod));
+  return pod.via === "direct" && (asked(o, pod) || startsLoad(plan, pod));
 }
 
 /** Whether the pod's sidecar was asked before, or is about to be. */
 function wasTaken(o: Observed, plan: Plan, pod: ObservedPod): boolean {
-  return taken(o, pod) || (pod.via === "sidecar" && plan.actions.some((a) => a.kind === "load" && a.pod === pod));
+  return taken(o, pod) || (pod.via === "sidecar" && startsLoad(plan, pod));
 }
 
 /** Whom we asked for the adapter, and what came of it: that is what has to be asked to give it up, and not to be asked the same again. */
@@ -156,6 +156,20 @@ function loadedBy(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow>
   };
 }
 
+/** Since when an engine without sidecar is at it, as far as is known: it is written down before it is asked. */
+function loadingSince(o: Observed, plan: Plan, pod: ObservedPod): Partial<PodRow> {
+  if (pod.via !== "direct") return {};
+  if (startsLoad(plan, pod)) return { loadingSince: new Date(o.nowMs).toISOString() };
+  const { running, failure, accepted } = pod.call;
+  const unknown = failure?.kind !== "load" && accepted.load === undefined && pod.view.knowledge !== "fresh";
+  const since = running === "load" || unknown || inheritedUntilMs(o, pod) !== undefined ? rowOf(o, pod)?.loadingSince : undefined;
+  return since === undefined ? {} : { loadingSince: since };
+}
+
+function startsLoad(plan: Plan, pod: ObservedPod): boolean {
+  return plan.actions.some((a) => a.kind === "load" && a.pod === pod);
+}
+
 /** Kept where it no longer serves: when it comes back, that is a repair. */
 function servingSince(o: Observed, { pod, state }: Row): Partial<PodRow> {
   const before = rowOf(o, pod);
@@ -167,11 +181,14 @@ function servingSince(o: Observed, { pod, state }: Row): Partial<PodRow> {
 function podRow(o: Observed, plan: Plan, row: Row): PodRow {
   const { pod, state } = row;
   const { delivery } = pod;
+  // An engine answers once it is done; a sidecar tells itself how far it is.
+  const begins = pod.via === "direct" && startsLoad(plan, pod);
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
     name: pod.facts.name,
     uid: pod.facts.uid,
-    state: state.state,
+    state: begins ? "Loading" : state.state,
+    ...loadingSince(o, plan, pod),
     ...servingSince(o, row),
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
@@ -180,7 +197,7 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
     ...(state.message === undefined || state.reason === undefined ? {} : { reason: state.reason }),
     ...(state.message === undefined ? {} : { lastError: truncate(state.message, MAX_POD_MESSAGE) }),
     ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),
-    ...(state.nextRetryTime === undefined ? {} : { nextRetryTime: state.nextRetryTime }),
+    ...(state.nextRetryTime === undefined || begins ? {} : { nextRetryTime: state.nextRetryTime }),
   };
 }
 

@@ -42,6 +42,8 @@ export interface PodFacts {
   readonly ready: boolean;
   /** When Ready last changed, in milliseconds since the epoch. */
   readonly readySinceMs: number | undefined;
+  /** When the engine's container was started, in milliseconds since the epoch; `undefined` while it does not run, or nobody says. */
+  readonly engineStartedMs: number | undefined;
   readonly terminating: boolean;
   /** Ended for good: Succeeded or Failed. */
   readonly finished: boolean;
@@ -66,6 +68,7 @@ export function podFacts(pod: Pod): PodFacts {
   const ips = [...(status?.podIPs ?? []).map((p) => p.ip), ...(status?.podIP === undefined ? [] : [status.podIP])];
   const ready = status?.conditions?.find((c) => c.type === "Ready");
   const readySinceMs = Date.parse(ready?.lastTransitionTime ?? "");
+  const started = status?.containerStatuses?.find((c) => c.name === engine?.name)?.state?.running?.startedAt;
   const stated = (label: string, flag: string) => positive(labels[label]) ?? (engine && positive(flagValue(engine, flag)));
   const maxLoras = stated(LABEL_MAX_LORAS, "--max-loras") ?? 1;
   return {
@@ -80,6 +83,7 @@ export function podFacts(pod: Pod): PodFacts {
     ipv6: ips.find((ip) => isIPv6(ip)),
     ready: ready?.status === "True",
     readySinceMs: Number.isNaN(readySinceMs) ? undefined : readySinceMs,
+    engineStartedMs: started === undefined ? undefined : Date.parse(started),
     terminating: metadata.deletionTimestamp !== undefined,
     finished: status?.phase === "Succeeded" || status?.phase === "Failed",
     enabled: labels[LABEL_ADAPTER_ENABLED] !== "false",

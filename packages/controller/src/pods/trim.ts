@@ -1,11 +1,11 @@
-import type { Container, Pod } from "@aibrix/kube";
+import type { Container, ContainerStatus, Pod } from "@aibrix/kube";
 import { type PodFacts, podFacts } from "./facts.ts";
 
 /** What of a pod is kept in memory: nothing with secrets in it (environments), and little else. */
 export function trimPod(pod: Pod): Pod {
   const { name, namespace, uid, resourceVersion, labels, deletionTimestamp, creationTimestamp } = pod.metadata;
   const { nodeName, containers, initContainers, volumes } = pod.spec;
-  const { phase, podIP, podIPs, conditions } = pod.status ?? {};
+  const { phase, podIP, podIPs, conditions, containerStatuses } = pod.status ?? {};
   return {
     metadata: defined({ name, namespace, uid, resourceVersion, labels, deletionTimestamp, creationTimestamp }),
     spec: defined({
@@ -14,8 +14,19 @@ export function trimPod(pod: Pod): Pod {
       initContainers: initContainers?.filter((c) => c.restartPolicy === "Always").map(trimContainer),
       volumes,
     }),
-    status: defined({ phase, podIP, podIPs, conditions: conditions?.filter((c) => c.type === "Ready") }),
+    status: defined({
+      phase,
+      podIP,
+      podIPs,
+      conditions: conditions?.filter((c) => c.type === "Ready"),
+      containerStatuses: containerStatuses?.map(trimStatus),
+    }),
   };
+}
+
+function trimStatus({ name, ready, restartCount, state }: ContainerStatus): ContainerStatus {
+  const { startedAt } = state?.running ?? {};
+  return { name, ready, restartCount, ...(startedAt === undefined ? {} : { state: { running: { startedAt } } }) };
 }
 
 function trimContainer({ name, image, command, args, ports, volumeMounts, restartPolicy }: Container): Container {

@@ -13,6 +13,12 @@ export class FakeEngine implements Answerer {
   exists: (path: string) => boolean = () => true;
   /** Whether its list of models is answered. */
   lists = true;
+  /** Loads end once this is resolved, whoever asked for them is there or not. */
+  gate: Promise<void> = Promise.resolve();
+  /** Loads that run now, by name. */
+  readonly loading: string[] = [];
+  /** Most loads of one name that ran at a time. */
+  most = 0;
   /** Old releases put errors at the top level. */
   oldErrors = false;
 
@@ -25,10 +31,18 @@ export class FakeEngine implements Answerer {
     this.adapters.clear();
   }
 
-  answer(asked: Asked, reply: ServerResponse): void {
+  async answer(asked: Asked, reply: ServerResponse): Promise<void> {
+    if (asked.path === "/v1/load_lora_adapter") await this.#wait(String(asked.body.lora_name));
     const [status, body] = this.#decide(asked);
     if (typeof body === "string") reply.writeHead(status).end(body);
     else json(reply, status, body);
+  }
+
+  async #wait(name: string): Promise<void> {
+    this.loading.push(name);
+    this.most = Math.max(this.most, this.loading.filter((n) => n === name).length);
+    await this.gate;
+    this.loading.splice(this.loading.indexOf(name), 1);
   }
 
   #decide({ method, path, authorization, body }: Asked): readonly [number, object | string] {

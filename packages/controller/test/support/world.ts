@@ -160,13 +160,18 @@ export class World implements AsyncDisposable {
     return pod;
   }
 
-  /** Does what a kubelet would. */
-  async setReady(pod: FakePod, ready: boolean): Promise<void> {
+  /**
+   * Does what a kubelet would.
+   *
+   * @param engineStarted - when the engine's container was started, by itself or anew
+   */
+  async setReady(pod: FakePod, ready: boolean, engineStarted?: Date): Promise<void> {
     const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`;
     const status = {
       phase: "Running",
       podIP: pod.ip,
       podIPs: [{ ip: pod.ip }],
+      ...(engineStarted === undefined ? {} : { containerStatuses: [engineStatus(engineStarted)] }),
       conditions: [{ type: "Ready", status: ready ? "True" : "False", lastTransitionTime }],
     };
     await this.admin.mergePatch(PODS, splitKey(pod.key), { status }, { subresource: "status" }, AbortSignal.timeout(30_000));
@@ -260,6 +265,11 @@ export class World implements AsyncDisposable {
     await this.pods[Symbol.asyncDispose]();
     await this.plane.stop();
   }
+}
+
+function engineStatus(started: Date): object {
+  const startedAt = `${started.toISOString().slice(0, 19)}Z`;
+  return { name: "vllm-openai", image: "vllm", imageID: "", ready: true, restartCount: 1, state: { running: { startedAt } } };
 }
 
 /** The seed's base model, as a pod. */

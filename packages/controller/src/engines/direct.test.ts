@@ -1,0 +1,121 @@
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { CallError } from "./agent.ts";
+import { adaptersOf, DirectAgent } from "./direct.ts";
+import { podDispatcher } from "./http.ts";
+
+const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const LIST = JSON.stringify({ data: [{ id: "base" }, { id: "x", root: "/models/x", parent: "base" }] });
+
+let server: Server;
+let stop: AbortController;
+let running: Promise<void>;
+let agent: DirectAgent;
+let looks = 0;
+let answer: (reply: ServerResponse) => void;
+const dispatcher = podDispatcher();
+
+async function listen(port = 0): Promise<number> {
+  server = createServer((_, reply) => {
+    looks++;
+    answer(reply);
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+async function close(): Promise<void> {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+let port = 0;
+
+beforeEach(async () => {
+  answer = (reply) => void reply.end(LIST);
+  looks = 0;
+  port = await listen();
+  stop = new AbortController();
+  agent = new DirectAgent({
+    url: `http://127.0.0.1:${port}`,
+    pod: "default/p",
+    dispatcher,
+    onChange: () => undefined,
+    log: LOG,
+    periodMs: 20,
+    lostAfterMs: 700,
+  });
+  agent.follow("x", undefined);
+  running = agent.run(stop.signal);
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("fresh"));
+});
+
+afterEach(async () => {
+  stop.abort();
+  await running;
+  await close();
+});
+
+test("an engine that does not listen is lost at once, and what it had is known again when it answers", async () => {
+  const before = performance.now();
+  await close();
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), { interval: 5 });
+  // Silence is believed for longer: it was not that.
+  expect(performance.now() - before).toBeLessThan(700);
+  expect(agent.view).toMatchObject({ problemReason: undefined, reborn: true, problem: expect.stringMatching(/ECONNREFUSED/) });
+  await listen(port);
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("fresh"));
+});
+
+test.each([
+  { name: "an error", spoil: (r: ServerResponse) => void r.writeHead(500).end("oops"), problem: /HTTP 500/ },
+  { name: "what is no list", spoil: (r: ServerResponse) => void r.end("<html>"), problem: /no list of models/ },
+  { name: "a broken connection", spoil: (r: ServerResponse) => void r.destroy(), problem: /does not answer/ },
+])("an engine that answers with $name is believed for a while, and it is nothing that waits for an edit", async ({ spoil, problem }) => {
+  answer = spoil;
+  looks = 0;
+  await vi.waitFor(() => expect(looks).toBeGreaterThan(3));
+  expect(agent.view).toMatchObject({ knowledge: "fresh", problem: expect.stringMatching(problem) });
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), 5_000);
+  expect(agent.view).toMatchObject({ problemReason: undefined, reborn: false });
+});
+
+test("one that wants another key is lost at once, for that waits for an edit", async () => {
+  answer = (reply) => void reply.writeHead(401).end('{"error":"Unauthorized"}');
+  await vi.waitFor(() => expect(agent.view).toMatchObject({ knowledge: "lost", problemReason: "EngineUnauthorized" }));
+});
+
+test("what is doubted is not believed until it was looked at anew, and an answer to an older question does not count", async () => {
+  const held: ServerResponse[] = [];
+  answer = (reply) => void held.push(reply);
+  await vi.waitFor(() => expect(held).toHaveLength(1));
+  agent.doubt("the container was started anew");
+  expect(agent.view).toMatchObject({ knowledge: "lost", problem: "the container was started anew" });
+  // It was asked before the doubt.
+  held[0]?.end(LIST);
+  await vi.waitFor(() => expect(held).toHaveLength(2));
+  expect(agent.view.knowledge).toBe("lost");
+  held[1]?.end(JSON.stringify({ data: [{ id: "base" }] }));
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("fresh"));
+  expect([...agent.view.adapters.keys()]).toEqual(["base"]);
+  answer = (reply) => void reply.end(LIST);
+});
+
+test.each([
+  { status: 200, body: LIST, want: ["base", "x"] },
+  { status: 200, body: "null", want: { reason: "EngineUnavailable", retryable: true } },
+  { status: 404, body: '{"detail":"Not Found"}', want: { reason: "EngineUnavailable", retryable: true } },
+  { status: 503, body: "", want: { reason: "EngineUnavailable", retryable: true } },
+  { status: 401, body: '{"error":"Unauthorized"}', want: { reason: "EngineUnauthorized", retryable: false } },
+])("HTTP $status $body", ({ status, body, want }) => {
+  const outcome = () => {
+    try {
+      return [...adaptersOf({ status, body }).keys()];
+    } catch (error) {
+      const { reason, retryable } = error as CallError;
+      return { reason, retryable, ours: error instanceof CallError };
+    }
+  };
+  expect(outcome()).toEqual(Array.isArray(want) ? want : { ...want, ours: true });
+});
