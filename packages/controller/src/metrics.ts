@@ -54,7 +54,7 @@ export class ControllerMetrics {
     this.#leader = new Gauge({ name: "aibrix_controller_leader", help: "1 while this process leads.", registers });
     this.#events = new Counter({
       name: "aibrix_controller_events_total",
-      help: "What was told about adapters: Scheduled, Loaded, LoadFailed, Repaired, Unloaded, GivenUp.",
+      help: "What was told about adapters: Scheduled, Loaded, LoadFailed, Drifted, Repaired, Unloaded, GivenUp.",
       labelNames: ["reason"],
       registers,
     });

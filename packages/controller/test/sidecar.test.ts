@@ -176,6 +176,7 @@ test("an edit to what cannot be delivered leaves what serves in service, and tel
   });
   expect(s.pods?.[0]?.lastError).toMatch(/the engine cannot read s3:\/\/models\/x itself .*add an emptyDir volume/);
   expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 1 });
+  await until("LoadFailed is told", async () => (await adapters.events(`${ns}/x`)).includes("LoadFailed"));
   expect([a.runtime.unloads, a.runtime.serving, await adapters.addresses(`${ns}/x`)]).toEqual([[], ["x"], [a.ip]]);
   await world.applyObject(lora("x", { artifactURL: "huggingface://acme/other" }));
   await until("a good edit is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 3);
@@ -214,6 +215,10 @@ test("an engine that loses its adapters leaves the slices at once and comes back
   a.runtime.setEngine(false);
   await adapters.condition(`${ns}/x`, "Ready", "False");
   expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  await until("Drifted is told", async () => (await adapters.events(`${ns}/x`)).includes("Drifted"));
+  // A restart of ours in between makes it no first load.
+  await world.stopControllers();
+  await world.controller();
   a.runtime.setEngine(true);
   await adapters.ready(`${ns}/x`);
   expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
@@ -355,6 +360,14 @@ test("what was edited or deleted by hand is put back", async () => {
   await until("the selector is gone", async () => {
     const service = await world.get<{ spec: { selector?: unknown } } & never>("Service", `${ns}/x`);
     return service !== undefined && (service as { spec: { selector?: unknown } }).spec.selector === undefined;
+  });
+  const told = async () =>
+    (await world.kubectl("get", "events.events.k8s.io", "-n", ns, "-o", "jsonpath={.items[*].note}")).split("somebody ");
+  await until("all three are told", async () => {
+    const notes = await told();
+    return ["deleted the Service", "edited the Service", "edited or deleted EndpointSlices"].every((n) =>
+      notes.some((t) => t.startsWith(n)),
+    );
   });
 });
 

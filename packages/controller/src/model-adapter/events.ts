@@ -1,17 +1,10 @@
 import type { ModelAdapterStatus } from "@aibrix/api";
 import type { NewEvent } from "@aibrix/kube";
-import type { PodRow } from "./types.ts";
+import { listedIn } from "../endpoints/slices.ts";
+import type { Observed, Plan, PodRow } from "./types.ts";
 
-/**
- * What to tell about the way from one status to the next. Pure.
- *
- * @param servedBefore - whether the adapter was once served on this pod: coming back is a repair
- */
-export function eventsBetween(
-  before: ModelAdapterStatus | undefined,
-  after: ModelAdapterStatus,
-  servedBefore: (pod: PodRow) => boolean,
-): NewEvent[] {
+/** What to tell about the way from one status to the next. Pure. */
+export function eventsBetween(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
   const events: NewEvent[] = [];
   const had = new Set(before?.instances ?? []);
   const added = (after.instances ?? []).filter((name) => !had.has(name));
@@ -21,14 +14,35 @@ export function eventsBetween(
   }
   const old = new Map((before?.pods ?? []).map((p) => [idOf(p), p]));
   for (const pod of after.pods ?? []) {
-    const event = podEvent(old.get(idOf(pod)), pod, servedBefore(pod));
-    if (event !== undefined) events.push(event);
+    events.push(...podEvents(old.get(idOf(pod)), pod));
     old.delete(idOf(pod));
   }
   for (const gone of old.values()) {
     if (gone.state === "Draining")
       events.push({ type: "Normal", reason: "Unloaded", action: "Unload", note: `unloaded from pod ${gone.name}` });
+    else if (gone.state === "Serving") events.push(drifted("Normal", gone, "the pod is gone or ending"));
   }
+  return events;
+}
+
+/**
+ * What to tell of edits by others that the plan undoes: of a Service and slices that were right by what the status says. Pure.
+ *
+ * @param after - what was observed after the plan's writes
+ */
+export function repairsOf(o: Observed, p: Plan, after: Observed): NewEvent[] {
+  const told = o.adapter?.status;
+  if (told?.phase !== "Running" || o.unwritten !== undefined || o.adapter?.metadata.deletionTimestamp !== undefined) return [];
+  const events: NewEvent[] = [];
+  const repaired = (note: string) => events.push({ type: "Normal", reason: "Repaired", action: "Write", note });
+  if (p.actions.some((a) => a.kind === "ensureService")) {
+    if (o.service.kind === "ours") repaired("somebody edited the Service: put back");
+    if (o.service.kind === "missing") repaired("somebody deleted the Service: made again");
+  }
+  const served = (told.pods ?? []).flatMap((row) => (row.state === "Serving" && row.uid !== undefined ? [row.uid] : []));
+  const listed = listedIn(after.slices);
+  const same = listed.size === served.length && served.every((uid) => listed.has(uid));
+  if (same && p.actions.some((a) => a.kind === "writeSlices")) repaired("somebody edited or deleted EndpointSlices: put back");
   return events;
 }
 
@@ -37,13 +51,25 @@ function idOf(pod: PodRow): string {
   return pod.uid ?? pod.name;
 }
 
-function podEvent(before: PodRow | undefined, after: PodRow, served: boolean): NewEvent | undefined {
+function podEvents(before: PodRow | undefined, after: PodRow): NewEvent[] {
   if (after.state === "Serving" && before?.state !== "Serving") {
-    const [reason, what] = served ? ["Repaired", "served again on"] : ["Loaded", "loaded on"];
-    return { type: "Normal", reason, action: "Load", note: `${what} pod ${after.name}` };
+    // An update goes on from what serves.
+    const repaired = before?.servingSince !== undefined && before.state !== "Updating";
+    const [reason, what] = repaired ? ["Repaired", "served again on"] : ["Loaded", "loaded on"];
+    return [{ type: "Normal", reason, action: "Load", note: `${what} pod ${after.name}` }];
   }
-  const failed = after.state === "Failed" || (after.lastError !== undefined && (after.attempts ?? 0) > 0);
-  if (failed && after.lastError !== undefined && after.lastError !== before?.lastError)
-    return { type: "Warning", reason: "LoadFailed", action: "Load", note: `pod ${after.name}: ${after.lastError}` };
-  return undefined;
+  const { lastError } = after;
+  const events: NewEvent[] = [];
+  const served = before?.state === "Serving" || (before?.state === "Updating" && lastError !== undefined);
+  const serves = after.state === "Serving" || after.state === "Updating" || after.state === "Draining";
+  if (served && !serves) events.push(drifted("Warning", after, lastError ?? "it is not there any more"));
+  // Of what serves on, an error is that of an edit which did not come through.
+  const failed = after.state === "Failed" || after.state === "Updating" || (after.attempts ?? 0) > 0;
+  if (failed && lastError !== undefined && lastError !== before?.lastError)
+    events.push({ type: "Warning", reason: "LoadFailed", action: "Load", note: `pod ${after.name}: ${lastError}` });
+  return events;
+}
+
+function drifted(type: NewEvent["type"], { name }: PodRow, why: string): NewEvent {
+  return { type, reason: "Drifted", action: "Observe", note: `no longer served on pod ${name}: ${why}` };
 }

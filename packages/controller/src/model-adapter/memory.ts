@@ -11,8 +11,6 @@ export class AdapterMemory {
   unwritten: string | undefined;
   /** What an earlier process wrote down about calls to pods was read. */
   recalled = false;
-  /** Uids of pods on which it has served. */
-  readonly served = new Set<string>();
   /** A Service of its name that is not ours, as last seen. */
   foreign: { readonly owner: string; readonly untilMs: number } | undefined;
 }

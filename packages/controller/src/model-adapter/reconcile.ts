@@ -3,7 +3,7 @@ import { type EventRecorder, isRetryable, KubeError, type Result, truncate, with
 import { listedIn } from "../endpoints/slices.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
-import { eventsBetween } from "./events.ts";
+import { eventsBetween, repairsOf } from "./events.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
@@ -53,6 +53,8 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   }
   memory.unwritten = unwritten(failures[0]);
   const after = observeAfterWrites(o, deps);
+  if (o.adapter !== undefined && failures.length === 0)
+    for (const event of repairsOf(o, p, after)) deps.events.record(MODEL_ADAPTERS, o.adapter, event);
   // Before the calls: what an engine without sidecar is asked to load must be written down first.
   try {
     if (o.adapter !== undefined) await tellStatus(after, o.adapter, p, memory, deps, signal);
@@ -134,7 +136,6 @@ async function tellStatus(
   signal: AbortSignal,
 ): Promise<void> {
   const next = status(o, adapter, p);
-  for (const row of adapter.status?.pods ?? []) if (row.state === "Serving") memory.served.add(row.uid ?? "");
   if (isDeepStrictEqual(adapter.status, next)) return;
   const { namespace, name, uid } = adapter.metadata;
   try {
@@ -146,9 +147,7 @@ async function tellStatus(
     if (error instanceof KubeError && error.notFound) return;
     throw error;
   }
-  for (const event of eventsBetween(adapter.status, next, ({ uid }) => memory.served.has(uid ?? ""))) {
-    events.record(MODEL_ADAPTERS, adapter, event);
-  }
+  for (const event of eventsBetween(adapter.status, next)) events.record(MODEL_ADAPTERS, adapter, event);
 }
 
 /** Nothing of it is left anywhere. */
