@@ -1,5 +1,5 @@
 import { CONTROLLER_MANAGER } from "@aibrix/api";
-import type { Controller, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
+import type { BackoffOptions, Controller, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
 import { EventRecorder, runAsLeader } from "@aibrix/kube";
 import { Placements } from "./cache/placements.ts";
 import { Caches } from "./caches.ts";
@@ -23,6 +23,7 @@ export interface Timing {
   readonly directPeriodMs?: number;
   readonly bounds?: Partial<Bounds>;
   readonly httpRoutesAgainMs?: number;
+  readonly callBackoff?: BackoffOptions;
   readonly reflector?: Partial<ReflectorTiming>;
   readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
 }
@@ -106,6 +107,7 @@ export class ControllerManager {
     });
     const calls = new PodCalls({
       log,
+      ...(timing?.callBackoff === undefined ? {} : { backoff: timing.callBackoff }),
       signal,
       onDone: (pod, name, { kind, ok, durationMs }) => {
         metrics.podCall(kind, ok, durationMs);

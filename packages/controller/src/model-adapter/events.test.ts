@@ -23,7 +23,12 @@ test.each<{ name: string; before: ModelAdapterStatus | undefined; after: ModelAd
   { name: "an edit that is refused", before: pod("Serving"), after: pod("Updating", { lastError: "no" }), want: ["LoadFailed"] },
   { name: "the swap of an engine without sidecar", before: pod("Updating"), after: pod("Loading"), want: [] },
   { name: "a pod that goes on serving", before: pod("Serving"), after: pod("Serving"), want: [] },
-  { name: "a new pod of the same name", before: pod("Serving", { uid: "1" }), after: pod("Serving", { uid: "2" }), want: ["Loaded", "Drifted"] },
+  {
+    name: "a new pod of the same name",
+    before: pod("Serving", { uid: "1" }),
+    after: pod("Serving", { uid: "2" }),
+    want: ["Loaded", "Drifted"],
+  },
   { name: "a failure", before: pod("Loading"), after: pod("Failed", { lastError: "no" }), want: ["LoadFailed"] },
   {
     name: "the same failure again",

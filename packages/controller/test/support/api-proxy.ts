@@ -20,6 +20,8 @@ export type Verdict = (Status & { readonly code: number }) | undefined;
 export class ApiProxy implements AsyncDisposable {
   /** Asked before a call is passed on; the call waits for it. */
   judge: (call: Passing) => Verdict | Promise<Verdict> = () => undefined;
+  /** Told that the API server has answered a call; the answer waits for it. */
+  answered: (call: Passing) => void | Promise<void> = () => undefined;
   readonly #plane: ControlPlane;
   readonly #server = createServer((call, reply) => void this.#take(call, reply));
   #cut = false;
@@ -54,20 +56,26 @@ export class ApiProxy implements AsyncDisposable {
     for await (const chunk of call) body += chunk;
     const { method = "GET", url = "/", headers } = call;
     const { pathname, searchParams } = new URL(url, this.#plane.url);
-    const verdict = await this.judge({ method, path: pathname, query: searchParams, body });
+    const passing = { method, path: pathname, query: searchParams, body };
+    const verdict = await this.judge(passing);
     if (verdict !== undefined) {
       reply.writeHead(verdict.code, { "content-type": "application/json" });
       reply.end(JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", ...verdict }));
       return;
     }
     const { host: _, connection: __, ...passed } = headers;
-    const onward = request(`${this.#plane.url}${url}`, { method, headers: passed, ca: this.#plane.admin.ca, agent: false }, (answer) => {
-      reply.writeHead(answer.statusCode ?? 502, answer.headers);
-      // A watch has begun with its headers, long before its first event.
-      reply.flushHeaders();
-      answer.pipe(reply);
-      answer.on("error", () => reply.destroy());
-    });
+    const onward = request(
+      `${this.#plane.url}${url}`,
+      { method, headers: passed, ca: this.#plane.admin.ca, agent: false },
+      async (answer) => {
+        await this.answered(passing);
+        reply.writeHead(answer.statusCode ?? 502, answer.headers);
+        // A watch has begun with its headers, long before its first event.
+        reply.flushHeaders();
+        answer.pipe(reply);
+        answer.on("error", () => reply.destroy());
+      },
+    );
     onward.on("error", () => reply.destroy());
     reply.on("close", () => onward.destroy());
     onward.end(body);

@@ -20,6 +20,8 @@ export class FakePods implements AsyncDisposable {
   readonly #server: Server;
   readonly #ports = new Map<string, Answerer>();
   readonly #urls = new Map<string, string>();
+  /** Asked before a call reaches a pod, which waits for it; `drop`: it never gets there. */
+  judge: (asked: Asked) => Promise<"pass" | "drop"> = async () => "pass";
 
   private constructor() {
     this.#server = createServer((request, reply) => void this.#route(request, reply));
@@ -62,10 +64,9 @@ export class FakePods implements AsyncDisposable {
     for await (const chunk of request) text += chunk;
     const body = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
     const { method = "GET", headers } = request;
-    await answerer.answer(
-      { method, path: `/${rest.join("/")}`, query: url.searchParams, authorization: headers.authorization, body },
-      reply,
-    );
+    const asked = { method, path: `/${rest.join("/")}`, query: url.searchParams, authorization: headers.authorization, body };
+    if ((await this.judge(asked)) === "drop") return void request.socket.destroy();
+    await answerer.answer(asked, reply);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

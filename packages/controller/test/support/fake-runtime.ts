@@ -16,6 +16,10 @@ export class FakeRuntime implements Answerer {
   loadMs = 0;
   /** Calls are not answered. */
   hangs = false;
+  /** What calls come to instead of what they ask for. */
+  ill: "500" | "reset" | "garbage" | "accepts" | undefined;
+  /** When calls came, in milliseconds. */
+  readonly asked: number[] = [];
   #instance: string = randomUUID();
   #engineReady = true;
   readonly #adapters = new Map<string, AdapterStatus>();
@@ -54,11 +58,20 @@ export class FakeRuntime implements Answerer {
     if (method === "GET" && path === "/v1/lora_adapters") {
       if (query.get("watch") === "true") this.#watch(reply);
       else json(reply, 200, this.#snapshot());
-    } else if (this.hangs) {
-      // Never answered.
+    } else if (this.#spoils(reply)) {
+      // Answered, or never.
     } else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
     else if (path === "/v1/lora_adapter/unload") this.#unload(String(body.lora_name), reply);
     else json(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
+  }
+
+  #spoils(reply: ServerResponse): boolean {
+    this.asked.push(performance.now());
+    if (this.ill === "500") json(reply, 500, { error: { code: "Internal", message: "oops", retryable: true } });
+    else if (this.ill === "garbage") reply.writeHead(502).end("<html>bad gateway");
+    else if (this.ill === "accepts") json(reply, 202, {});
+    else if (this.ill === "reset") reply.destroy();
+    return this.hangs || this.ill !== undefined;
   }
 
   #load(load: LoadRequest, reply: ServerResponse): void {

@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { CrashingController, type Point } from "./support/crashing.ts";
+import { adapter, type FakePod, until, World } from "./support/world.ts";
+
+/*
+ * The controller killed by SIGKILL at named points of the flow. Whoever comes after it brings everything to its declared state: nothing is
+ * loaded twice, nothing is left anywhere. The process that converged is the one that is killed at the next point.
+ */
+
+let world: World;
+let adapters: Adapters;
+let n = 0;
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+const api = (when: "before" | "after", method: string, path: RegExp, body?: RegExp): Point => ({
+  at: "api",
+  when,
+  call: (c) => c.method === method && path.test(c.path) && (body === undefined || body.test(c.body)),
+});
+const pod = (when: "before" | "after", path: RegExp): Point => ({ at: "pod", when, call: (asked) => path.test(asked.path) });
+
+const OBJECT = /\/modeladapters\/[^/]+$/;
+const STATUS = /\/modeladapters\/[^/]+\/status$/;
+const SLICES = /\/endpointslices\//;
+const LOAD = /\/load_lora_adapter$|lora_adapter\/load$/;
+const UNLOAD = /\/unload_lora_adapter$|lora_adapter\/unload$/;
+interface Named {
+  readonly name: string;
+  /** What is done when it dies: it is made, lowered to one replica, or deleted. */
+  readonly during: "create" | "lower" | "delete";
+  readonly point: Point;
+}
+
+const FINALIZER: Named = { name: "the finalizer after", during: "create", point: api("after", "PATCH", OBJECT) };
+const WRITES: readonly Named[] = [
+  { name: "the Service after", during: "create", point: api("after", "POST", /\/services$/) },
+  { name: "the empty slice after", during: "create", point: api("after", "PATCH", SLICES) },
+];
+const INTENT_BEFORE: Named = { name: "the intent before", during: "create", point: api("before", "PATCH", STATUS) };
+const LOADS: readonly Named[] = [
+  { name: "the intent after", during: "create", point: api("after", "PATCH", STATUS) },
+  { name: "the load before it arrives", during: "create", point: pod("before", LOAD) },
+  { name: "the accepted load", during: "create", point: pod("after", LOAD) },
+];
+const SERVED: readonly Named[] = [
+  { name: "the slice with a pod before", during: "create", point: api("before", "PATCH", SLICES, /"addresses"/) },
+  { name: "the slice with a pod after", during: "create", point: api("after", "PATCH", SLICES, /"addresses"/) },
+  { name: "Ready after", during: "create", point: api("after", "PATCH", STATUS, /ModelAdapterAvailable/) },
+];
+const WITHDRAWN: readonly Named[] = [
+  { name: "the deleted slices", during: "delete", point: api("after", "DELETE", SLICES) },
+  { name: "the deleted Service", during: "delete", point: api("after", "DELETE", /\/services\//) },
+];
+const UNLOADS: readonly Named[] = [
+  { name: "the accepted unload", during: "lower", point: pod("after", UNLOAD) },
+  { name: "Draining after", during: "delete", point: api("after", "PATCH", STATUS, /Draining/) },
+  { name: "the unload before it arrives", during: "delete", point: pod("before", UNLOAD) },
+  { name: "the accepted unload", during: "delete", point: pod("after", UNLOAD) },
+  { name: "the removed finalizer", during: "delete", point: api("after", "PATCH", OBJECT) },
+];
+
+describe.each([
+  {
+    mode: "through the sidecar",
+    flags: ["--enable-runtime-sidecar"],
+    sidecar: true,
+    points: [FINALIZER, ...WRITES, ...LOADS, ...SERVED, ...WITHDRAWN, ...UNLOADS],
+  },
+  { mode: "directly", flags: [], sidecar: false, points: [INTENT_BEFORE, ...LOADS, ...UNLOADS] },
+])("killed $mode", ({ flags, sidecar, points }) => {
+  const ns = sidecar ? "crash-sidecar" : "crash-direct";
+  let controller: CrashingController;
+  let pods: FakePod[] = [];
+
+  beforeAll(async () => {
+    await world.namespace(ns);
+    pods = [await world.pod("a", { namespace: ns, sidecar }), await world.pod("b", { namespace: ns, sidecar })];
+    // A load that may run still is not waited for for ten minutes.
+    controller = await CrashingController.create(world, flags, { directPeriodMs: 100, bounds: { directLoadMs: 1_500 } });
+  });
+
+  afterAll(async () => {
+    await controller?.[Symbol.asyncDispose]();
+    for (const p of pods) await world.deletePod(p);
+  });
+
+  const holders = (name: string) => pods.filter((p) => (sidecar ? p.runtime.serving.includes(name) : p.engine.adapters.has(name)));
+  /** How often each pod was told to load it. */
+  const loads = (name: string) =>
+    pods.map((p) =>
+      sidecar
+        ? p.runtime.loads.filter((l) => l.lora_name === name).length
+        : p.engine.calls.filter((c) => c === `POST /v1/load_lora_adapter ${name}`).length,
+    );
+
+  test.each(points)("at $name ($during)", async ({ during, point }) => {
+    const name = `x${n++}`;
+    const key = `${ns}/${name}`;
+    const object = (spec: Record<string, unknown>) =>
+      world.applyObject(adapter(name, { artifactURL: "/models/x", ...spec }, { namespace: ns }));
+    const serves = (count: number) =>
+      until(`${count} serve`, async () => {
+        const s = await adapters.status(key);
+        const all = [s?.readyReplicas, (await adapters.addresses(key)).length, holders(name).length];
+        return s?.conditions?.some((c) => c.type === "Ready" && c.status === "True") && all.every((x) => x === count);
+      });
+    const dies = async (before: number) => {
+      await until("it is dead", () => controller.kills > before);
+      await controller.start();
+    };
+    await controller.start();
+    const { kills } = controller;
+    if (during === "create") controller.arm(point);
+    await object({ replicas: 2 });
+    if (during === "create") await dies(kills);
+    await serves(2);
+    if (during === "lower") {
+      controller.arm(point);
+      await object({ replicas: 1 });
+      await dies(kills);
+      await serves(1);
+    }
+    if (during === "delete") controller.arm(point);
+    await world.remove("ModelAdapter", key);
+    if (during === "delete") await dies(kills);
+    await until("it is gone", async () => (await world.get("ModelAdapter", key)) === undefined);
+    await until("nobody has it", () => holders(name).length === 0);
+    // What an edit declares anew a sidecar has already.
+    const most = during === "lower" && sidecar ? [2, 1] : [1, 1];
+    expect(loads(name).every((count, i) => count >= 1 && count <= (most[i] ?? 0))).toBe(true);
+    expect([await world.get("Service", key), await adapters.slices(key)]).toEqual([undefined, []]);
+    expect(pods.map((p) => p.engine.most)).toEqual(sidecar ? [0, 0] : [1, 1]);
+    expect(controller.kills).toBe(kills + 1);
+  });
+});

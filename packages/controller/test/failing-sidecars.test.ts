@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { adapter, type FakePod, until, World } from "./support/world.ts";
+
+let world: World;
+let adapters: Adapters;
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+/** Sixty times as fast as it is: a minute is a second, and 1 s to 5 min is this. */
+const FAST = { baseMs: 17, maxMs: 5_000 };
+const MINUTE_MS = 1_000;
+
+test("sidecars and engines that fail in every way: few calls, nobody else waits, and they are well again by themselves", async () => {
+  const kinds = ["500", "reset", "garbage", "accepts"] as const;
+  const made: FakePod[] = [];
+  for (const kind of kinds) {
+    const pod = await world.pod(`pod-${kind}`, { labels: { kind } });
+    pod.runtime.ill = kind;
+    made.push(pod);
+  }
+  // The engine's Hub does not answer.
+  const direct = await world.pod("pod-direct", { labels: { kind: "direct" }, sidecar: false });
+  direct.engine.exists = () => false;
+  const well = await world.pod("pod-well", { labels: { kind: "well" } });
+  const controller = await world.controller(undefined, { callBackoff: FAST, directPeriodMs: 200 });
+  const all = [...kinds, "direct", "well"];
+  for (const kind of all) await world.applyObject(adapter(`x-${kind}`, { podSelector: { matchLabels: { kind } } }));
+  await adapters.ready("default/x-well");
+  for (const kind of ["500", "reset", "garbage", "accepts"]) await adapters.refusal(`default/x-${kind}`, "RuntimeUnavailable");
+  await adapters.refusal("default/x-direct", "ArtifactNotFound");
+  for (const pod of made) {
+    const first = pod.runtime.asked[0] ?? 0;
+    await until("ten minutes are over", () => performance.now() > first + 10 * MINUTE_MS);
+    const within = (from: number, to: number) => pod.runtime.asked.filter((t) => t - first >= from && t - first < to).length;
+    expect([pod.name, within(0, MINUTE_MS)]).toEqual([pod.name, expect.toSatisfy((count: number) => count >= 1 && count <= 12)]);
+    expect([pod.name, within(9 * MINUTE_MS, 10 * MINUTE_MS)]).toEqual([pod.name, expect.toSatisfy((count: number) => count <= 2)]);
+  }
+  const loads = direct.engine.calls.filter((c) => c.startsWith("POST")).length;
+  expect(loads).toBeGreaterThan(2);
+  expect(loads).toBeLessThan(15);
+  expect(await adapters.status("default/x-500")).toMatchObject({
+    phase: "Failed",
+    pods: [{ state: "Failed", reason: "RuntimeUnavailable" }],
+  });
+  expect(controller.calls.filter((c) => c.verb !== "watch").length).toBeLessThan(300);
+  expect([well.runtime.loads.length, well.runtime.unloads.length]).toEqual([1, 0]);
+  for (const pod of made) pod.runtime.ill = undefined;
+  direct.engine.exists = () => true;
+  for (const kind of all) await adapters.ready(`default/x-${kind}`);
+  expect(made.map((p) => p.runtime.loads.length)).toEqual([1, 1, 1, 1]);
+  await adapters.remove(...all.map((kind) => `default/x-${kind}`));
+  for (const pod of [...made, direct, well]) await world.deletePod(pod);
+});
