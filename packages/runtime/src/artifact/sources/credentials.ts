@@ -21,7 +21,7 @@ export function checkRecipient({ hosts }: Secret, url: URL, ownEndpoint: boolean
     "ArtifactNotAllowed",
     hosts === undefined
       ? `the Secret does not say that ${url.host} may get its credentials: annotate it with model.aibrix.ai/allowed-hosts: ${url.hostname}`
-      : `the Secret's annotation model.aibrix.ai/allowed-hosts (${hosts.join(", ") || "empty"}) does not name ${url.host}: add it there, or correct the artifactURL`,
+      : `the Secret's annotation model.aibrix.ai/allowed-hosts (${hosts.join(", ") || "empty"}) does not name ${url.host}: add it there, or correct the URL`,
   );
 }
 

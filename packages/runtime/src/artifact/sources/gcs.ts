@@ -147,7 +147,7 @@ export class GcsSource implements Source {
     if (status === 404)
       return new AdapterError(
         "ArtifactNotFound",
-        `bucket "${this.#bucket.name}" does not exist (${this.#endpoint}): check the artifactURL`,
+        `bucket "${this.#bucket.name}" does not exist (${this.#endpoint}): check its name`,
         { cause: error },
       );
     if (/Could not load the default credentials/.test(text))

@@ -207,7 +207,7 @@ export class S3Source implements Source {
     const at = `(${this.#endpoint})`;
     if (name === "CredentialsProviderError") return this.#noCredentials(error);
     if (name === "NoSuchBucket")
-      return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check the artifactURL and the endpoint`, {
+      return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket}" does not exist ${at}: check its name and the endpoint`, {
         cause: error,
       });
     if (status === 412) return this.#changed();
@@ -232,7 +232,7 @@ export class S3Source implements Source {
         { cause: error },
       );
     if (status === 404)
-      return new AdapterError("ArtifactNotFound", `${this.#what()} does not exist ${at}: check the artifactURL`, { cause: error });
+      return new AdapterError("ArtifactNotFound", `${this.#what()} does not exist ${at}: check bucket and prefix`, { cause: error });
     if (name === "PermanentRedirect" || status === 301)
       return new AdapterError(
         "ArtifactUnavailable",
