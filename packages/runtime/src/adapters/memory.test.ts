@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { SILENT } from "../../test/fakes.ts";
 import { Memory } from "./memory.ts";
 
@@ -11,6 +11,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "memory-"));
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   await rm(dir, { recursive: true });
 });
 
@@ -33,9 +34,11 @@ test("remembers over a restart", async () => {
   expect(await readdir(join(dir, ".state"))).toEqual(["declared.json"]);
 });
 
-test("many changes at once all count", async () => {
+test("many changes at once all count, and are written once", async () => {
   const memory = await open();
+  const written = vi.spyOn(JSON, "stringify");
   await Promise.all([1, 2, 3, 4, 5].map((i) => memory.declare({ lora_name: `a${i}`, artifact_url: "/x", needs_api_key: false })));
+  expect(written).toHaveBeenCalledTimes(1);
   expect((await open()).declared).toHaveLength(5);
 });
 

@@ -55,6 +55,8 @@ export class Memory {
   readonly #log: Logger;
   readonly #one = pLimit(1);
   #state: State = { version: 1, declared: [], loaded: [], readable: [], cleanup: [], folders: [] };
+  /** The save that has not begun yet. */
+  #next: Promise<unknown> | undefined;
   #saved = "";
 
   constructor(artifactsDir: string, log: Logger) {
@@ -194,7 +196,9 @@ export class Memory {
 
   /** @returns why the state is not written down, or `undefined` where it is */
   async #save(): Promise<unknown> {
-    return await this.#one(async () => {
+    // One that waits for its turn writes down what was changed until then: many changes at once are few writes.
+    this.#next ??= this.#one(async () => {
+      this.#next = undefined;
       const text = JSON.stringify(this.#state, null, 1);
       if (text === this.#saved) return undefined;
       try {
@@ -209,6 +213,7 @@ export class Memory {
         return error;
       }
     });
+    return await this.#next;
   }
 }
 
