@@ -1,12 +1,12 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ensureVersitygw, type PartContext, vllmServeCommand } from "@aibrix/devcluster";
+import { nodeFlags } from "../test/support/node-flags.ts";
 import { end } from "./measured.ts";
 
 const START_MS = 30_000;
@@ -87,9 +87,7 @@ export async function startRuntime(dir: string, engine: string, env: NodeJS.Proc
 async function startProgram(name: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Server> {
   const { PATH, HOME } = process.env;
   const main = join(PACKAGES, name, "dist/main.js");
-  // The first line has flags of Node, which only the shell heeds.
-  const flags = /^#!.* node (\S.*)$/m.exec((await readFile(main, "utf8")).split("\n", 1)[0] ?? "")?.[1]?.split(" ") ?? [];
-  const child = spawn(process.execPath, [...flags, main, ...args], {
+  const child = spawn(process.execPath, [...nodeFlags(main), main, ...args], {
     env: { PATH, HOME, AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4 --heap-growing-percent=30
+// The first line's flags collect garbage early: by itself Node lets it grow with the machine's memory, which a sidecar should leave to the engine.
 import { runMain } from "@aibrix/service";
 import { download } from "../commands/download.ts";
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { programFile } from "@aibrix/devcluster";
+import { nodeFlags } from "./node-flags.ts";
 
 /** Time for a program to listen, in milliseconds. */
 const PROGRAM_MS = 30_000;
@@ -98,7 +99,8 @@ function spawnProgram(
   // Nothing of the tester's own settings: a token or an endpoint of theirs would decide what a test sees.
   const { PATH, HOME, TMPDIR } = process.env;
   const [command = process.execPath, ...before] = [...wrapper, process.execPath];
-  const child = spawn(command, [...before, programFile(name), ...args], {
+  const main = programFile(name);
+  const child = spawn(command, [...before, ...nodeFlags(main), main, ...args], {
     env: { PATH, HOME, ...(TMPDIR === undefined ? {} : { TMPDIR }), AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
