@@ -19,7 +19,7 @@ let url: string;
 beforeAll(async () => {
   server = createServer((asked, reply) => {
     const body = bodies[Number(asked.url?.slice(1))] ?? Buffer.from("small");
-    reply.writeHead(200, { "content-length": body.length });
+    reply.writeHead(200, { "content-length": body.length, ...(asked.url === "/last" ? { connection: "close" } : {}) });
     reply.end(body);
   });
   server.listen(0, "127.0.0.1");
@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 /** Reads an answer with pauses, hashes each chunk some turns after it came, and only then gives it back. */
-async function read(n: number, memories: Set<ArrayBufferLike>): Promise<string> {
+async function read(n: number | "last", memories: Set<ArrayBufferLike>): Promise<string> {
   const { body } = await request(`${url}/${n}`, { dispatcher: egress.dispatcher });
   const sum = createHash("sha256");
   const late: Buffer[] = [];
@@ -66,6 +66,12 @@ test("answers that are read at once come whole, into memory that is used again",
     expect(await Promise.all(bodies.map((_, n) => read(n, memories)))).toEqual(bodies.map((body) => hash(body)));
   // Each memory is of 512 KiB, and 64 MiB came.
   expect(memories.size).toBeLessThan(64);
+});
+
+test("a connection that the server closes gives its memory back", async () => {
+  const memories = new Set<ArrayBufferLike>();
+  for (let i = 0; i < 30; i += 1) await read("last", memories);
+  expect(memories.size).toBeLessThan(10);
 });
 
 test("what is kept stays as it came, whatever is read after it", async () => {

@@ -57,6 +57,10 @@ export class WideReads {
       options: { onread, highWaterMark: undefined, readableHighWaterMark: 1 },
       attach: (connected) => {
         socket = connected;
+        connected.once("close", () => {
+          if (slab !== undefined) this.#close(slab);
+          slab = undefined;
+        });
       },
     };
   }
