@@ -61,6 +61,8 @@ async function watch(runtime: Server, signal: AbortSignal): Promise<Wait> {
     else if (state === "Failed") wait?.done.reject(new Error(`${name} failed: ${message}`));
   };
   const lines = createInterface({ input: Readable.fromWeb(answer.body as never).on("error", () => undefined) });
+  // It ends with the signal, which is an error of its stream; whoever waits is told by the signal.
+  lines.on("error", () => undefined);
   lines.on("line", (line) => {
     const event = JSON.parse(line) as WatchEvent;
     if (event.type === "ADAPTER") tell(event.object.lora_name, event.object.state, event.object.message);
