@@ -100,7 +100,8 @@ export class Egress {
       if (options.protocol === "https:") return encrypted(options, callback);
       const { options: wide, attach } = this.#reads.forSocket();
       return buildConnector({ ...settings, ...wide })(options, (...made: Parameters<typeof callback>) => {
-        if (made[1] !== null) attach(made[1]);
+        // After an error there is none, not even null.
+        if (made[1]) attach(made[1]);
         callback(...made);
       });
     };
