@@ -168,7 +168,7 @@ const PodStatus = Type.Object(
         format: "date-time",
       }),
     ),
-    servingSince: Type.Optional(Type.String({ description: "When the pod last began to serve it.", format: "date-time" })),
+    firstServedTime: Type.Optional(Type.String({ description: "When the pod first served it.", format: "date-time" })),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
     ),

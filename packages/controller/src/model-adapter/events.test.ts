@@ -9,11 +9,11 @@ test.each<{ name: string; before: ModelAdapterStatus | undefined; after: ModelAd
   { name: "a pod that serves", before: pod("Loading"), after: pod("Serving"), want: ["Loaded"] },
   {
     name: "a pod that serves again",
-    before: pod("Pending", { servingSince: "2026-01-01T00:00:00Z" }),
+    before: pod("Pending", { firstServedTime: "2026-01-01T00:00:00Z" }),
     after: pod("Serving"),
     want: ["Repaired"],
   },
-  { name: "an update", before: pod("Updating", { servingSince: "2026-01-01T00:00:00Z" }), after: pod("Serving"), want: ["Loaded"] },
+  { name: "an update", before: pod("Updating", { firstServedTime: "2026-01-01T00:00:00Z" }), after: pod("Serving"), want: ["Loaded"] },
   { name: "an adapter that is not there any more", before: pod("Serving"), after: pod("Pending"), want: ["Drifted"] },
   { name: "one that comes back at once", before: pod("Serving"), after: pod("Loading"), want: ["Drifted"] },
   { name: "one that cannot come back", before: pod("Serving"), after: pod("Failed", { lastError: "no" }), want: ["Drifted", "LoadFailed"] },

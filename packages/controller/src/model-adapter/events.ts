@@ -54,7 +54,7 @@ function idOf(pod: PodRow): string {
 function podEvents(before: PodRow | undefined, after: PodRow): NewEvent[] {
   if (after.state === "Serving" && before?.state !== "Serving") {
     // An update goes on from what serves.
-    const repaired = before?.servingSince !== undefined && before.state !== "Updating";
+    const repaired = before?.firstServedTime !== undefined && before.state !== "Updating";
     const [reason, what] = repaired ? ["Repaired", "served again on"] : ["Loaded", "loaded on"];
     return [{ type: "Normal", reason, action: "Load", note: `${what} pod ${after.name}` }];
   }

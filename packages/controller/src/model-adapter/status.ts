@@ -170,12 +170,10 @@ function startsLoad(plan: Plan, pod: ObservedPod): boolean {
   return plan.actions.some((a) => a.kind === "load" && a.pod === pod);
 }
 
-/** Kept where it no longer serves: when it comes back, that is a repair. */
-function servingSince(o: Observed, { pod, state }: Row): Partial<PodRow> {
-  const before = rowOf(o, pod);
-  const served = before?.state === "Serving" || before?.state === "Updating";
-  const since = state.serving && !served ? new Date(o.nowMs).toISOString() : before?.servingSince;
-  return since === undefined ? {} : { servingSince: since };
+/** Kept where it no longer serves: when it comes back, that is a repair. Never moves: a status that changes by itself would be written for ever. */
+function firstServedTime(o: Observed, { pod, state }: Row): Partial<PodRow> {
+  const first = rowOf(o, pod)?.firstServedTime ?? (state.serving ? new Date(o.nowMs).toISOString() : undefined);
+  return first === undefined ? {} : { firstServedTime: first };
 }
 
 function podRow(o: Observed, plan: Plan, row: Row): PodRow {
@@ -189,7 +187,7 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
     uid: pod.facts.uid,
     state: begins ? "Loading" : state.state,
     ...loadingSince(o, plan, pod),
-    ...servingSince(o, row),
+    ...firstServedTime(o, row),
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
     ...loadedBy(o, plan, row),
