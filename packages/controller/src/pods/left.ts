@@ -23,7 +23,6 @@ const PERIOD_MS = 10_000;
  */
 export class LeftPods {
   readonly #options: LeftOptions;
-  readonly #tasks = new Set<Promise<void>>();
 
   constructor(options: LeftOptions) {
     this.#options = options;
@@ -33,10 +32,9 @@ export class LeftPods {
   left(pod: Pod): void {
     const { store, log } = this.#options;
     store.set(pod);
-    const task = this.#follow(pod)
-      .catch((error: unknown) => log.error({ pod: keyOf(pod), err: error }, "a pod that left the watch could not be followed"))
-      .finally(() => void this.#tasks.delete(task));
-    this.#tasks.add(task);
+    this.#follow(pod).catch((error: unknown) =>
+      log.error({ pod: keyOf(pod), err: error }, "a pod that left the watch could not be followed"),
+    );
   }
 
   /** The watch has the name again. Gives the pod that had left, if one had; another one now may have its name. */
@@ -44,11 +42,6 @@ export class LeftPods {
     const pod = this.#options.store.get(key);
     this.#options.store.delete(key);
     return pod;
-  }
-
-  /** Waits for what runs; its signal should have aborted. */
-  async close(): Promise<void> {
-    await Promise.all(this.#tasks);
   }
 
   async #follow(pod: Pod): Promise<void> {
