@@ -145,11 +145,9 @@ export class GcsSource implements Source {
     if (file !== undefined && (status === 404 || status === 412))
       return new SourceChanged(`${this.#what()} changed while it was read: it is read again`);
     if (status === 404)
-      return new AdapterError(
-        "ArtifactNotFound",
-        `bucket "${this.#bucket.name}" does not exist (${this.#endpoint}): check its name`,
-        { cause: error },
-      );
+      return new AdapterError("ArtifactNotFound", `bucket "${this.#bucket.name}" does not exist (${this.#endpoint}): check its name`, {
+        cause: error,
+      });
     if (/Could not load the default credentials/.test(text))
       return new AdapterError("ArtifactDenied", `no Google credentials for ${this.#what()}: ${keys}`, { cause: error });
     if (status === 401 || status === 403 || /invalid_grant|DECODER|invalid_client/.test(`${text} ${String(code)}`))
