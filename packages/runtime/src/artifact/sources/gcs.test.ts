@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { NEVER } from "../../../test/fakes.ts";
-import { GcsSource, serviceAccount } from "./gcs.ts";
+import { GcsSource, remoteFile, serviceAccount } from "./gcs.ts";
 
 const KEY = { type: "service_account", client_email: "a@b.iam.gserviceaccount.com", private_key: "PRIVATE", private_key_id: "1" };
 const keys = (json: unknown) => ({ gcp_service_account_json: typeof json === "string" ? json : JSON.stringify(json) });
@@ -62,4 +62,18 @@ test("a listing that does not end is an error, and is not asked for ever", async
     server.closeAllConnections();
     server.close();
   }
+});
+
+test("an object is checked by its MD5, and one composed of others by its CRC32C", () => {
+  // Of "123456789": the check values of the two.
+  const [md5Hash, crc32c] = ["JfnnlDI7RTiF9RgfG2JNCw==", "4waSgw=="];
+  const known = { size: 9, generation: 1 };
+  expect(remoteFile("f", { ...known, md5Hash, crc32c })).toEqual({
+    name: "f",
+    sizeBytes: 9,
+    etag: "1",
+    md5: "25f9e794323b453885f5181f1b624d0b",
+  });
+  expect(remoteFile("f", { ...known, crc32c }).digests).toEqual([{ algorithm: "crc32c", hex: "e3069283" }]);
+  expect(remoteFile("f", known).digests).toBeUndefined();
 });

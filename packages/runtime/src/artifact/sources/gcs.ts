@@ -204,7 +204,14 @@ export function serviceAccount(keys: Credentials): { readonly email: string; rea
   return { email: client_email, key: private_key, ...(typeof private_key_id === "string" ? { keyId: private_key_id } : {}) };
 }
 
-function remoteFile(name: string, { size, generation, md5Hash }: FileMetadata): RemoteFile {
-  const md5 = md5Hash === undefined ? {} : { md5: Buffer.from(md5Hash, "base64").toString("hex") };
-  return { name, sizeBytes: Number(size ?? 0), etag: String(generation ?? ""), ...md5 };
+/** What an object's entry in a listing says of it. Objects that were composed of others have no MD5, and all have a CRC32C. */
+export function remoteFile(name: string, { size, generation, md5Hash, crc32c }: FileMetadata): RemoteFile {
+  const hex = (base64: string) => Buffer.from(base64, "base64").toString("hex");
+  const stated =
+    md5Hash !== undefined
+      ? { md5: hex(md5Hash) }
+      : crc32c !== undefined
+        ? { digests: [{ algorithm: "crc32c" as const, hex: hex(crc32c) }] }
+        : {};
+  return { name, sizeBytes: Number(size ?? 0), etag: String(generation ?? ""), ...stated };
 }

@@ -172,12 +172,7 @@ export class S3Source implements Source {
     const condition = file.etag === "" ? {} : { IfMatch: file.etag };
     const key = { Bucket: this.#bucket, Key: `${this.#prefix}${file.name}` };
     const command = new HeadObjectCommand({ ...key, ChecksumMode: "ENABLED", ...condition });
-    try {
-      return statedDigests(await this.#client.send(command, { abortSignal: signal }), this.#bucket);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      return []; // What is wrong with the object shows when it is read.
-    }
+    return statedDigests(await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal), this.#bucket);
   }
 
   close(): void {

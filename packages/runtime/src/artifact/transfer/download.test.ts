@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -283,4 +283,32 @@ test.each([
   ["EACCES", "ArtifactUnavailable", true],
 ])("an error of the volume, %s, is told as %s", (code, reason, retryable) => {
   expect(storageError(Object.assign(new Error("x"), { code, path: "/p" }))).toMatchObject({ reason, retryable });
+});
+
+test("a volume that takes nothing any more ends the download, and a later one goes on", async () => {
+  const probe = await open(join(dir, "probe"), "w");
+  await probe.close();
+  const denied = Object.assign(new Error("EROFS: read-only file system, write"), { code: "EROFS" });
+  const writev = vi.spyOn(Object.getPrototypeOf(probe) as FileHandle, "writev").mockRejectedValueOnce(denied);
+  try {
+    const ended = download(source(TEXT), { partBytes: 10, signal: AbortSignal.timeout(10_000) });
+    await expect(ended).rejects.toMatchObject({
+      reason: "ArtifactUnavailable",
+      retryable: true,
+      message: expect.stringContaining("(EROFS)"),
+    });
+  } finally {
+    writev.mockRestore();
+  }
+  expect((await download(source(TEXT), { partBytes: 10 })).text).toBe(TEXT);
+});
+
+test("what a source states is asked for again where that may pass, and never goes unchecked", async () => {
+  const passing = new AdapterError("ArtifactUnavailable", "answered HTTP 503");
+  const digests = vi.fn<NonNullable<Source["digests"]>>(async () => [{ algorithm: "md5", hex: "0".repeat(32) }]);
+  digests.mockRejectedValueOnce(passing);
+  const from = { ...source(TEXT), digests };
+  await expect(download(from)).rejects.toMatchObject({ reason: "ArtifactInvalid" });
+  digests.mockRejectedValue(new AdapterError("ArtifactDenied", "refused", { retryable: false }));
+  await expect(download(from)).rejects.toMatchObject({ reason: "ArtifactDenied" });
 });

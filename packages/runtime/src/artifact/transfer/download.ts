@@ -81,7 +81,8 @@ export async function downloadFile(download: Download, file: RemoteFile, signal:
 async function statedDigests(source: Source, file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]> {
   const sha256: readonly StatedDigest[] = file.sha256 === undefined ? [] : [{ algorithm: "sha256", hex: file.sha256 }];
   const md5: readonly StatedDigest[] = file.md5 === undefined ? [] : [{ algorithm: "md5", hex: file.md5 }];
-  return [...sha256, ...md5, ...(file.digests ?? []), ...((await source.digests?.(file, signal)) ?? [])];
+  const asked = await retried(async () => (await source.digests?.(file, signal)) ?? [], signal);
+  return [...sha256, ...md5, ...(file.digests ?? []), ...asked];
 }
 
 async function once(download: Download, file: RemoteFile, stated: readonly StatedDigest[], signal: AbortSignal): Promise<Downloaded> {

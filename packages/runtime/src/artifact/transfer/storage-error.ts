@@ -1,5 +1,14 @@
 import { AdapterError } from "../../errors.ts";
 
+/** The volume takes nothing: what came meanwhile is lost, so the download ends and a later one goes on. */
+export class VolumeDenied extends AdapterError {
+  override readonly name = "VolumeDenied";
+
+  constructor(message: string, cause: unknown) {
+    super("ArtifactUnavailable", message, { cause });
+  }
+}
+
 /** Errors of the volume, told in words; anything else comes back as it is. */
 export function storageError(error: unknown): unknown {
   const { code, path } = (error ?? {}) as { code?: unknown; path?: unknown };
@@ -10,10 +19,9 @@ export function storageError(error: unknown): unknown {
       { cause: error },
     );
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")
-    return new AdapterError(
-      "ArtifactUnavailable",
-      `${String(path)} cannot be used (${code}): give the runtime's user access to it; it is tried again`,
-      { cause: error },
+    return new VolumeDenied(
+      `${path === undefined ? "the file of a download" : String(path)} cannot be used (${code}): give the runtime's user access to it; it is tried again`,
+      error,
     );
   return error;
 }
