@@ -13,7 +13,8 @@ export async function retried<T>(call: () => Promise<T>, signal: AbortSignal, re
 }
 
 /**
- * Whether the same call may work in a moment. A full volume does not empty itself in a second, nor does one that takes nothing, a file that was replaced does not come back,
+ * Whether the same call may work in a moment. A full volume does not empty itself in a second, nor does one that takes nothing,
+ * a file that was replaced does not come back,
  * a damaged one is read anew as a whole, and who waits for a silent source holds a place that others could use.
  */
 export function mayPass(error: unknown): boolean {

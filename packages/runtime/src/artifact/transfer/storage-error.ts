@@ -2,8 +2,6 @@ import { AdapterError } from "../../errors.ts";
 
 /** The volume takes nothing: what came meanwhile is lost, so the download ends and a later one goes on. */
 export class VolumeDenied extends AdapterError {
-  override readonly name = "VolumeDenied";
-
   constructor(message: string, cause: unknown) {
     super("ArtifactUnavailable", message, { cause });
   }
