@@ -119,6 +119,12 @@ test.each([
   expect(JSON.stringify(answer.body)).not.toContain("1234567");
 });
 
+test("a body of 256 KiB is read, a longer one is 413", async () => {
+  const body = JSON.stringify({ lora_name: "a", artifact_url: "/one" }).padEnd(256 * 1024);
+  expect((await post("load", body)).status).toBe(202);
+  expect(await post("load", `${body} `)).toMatchObject({ status: 413, body: { error: { code: "PayloadTooLarge", retryable: false } } });
+});
+
 test("load, list, models and unload", async () => {
   await observer.refresh(NEVER);
   expect(await post("load", { lora_name: "a", artifact_url: "/one" })).toMatchObject({ status: 202, body: { lora_name: "a" } });

@@ -1,7 +1,9 @@
 // POST /v1/model/download and GET /v1/model/list of a running runtime, with a real Hub and a real S3 server.
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 import { ErrorBodySchema, type ModelList, ModelListSchema, type ModelStatus, ModelStatusSchema } from "@aibrix/api";
 import { type Hub, startHub, writeBaseModel } from "@aibrix/devcluster";
 import { Value } from "typebox/value";
@@ -222,12 +224,37 @@ test("four at once, and no more; the end keeps what came, and the next process g
   for (const n of [1, 2, 3, 4]) expect((await readFile(join(dir, `big-${n}/big.safetensors`))).equals(noise(BIG_BYTES, n))).toBe(true);
 });
 
+test.each(["model/download", "lora_adapter/load", "lora_adapter/unload", "lora_adapter/check"])(
+  "a body that is too long is 413: %s",
+  async (path) => {
+    const { status, body } = await postTooLong(path, runtime.url);
+    expect({ status, body }).toMatchObject({ status: 413, body: { error: { code: "PayloadTooLarge", retryable: false } } });
+    expect([...Value.Errors(ErrorBodySchema, body)]).toEqual([]);
+  },
+);
+
+/** Announces a body of more than 256 KiB. The answer comes without it: none of it is sent. */
+async function postTooLong(path: string, url: string): Promise<{ readonly status: number | undefined; readonly body: unknown }> {
+  const headers = { "content-type": "application/json", "content-length": 256 * 1024 + 1 };
+  return await new Promise((resolve, reject) => {
+    const call = request(`${url}/v1/${path}`, { method: "POST", headers, agent: false, signal: AbortSignal.timeout(10_000) });
+    call.once("error", reject);
+    call.once("response", (response) => {
+      json(response)
+        .then((body) => resolve({ status: response.statusCode, body }), reject)
+        .finally(() => call.destroy());
+    });
+    call.flushHeaders();
+  });
+}
+
 test("with a token file a download wants the token, the list does not", async () => {
   await writeFile(world.path("token"), "sesame\n");
   const args = [`--token-file=${world.path("token")}`, `--models-dir=${world.path("guarded")}`, `--artifacts-dir=${world.path("a3")}`];
   const { program } = await world.runtime("http://127.0.0.1:9", { args, env: { HF_ENDPOINT: proxy.url } });
   const wish = { model_uri: "acme/tiny" };
   expect((await post(wish, program.url)).status).toBe(401);
+  for (const path of ["model/download", "lora_adapter/load"]) expect((await postTooLong(path, program.url)).status, path).toBe(401);
   expect(existsSync(world.path("guarded"))).toBe(false);
   expect(await list(program.url)).toEqual([]);
   expect((await post(wish, program.url, { authorization: "Bearer sesame" })).status).toBeOneOf([200, 202]);

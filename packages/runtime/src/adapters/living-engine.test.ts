@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -117,4 +117,20 @@ test("a load that cannot be written down is done, and says that a restart would 
   const again = world.manager.load({ lora_name: "b", artifact_url: "hf://a/b" });
   await expect(again).rejects.toMatchObject({ status: 503, code: "StorageUnavailable", message: expect.stringContaining("forget") });
   await until(() => expect(world.feed.adapter("b")).toMatchObject({ state: "Serving" }));
+});
+
+test("an unload that cannot be written down is done, and says that a restart would load it again, until it is written", async () => {
+  await serve();
+  await rm(join(dir, ".state"), { recursive: true });
+  const unload = async () => await world.manager.unload({ lora_name: "a" });
+  const unsaved = { status: 503, code: "StorageUnavailable", message: expect.stringContaining("load it again") };
+  await expect(unload()).rejects.toMatchObject(unsaved);
+  await until(() => expect(engine.adapters.has("a")).toBe(false));
+  await until(() => expect(world.feed.adapter("a")).toBeUndefined());
+  await expect(unload()).rejects.toMatchObject(unsaved);
+  await expect(world.manager.unload({ lora_name: "never" })).rejects.toMatchObject({ status: 404 });
+  await mkdir(join(dir, ".state"));
+  await expect(unload()).rejects.toMatchObject({ status: 404 });
+  await restart();
+  expect(world.feed.adapter("a")).toBeUndefined();
 });

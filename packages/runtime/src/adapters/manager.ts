@@ -131,18 +131,22 @@ export class AdapterManager {
   /**
    * `POST /v1/lora_adapter/unload`.
    *
-   * @throws RequestError 404 for a name that is not declared, 409 where a manifest owns it
+   * @throws RequestError 404 for a name that is not declared, 409 where a manifest owns it, 503 where it cannot be written down that the
+   *   declaration is gone: the adapter is unloaded all the same, and a restart would load it again. Another call writes it down, also then.
    */
   async unload({ lora_name: name, cleanup_local }: UnloadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
     const a = this.#adapters.get(name);
-    if (a === undefined)
+    if (a === undefined) {
+      await this.#forgetOnDisk(name);
       throw new RequestError(404, "NotFound", `no adapter "${name}" is declared: GET /v1/lora_adapters lists those that are`);
+    }
     this.#refuseManifests(name, "delete the manifest instead");
     a.cleanupFiles = cleanup_local === true;
     // Both change at once, so that a load call which comes during the write is the later one in every respect.
     const saved = this.#deps.memory.forgetDeclaration(name);
     this.#remove(a);
-    await saved;
+    const unsaved = await saved;
+    if (unsaved !== undefined) throw notForgotten(name, unsaved);
     const body = this.#deps.feed.adapter(name);
     if (body !== undefined) return { status: 202, body };
     return { status: 200, body: { ...a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf), serving: null } };
@@ -176,6 +180,13 @@ export class AdapterManager {
     const { observer } = this.#deps;
     if (this.#adapters.has(name) || observer.view.models?.has(name) !== true) return;
     await observer.refresh(AbortSignal.any([this.#closed.signal, AbortSignal.timeout(LOOK_WITHIN_MS)]));
+  }
+
+  /** Writes down that a name is no longer declared, where an unload call of before could not. */
+  async #forgetOnDisk(name: string): Promise<void> {
+    const { memory } = this.#deps;
+    const unsaved = memory.isOnDisk(name) ? await memory.forgetDeclaration(name) : undefined;
+    if (unsaved !== undefined) throw notForgotten(name, unsaved);
   }
 
   #refuseManifests(name: string, remedy: string): void {
@@ -327,11 +338,19 @@ function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefin
 }
 
 function notRemembered(name: string, error: unknown): RequestError {
+  return notWritten(`"${name}" is declared, but a restart of the runtime would forget it`, "load", error);
+}
+
+function notForgotten(name: string, error: unknown): RequestError {
+  return notWritten(`"${name}" is no longer declared, but a restart of the runtime would load it again`, "unload", error);
+}
+
+function notWritten(what: string, call: string, error: unknown): RequestError {
   const code = ["ENOSPC", "EDQUOT"].includes(String((error as NodeJS.ErrnoException).code)) ? "StorageFull" : "StorageUnavailable";
   return new RequestError(
     503,
     code,
-    `"${name}" is declared, but a restart of the runtime would forget it, for that cannot be written down (${messageOf(error)}): see to the volume of --artifacts-dir, and call load again`,
+    `${what}, for that cannot be written down (${messageOf(error)}): see to the volume of --artifacts-dir, and call ${call} again`,
     { cause: error },
   );
 }

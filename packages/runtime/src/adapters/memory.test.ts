@@ -125,6 +125,27 @@ test("a declaration that cannot be written down says so, and is with the next on
   expect((await open()).declared).toHaveLength(2);
 });
 
+test("a declaration that cannot be struck out says so as long as a restart would find it", async () => {
+  const memory = await open();
+  await memory.declare({ lora_name: "a", artifact_url: "/x", needs_api_key: false });
+  await rm(join(dir, ".state"), { recursive: true });
+  expect(await memory.declare({ lora_name: "b", artifact_url: "/y", needs_api_key: false })).toMatchObject({ code: "ENOENT" });
+  expect(await memory.forgetDeclaration("a")).toMatchObject({ code: "ENOENT" });
+  expect(await memory.forgetDeclaration("a")).toMatchObject({ code: "ENOENT" });
+  expect(await memory.forgetDeclaration("b")).toBeUndefined();
+  await mkdir(join(dir, ".state"));
+  expect(await memory.forgetDeclaration("a")).toBeUndefined();
+  expect((await open()).declared).toEqual([]);
+});
+
+test("a file that is there and cannot be read ends the start, and stays", async () => {
+  await open();
+  const file = join(dir, ".state", "declared.json");
+  await mkdir(file);
+  await expect(open()).rejects.toThrow(/declared\.json cannot be read, EISDIR.*move the file away/);
+  expect(await readdir(join(dir, ".state"))).toEqual(["declared.json"]);
+});
+
 test("the order of use is kept over a restart, and loading again is no use", async () => {
   const memory = await open();
   for (const name of ["a", "b", "c"]) await memory.setLoaded(name, new Map([[`/${name}`, "sha256:1"]]), "boot-1");

@@ -58,20 +58,33 @@ export class Memory {
   /** The save that has not begun yet. */
   #next: Promise<unknown> | undefined;
   #saved = "";
+  /** Names of the declarations that a restart would find. */
+  #onDisk: ReadonlySet<string> = new Set();
 
   constructor(artifactsDir: string, log: Logger) {
     this.#dir = join(artifactsDir, ".state");
     this.#log = log;
   }
 
-  /** Reads what was remembered. A file that cannot be understood is put aside: starting empty beats not starting. */
+  /**
+   * Reads what was remembered. A file that cannot be understood is put aside: starting empty beats not starting.
+   *
+   * @throws where the file is there and cannot be read: the next change would replace what it holds
+   */
   async open(): Promise<void> {
     await mkdir(this.#dir, { recursive: true });
-    const text = await readFile(this.#path, "utf8").catch(() => undefined);
+    const text = await readFile(this.#path, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw new Error(
+        `${this.#path} cannot be read, ${messageOf(error)}: see to the volume and the file's owner, or move the file away to forget what was declared`,
+        { cause: error },
+      );
+    });
     if (text === undefined) return;
     try {
       this.#state = check(JSON.parse(text));
       this.#saved = text;
+      this.#onDisk = namesOf(this.#state.declared);
     } catch (error) {
       this.#log.error(
         { path: this.#path, error: messageOf(error) },
@@ -114,9 +127,16 @@ export class Memory {
     await this.#save();
   }
 
-  async forgetDeclaration(name: string): Promise<void> {
+  /** @returns why a restart would still find the declaration, or `undefined` where it would not */
+  async forgetDeclaration(name: string): Promise<unknown> {
     this.#state.declared = without(this.#state.declared, name);
-    await this.#save();
+    const unsaved = await this.#save();
+    return this.isOnDisk(name) ? unsaved : undefined;
+  }
+
+  /** Whether a restart would find a declaration of this name, also where it has been forgotten since. */
+  isOnDisk(name: string): boolean {
+    return this.#onDisk.has(name);
   }
 
   /**
@@ -200,12 +220,14 @@ export class Memory {
     this.#next ??= this.#one(async () => {
       this.#next = undefined;
       const text = JSON.stringify(this.#state, null, 1);
+      const names = namesOf(this.#state.declared);
       if (text === this.#saved) return undefined;
       try {
         // On the disk before the rename is: a crash of the machine must leave the old state or the new one, not an empty file.
         await writeFile(`${this.#path}.new`, text, { flush: true });
         await rename(`${this.#path}.new`, this.#path);
         this.#saved = text;
+        this.#onDisk = names;
         return undefined;
       } catch (error) {
         // The adapters go on being served; what is lost is a restart's knowledge, and the next change tries again.
@@ -219,6 +241,10 @@ export class Memory {
 
 function without<T extends { readonly lora_name: string }>(rows: readonly T[], name: string): T[] {
   return rows.filter((r) => r.lora_name !== name);
+}
+
+function namesOf(rows: readonly RememberedDeclaration[]): ReadonlySet<string> {
+  return new Set(rows.map((r) => r.lora_name));
 }
 
 function check(value: unknown): State {

@@ -6,7 +6,7 @@ import { requireToken } from "./token.ts";
 
 /** Base models: download and list. */
 export function baseModelRoutes({ downloads, closing, tokenFile }: AppDeps): FastifyPluginAsyncTypebox {
-  const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { preHandler: requireToken(tokenFile) }) };
+  const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { onRequest: requireToken(tokenFile) }) };
   return async (app) => {
     app.post(RUNTIME_PATHS.modelDownload, { ...changes, schema: { body: ModelDownloadRequestSchema } }, async (request, reply) => {
       // Who has gone wants no answer; the download goes on.
