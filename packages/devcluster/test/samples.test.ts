@@ -92,6 +92,24 @@ test("the sample that downloads its base model serves what it downloads", () => 
   expect(volumes).toContainEqual({ name: "models", emptyDir: {} });
 });
 
+test.each(["s3/base.yaml", "node-cache/base.yaml"])("samples/%s: the sidecar has a read-only root, and room for what it writes", (file) => {
+  const { spec } = find(objects([file]), "Deployment") as DeploymentManifest;
+  const sidecar = spec.template.spec.containers.find((c) => c.name === "aibrix-runtime");
+  expect(sidecar).toMatchObject({
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      runAsNonRoot: true,
+      capabilities: { drop: ["ALL"] },
+    },
+    volumeMounts: [
+      { name: "tmp", mountPath: "/tmp" },
+      { name: "adapters", mountPath: "/tmp/aibrix/adapters" },
+    ],
+  });
+  expect(spec.template.spec).toMatchObject({ volumes: expect.arrayContaining([{ name: "tmp", emptyDir: {} }]) });
+});
+
 describe("on an API server", () => {
   let plane: ManifestPlane;
 
