@@ -14,7 +14,7 @@ export default defineConfig({
       {
         resolve,
         ssr,
-        // Real Envoy, S3 and Hub: each file starts its own parts on free ports; two cores cannot start many at once.
+        // Real Envoy, S3 and Hub: each file starts its own parts on free ports, and mostly waits for them; two cores cannot start many at once.
         test: {
           name: "component",
           include: ["packages/*/test/**/*.test.ts"],
@@ -22,7 +22,7 @@ export default defineConfig({
           globalSetup: ["vitest.programs.ts"],
           testTimeout: 120_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
       {

@@ -113,10 +113,11 @@ test("while the engine is away, or sends no metrics, ours still come within Prom
   }
 });
 
-test("while the engine's metrics come too late, ours still come, once the runtime has waited its 2 s", async () => {
+test("while the engine's metrics come too late, ours still come, once the runtime has given up waiting", async () => {
   const standIn = await startStandIn(() => undefined, enginePort());
   try {
-    const waited = `scrape_duration_seconds{job="patient",instance="${new URL(runtime.url).host}"} > 1.9 and on(job, instance) up == 1`;
+    // Scrapes share one call of the engine: a late one waits for the rest of its time only.
+    const waited = `scrape_duration_seconds{job="patient",instance="${new URL(runtime.url).host}"} > 0.2 and on(job, instance) up == 1`;
     await eventually(async () => {
       expect(await query(waited)).toHaveLength(1);
       expect(await query(up(1, "patient"))).toHaveLength(1);
