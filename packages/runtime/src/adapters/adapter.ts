@@ -89,10 +89,15 @@ export class Adapter {
     this.fallbackFailure = undefined;
   }
 
+  /** Nothing is known yet of what it needs: any content of its name may be it. */
+  get isUndecided(): boolean {
+    return !this.removing && this.wanted === undefined;
+  }
+
   /** Whether content of the store is what this adapter needs, or may turn out to be once its fetch has ended. */
   mayNeed(digest: string): boolean {
     if (this.removing) return [...this.own.values()].includes(digest);
-    return this.wanted === undefined || this.wanted.digest === digest || this.fallback?.digest === digest;
+    return this.isUndecided || this.wanted?.digest === digest || this.fallback?.digest === digest;
   }
 
   /** @param reason - what has arrived is dropped where it is a {@link NoLongerWanted} */

@@ -27,6 +27,8 @@ export class AdapterManager {
   readonly #runner: Runner;
   readonly #adapters = new Map<string, Adapter>();
   readonly #running = new Set<Promise<void>>();
+  /** Names whose files a sweep left alone because their adapters were not decided yet. */
+  readonly #sweepLater = new Set<string>();
   readonly #closed = new AbortController();
   #bootId: string | undefined;
   #lastView = ENGINE_UNSEEN;
@@ -224,6 +226,7 @@ export class AdapterManager {
     if (this.#closed.signal.aborted || this.#adapters.get(a.name) !== a) return;
     const { observer, now } = this.#deps;
     clearTimeout(a.timer);
+    if (!a.isUndecided && this.#sweepLater.delete(a.name)) this.#track(this.#sweep(a.name));
     const step = plan(a.facts(), observer.view, now());
     if (step.kind === "fetch")
       this.#start(
@@ -267,6 +270,7 @@ export class AdapterManager {
     a.abortFetch();
     clearTimeout(a.timer);
     this.#adapters.delete(a.name);
+    this.#sweepLater.delete(a.name);
     keys.set(a.name, undefined);
     feed.removeAdapter(a.name);
     const remember = async () => {
@@ -306,8 +310,20 @@ export class AdapterManager {
       log.info({ adapter: name }, "its files are dropped");
       await store.drop(name).catch((error: unknown) => log.warn({ adapter: name, error: messageOf(error) }, "its files cannot be dropped"));
     }
+    await this.#sweep();
+  }
+
+  /** @param only - files of this adapter; of all where absent */
+  async #sweep(only?: string): Promise<void> {
+    const { memory, store, log } = this.#deps;
+    const isNeeded = (name: string, digest: string) => {
+      if (memory.isReadable(name, digest)) return true;
+      const a = this.#adapters.get(name);
+      if (a?.isUndecided === true) this.#sweepLater.add(name);
+      return a?.mayNeed(digest) === true;
+    };
     await store
-      .sweep((name, digest) => memory.isReadable(name, digest) || this.#adapters.get(name)?.mayNeed(digest) === true)
+      .sweep(isNeeded, only)
       .catch((error: unknown) => log.warn({ error: messageOf(error) }, "files that nothing needs any more cannot be dropped"));
   }
 

@@ -125,8 +125,8 @@ export class DeliveredArtifacts implements Artifacts {
   }
 
   /** Drops what nothing needs any more, in every folder. See {@link ArtifactStore.sweep}. */
-  async sweep(isNeeded: (name: string, digest: string) => boolean): Promise<void> {
-    for (const { store } of await this.#opened()) await store.sweep(isNeeded);
+  async sweep(isNeeded: (name: string, digest: string) => boolean, only?: string): Promise<void> {
+    for (const { store } of await this.#opened()) await store.sweep(isNeeded, only);
   }
 
   async #opened(): Promise<readonly Folder[]> {

@@ -172,7 +172,13 @@ export class S3Source implements Source {
     const condition = file.etag === "" ? {} : { IfMatch: file.etag };
     const key = { Bucket: this.#bucket, Key: `${this.#prefix}${file.name}` };
     const command = new HeadObjectCommand({ ...key, ChecksumMode: "ENABLED", ...condition });
-    return statedDigests(await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal), this.#bucket);
+    try {
+      return statedDigests(await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal), this.#bucket);
+    } catch (error) {
+      // What may pass is asked again. All else shows when the object is read, and in better words: a HEAD's answer has none.
+      if (signal.aborted || !(error instanceof AdapterError) || error.retryable) throw error;
+      return [];
+    }
   }
 
   close(): void {

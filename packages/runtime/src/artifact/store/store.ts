@@ -258,9 +258,10 @@ export class ArtifactStore {
    * Drops the links of contents that nothing needs any more; what they led to stays in the pool until room is needed.
    *
    * @param isNeeded - asked for each content at the moment when it would go
+   * @param only - contents of this name; of all where absent
    */
-  async sweep(isNeeded: (name: string, digest: string) => boolean): Promise<void> {
-    for (const name of await this.#names()) {
+  async sweep(isNeeded: (name: string, digest: string) => boolean, only?: string): Promise<void> {
+    for (const name of only === undefined ? await this.#names() : [only]) {
       const hexes = await this.#contentsOf(name).catch(() => []);
       for (const hex of hexes)
         await this.#one(async () => {
