@@ -24,6 +24,7 @@ export interface Timing {
   readonly bounds?: Partial<Bounds>;
   readonly httpRoutesAgainMs?: number;
   readonly callBackoff?: BackoffOptions;
+  readonly callSettleMs?: number;
   readonly reflector?: Partial<ReflectorTiming>;
   readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
 }
@@ -107,7 +108,8 @@ export class ControllerManager {
     });
     const calls = new PodCalls({
       log,
-      ...(timing?.callBackoff === undefined ? {} : { backoff: timing.callBackoff }),
+      backoff: timing?.callBackoff,
+      settleMs: timing?.callSettleMs,
       signal,
       onDone: (pod, name, { kind, ok, durationMs }) => {
         metrics.podCall(kind, ok, durationMs);

@@ -30,7 +30,7 @@ test("sidecars and engines that fail in every way: few calls, nobody else waits,
   const direct = await world.pod("pod-direct", { labels: { kind: "direct" }, sidecar: false });
   direct.engine.exists = () => false;
   const well = await world.pod("pod-well", { labels: { kind: "well" } });
-  const controller = await world.controller(undefined, { callBackoff: FAST, directPeriodMs: 200 });
+  const controller = await world.controller(undefined, { callBackoff: FAST, callSettleMs: 33, directPeriodMs: 200 });
   const all = [...kinds, "direct", "well"];
   for (const kind of all) await world.applyObject(adapter(`x-${kind}`, { podSelector: { matchLabels: { kind } } }));
   await adapters.ready("default/x-well");

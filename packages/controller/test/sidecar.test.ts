@@ -427,6 +427,43 @@ test("a pod that lost the label that it is watched by gives its adapters up, and
   expect(a.runtime.loads).toHaveLength(2);
 });
 
+test("a pod that loses that label while no controller runs is swept by the next one", async () => {
+  const a = await pod("a", { labels: { tier: "gold" } });
+  const first = await world.controller();
+  await world.applyObject(lora("x", { podSelector: { matchLabels: { tier: "gold" } } }));
+  await adapters.ready(`${ns}/x`);
+  await first.stop();
+  await world.kubectl("label", "pod", "a", "-n", ns, "model.aibrix.ai/name-");
+  await world.controller();
+  await until("unloaded", () => a.runtime.serving.length === 0);
+  await adapters.refusal(`${ns}/x`, "NoMatchingPods");
+  await until("Unloaded is told", async () => (await adapters.events(`${ns}/x`)).includes("Unloaded"));
+});
+
+test("a sidecar that refuses an edit is told about it, keeps what it serves, and is not asked without end", async () => {
+  const a = await pod("a", { labels: { tier: "gold" } });
+  await world.controller();
+  const spec = { podSelector: { matchLabels: { tier: "gold" } } };
+  await world.applyObject(lora("x", spec));
+  await adapters.ready(`${ns}/x`);
+  a.runtime.ill = "500";
+  const askedBefore = a.runtime.asked.length;
+  await world.applyObject(lora("x", { ...spec, artifactURL: "huggingface://acme/other" }));
+  const row = await until("the refusal is in the row", async () => {
+    const [found] = (await adapters.status(`${ns}/x`))?.pods ?? [];
+    return (found?.attempts ?? 0) >= 2 ? found : undefined;
+  });
+  expect(row).toMatchObject({ state: "Updating", reason: "RuntimeUnavailable", nextRetryTime: expect.any(String) });
+  expect(await adapters.events(`${ns}/x`)).toContain("LoadFailed");
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+  expect(a.runtime.asked.length - askedBefore).toBeLessThan(6);
+  a.runtime.ill = undefined;
+  await until("the edit comes through", async () => {
+    const [found] = (await adapters.status(`${ns}/x`))?.pods ?? [];
+    return found?.state === "Serving" && found.attempts === undefined;
+  });
+});
+
 test("a sidecar that hangs delays nothing but itself, and a deletion only for its bound", async () => {
   const [a, b] = [await pod("a"), await pod("b")];
   a.runtime.hangs = true;

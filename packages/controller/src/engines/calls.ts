@@ -48,7 +48,9 @@ export interface CallsOptions {
   readonly onDone: (pod: CalledPod, name: string, outcome: CallOutcome) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
-  readonly backoff?: BackoffOptions;
+  readonly backoff?: BackoffOptions | undefined;
+  /** See {@link SETTLE_MS}. */
+  readonly settleMs?: number | undefined;
 }
 
 export interface CalledPod {
@@ -174,7 +176,7 @@ export class PodCalls {
 
   #accepted(c: NewCall, before: CallState, atMs: number): Accepted {
     const times = fruitless(c, before) + 1;
-    const settledAtMs = atMs + SETTLE_MS;
+    const settledAtMs = atMs + (this.#options.settleMs ?? SETTLE_MS);
     return {
       fingerprint: c.fingerprint,
       times,

@@ -23,10 +23,15 @@ const RESYNC_MS = 600_000;
 /** Queues adapters for every change that concerns them, and reconciles them. */
 export function adapterController({ deps, workers, log, onReconcile, signal }: AdapterControllerOptions): Controller {
   const { caches, memories, placements, agents, calls } = deps;
+  /** What is asked about pods that statuses name, after a restart: no adapter is decided about before. */
+  const looked = new Map<string, Promise<void>>();
   const controller = new Controller({
     name: "modeladapter",
     workers,
-    reconcile: (key, signal) => reconcile(key, deps, signal),
+    reconcile: async (key, signal) => {
+      await looked.get(key);
+      return await reconcile(key, deps, signal);
+    },
     reflectors: caches.reflectors,
     resync: { everyMs: RESYNC_MS, keys: () => caches.adapters.keys() },
     log,
@@ -49,7 +54,15 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
   });
   controller.follow(caches.adapters, (change) => {
     if (change.type === "deleted") memories.find(change.key)?.adapter.forget(change.key);
-    if (change.type === "added") remember(change.object, change.key, deps);
+    if (change.type === "added") {
+      remember(change.object, change.key, deps);
+      const strangers = unwatched(change.object, caches).map((pod) => left.look(pod));
+      if (strangers.length > 0)
+        looked.set(
+          change.key,
+          Promise.all(strangers).then(() => void looked.delete(change.key)),
+        );
+    }
     if (change.type === "updated" && change.old.metadata.generation !== change.object.metadata.generation)
       controller.queue.forget(change.key);
     return [change.key];
@@ -88,6 +101,14 @@ function remember(adapter: ModelAdapterObject, key: string, { placements }: Reco
   placements.set(
     key,
     (adapter.status?.instances ?? []).map((name) => `${adapter.metadata.namespace}/${name}`),
+  );
+}
+
+/** Pods that have an adapter by its status, and that the watch does not have. */
+function unwatched({ metadata, status }: ModelAdapterObject, caches: Caches): { namespace: string; name: string; uid: string }[] {
+  const namespace = metadata.namespace ?? "";
+  return (status?.pods ?? []).flatMap(({ name, uid }) =>
+    uid === undefined || caches.pod(`${namespace}/${name}`)?.metadata.uid === uid ? [] : [{ namespace, name, uid }],
   );
 }
 

@@ -1,6 +1,6 @@
 import type { AdapterState, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
-import type { Accepted, CallKind } from "../engines/calls.ts";
+import type { Accepted, CallFailure, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import { isDeclared } from "./declared-url.ts";
 import type { Observed, ObservedPod, PodRow } from "./types.ts";
@@ -164,6 +164,17 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
     );
   const serving = entry.serving && p.view.engineReady;
   const declared = isDeclared(o.adapter, entry.artifactUrl);
+  const refusedLoad = failedLoad(p);
+  // What is declared now was refused: the older goes on.
+  if (refusedLoad !== undefined)
+    return {
+      ...QUIET,
+      state: declared ? entry.state : serving ? "Updating" : "Failed",
+      serving,
+      current: serving && entry.state === "Serving" && declared,
+      digest: entry.contentDigest,
+      ...told(refusedLoad),
+    };
   const failed = entry.state === "Failed" || (entry.reason !== undefined && entry.message !== undefined);
   return {
     state: entry.state === "Serving" && !serving ? "Pending" : entry.state,
@@ -193,7 +204,8 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
 /** A pod that has been asked and does not have the adapter. */
 function withoutEntry(o: Observed, p: ObservedPod): PodState {
   const { running } = p.call;
-  if (running === "load" && p.via === "sidecar") return QUIET;
+  // Why it was in vain before is as true as it was.
+  if (running === "load" && p.via === "sidecar") return { ...refusedCall(o, p), state: "Pending", final: false };
   if (running === "load") return { ...refusedCall(o, p), state: "Loading", final: false, nextRetryTime: undefined };
   if (o.secretTrouble !== undefined) {
     // Of these only an API server that does not answer mends itself.
@@ -206,11 +218,18 @@ function withoutEntry(o: Observed, p: ObservedPod): PodState {
 
 /** What the last load came to, where it was in vain. */
 function refusedCall(o: Observed, p: ObservedPod): PodState {
-  const { failure, accepted } = p.call;
-  if (failure?.kind !== "load" || failure.fingerprint !== p.fingerprint) return unshown(o, p, accepted.load);
+  const failure = failedLoad(p);
+  return failure === undefined ? unshown(o, p, p.call.accepted.load) : { ...QUIET, state: "Failed", ...told(failure) };
+}
+
+/** The last load, where it was refused and nothing else is wanted since. */
+export function failedLoad(p: ObservedPod): CallFailure | undefined {
+  const { failure } = p.call;
+  return failure?.kind === "load" && failure.fingerprint === p.fingerprint ? failure : undefined;
+}
+
+function told(failure: CallFailure): Pick<PodState, "reason" | "message" | "final" | "attempts" | "nextRetryTime"> {
   return {
-    ...QUIET,
-    state: "Failed",
     reason: failure.reason,
     message: failure.message,
     final: !failure.retryable,
@@ -221,17 +240,19 @@ function refusedCall(o: Observed, p: ObservedPod): PodState {
 
 /** A load that was accepted, and nothing shows. */
 function unshown(o: Observed, p: ObservedPod, load: Accepted | undefined): PodState {
-  if (load?.fingerprint !== p.fingerprint || o.nowMs < load.settledAtMs) return QUIET;
-  const times = load.times === 1 ? "once" : `${load.times} times`;
+  if (load?.fingerprint !== p.fingerprint) return QUIET;
+  // The last one may still show; those before it did not.
+  const vain = o.nowMs < load.settledAtMs ? load.times - 1 : load.times;
+  if (vain === 0) return QUIET;
   return {
     ...QUIET,
     state: "Failed",
     reason: p.via === "sidecar" ? "RuntimeUnavailable" : "EngineRefused",
     message:
       p.via === "sidecar"
-        ? `the sidecar aibrix-runtime accepted the adapter ${times} and does not show it: look into the log of the pod's container aibrix-runtime`
-        : `the engine accepted the adapter ${times} and does not list it: look into the engine's log`,
-    attempts: load.times,
+        ? `the sidecar aibrix-runtime accepted the adapter and does not show it: look into the log of the pod's container aibrix-runtime`
+        : `the engine accepted the adapter and does not list it: look into the engine's log`,
+    attempts: vain,
     nextRetryTime: new Date(load.againAtMs).toISOString(),
   };
 }
@@ -247,7 +268,10 @@ export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
     p.via === "sidecar"
       ? entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
       : entry.root === engineRoot(p.delivery);
-  return declared ? ["load"] : [];
+  // What is there already is no effect of a call that says more than its URL: keys, limits.
+  const { done } = p.call;
+  const said = p.via === "direct" || (done?.kind === "load" ? done.fingerprint === p.fingerprint : !o.usesSecrets);
+  return declared && said ? ["load"] : [];
 }
 
 /** The pod has what was declared before; what is declared now cannot get there. */

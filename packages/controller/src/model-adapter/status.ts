@@ -1,7 +1,7 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
-import { asked, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import { asked, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -147,7 +147,8 @@ function wasTaken(o: Observed, plan: Plan, pod: ObservedPod): boolean {
 /** Whom we asked for the adapter, and what came of it: that is what has to be asked to give it up, and not to be asked the same again. */
 function loadedBy(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow> {
   const { done, failure, accepted } = pod.call;
-  const refused = state.attempts === 0 || pod.view.adapters.has(o.name) ? undefined : failure?.kind === "load" ? failure : accepted.load;
+  const shown = pod.view.adapters.has(o.name) ? failedLoad(pod) : failure?.kind === "load" ? failure : accepted.load;
+  const refused = state.attempts === 0 ? undefined : shown;
   return {
     ...(wasAsked(o, plan, pod) ? { asked: true } : {}),
     ...(wasTaken(o, plan, pod) ? { taken: true } : {}),

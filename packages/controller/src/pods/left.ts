@@ -14,6 +14,9 @@ export interface LeftOptions {
 }
 
 const READ_TIMEOUT_MS = 5_000;
+/** Adapters wait for this after a restart, so it ends. */
+const LOOK_TRIES = 10;
+const LOOK_PAUSE_MS = 1_000;
 /** How often a pod that is not watched is looked at, in milliseconds. */
 const PERIOD_MS = 10_000;
 
@@ -35,6 +38,24 @@ export class LeftPods {
     this.#follow(pod).catch((error: unknown) =>
       log.error({ pod: keyOf(pod), err: error }, "a pod that left the watch could not be followed"),
     );
+  }
+
+  /**
+   * Asks for a pod that the status of an adapter names and the watch never had: it may have left before this process came. Where it lives on
+   * it is taken over; where the API server does not say, nothing is known, as of a pod that is gone.
+   */
+  async look({ namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string }): Promise<void> {
+    const { store, signal } = this.#options;
+    const key = `${namespace}/${name}`;
+    for (let tries = LOOK_TRIES; tries > 0 && !signal.aborted; tries -= 1) {
+      const now = await this.#read(key);
+      if (now !== "unknown") {
+        const alive = now?.metadata.uid === uid && now.metadata.deletionTimestamp === undefined;
+        if (now !== undefined && alive && store.get(key) === undefined) this.left(trimPod(now));
+        return;
+      }
+      await sleep(LOOK_PAUSE_MS, signal);
+    }
   }
 
   /** The watch has the name again. Gives the pod that had left, if one had; another one now may have its name. */
