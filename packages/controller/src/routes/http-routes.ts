@@ -81,6 +81,11 @@ export async function sweepHttpRoutes(
       return;
     } catch (error) {
       if (signal.aborted || isMissing(error)) return;
+      if (error instanceof KubeError && error.status === 403)
+        return log.warn(
+          {},
+          "cannot look for HTTPRoutes of an earlier time: apply the controller's RBAC (deploy/rbac) again, and restart it",
+        );
       log.warn({ err: error }, "cannot look for HTTPRoutes of an earlier time: will try again");
     }
   } while (await sleep(againMs, signal));
@@ -126,7 +131,9 @@ function httpRoutesController(options: HttpRoutesOptions, routes: Reflector<Http
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Result> {
     const adapter = caches.adapters.get(key);
-    const port = caches.services.get(key)?.spec?.ports?.[0]?.port;
+    const service = caches.services.get(key);
+    const isOurs = service !== undefined && adapter !== undefined && isControlledBy(service, adapter);
+    const port = isOurs ? service.spec?.ports?.[0]?.port : undefined;
     const route = own.latest(key, routes.store.get(key));
     if (adapter === undefined || adapter.metadata.deletionTimestamp !== undefined || port === undefined) {
       foreign.delete(key);
