@@ -26,6 +26,7 @@ export const REASONS = {
   EngineRuntimeUpdatingDisabled: "the engine does not take adapters while it runs",
   EngineRefused: "the engine refused the adapter",
   NameConflict: "the engine has something else under this name",
+  ProbeFailed: "the engine lists the adapter and does not answer a request under its name",
   // What a cluster makes of it.
   ModelAdapterPending: "the adapter was seen, and work on it began",
   Scheduled: "pods were chosen for the adapter",
@@ -37,6 +38,10 @@ export const REASONS = {
   EngineNotSupported: "the pods run an engine that cannot take adapters from here",
   VolumeMissing: "the artifact's files cannot get to the engine, for want of a shared volume or of the sidecar",
   RuntimeUnavailable: "the sidecar does not answer",
+  RankTooHigh: "no pod that matches takes adapters of this rank",
+  NameIsBaseModel: "a base model of the namespace has this name",
+  NameHeldElsewhere: "an older model of this name in another namespace answers to the plain name",
+  NotOurs: "somebody else declared the adapter of this name to the sidecar",
   NameLabelDiffers: "the label model.aibrix.ai/name is not the adapter's name",
   ServiceNotOwned: "a Service of the adapter's name belongs to somebody else",
   EndpointsNotWritten: "the API server did not take the adapter's Service or EndpointSlices",

@@ -169,6 +169,9 @@ const PodStatus = Type.Object(
       }),
     ),
     firstServedTime: Type.Optional(Type.String({ description: "When the pod first served it.", format: "date-time" })),
+    maxRank: Type.Optional(
+      Type.Integer({ description: "The highest rank of any of its modules, as the pod's sidecar read it.", minimum: 1, format: "int32" }),
+    ),
     note: Type.Optional(
       Type.String({ description: "Something worth knowing about this pod that keeps nothing from working.", maxLength: 32_768 }),
     ),

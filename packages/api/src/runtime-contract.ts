@@ -65,6 +65,15 @@ export const LimitsSchema = Type.Object(
   { additionalProperties: false },
 );
 
+const OWNER = Type.Optional(
+  Type.String({
+    minLength: 1,
+    maxLength: 400,
+    description:
+      "Who declares it: modeladapter/NAMESPACE/NAME/UID for a controller. An adapter that another owner declared, or nobody in particular, is neither replaced nor unloaded (409).",
+  }),
+);
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -75,6 +84,13 @@ export const LoadRequestSchema = Type.Object(
     additional_config: Type.Optional(STRING_MAP),
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
+    owner: OWNER,
+    probe: Type.Optional(
+      stringEnum(["auto", "off"], {
+        description:
+          "auto: after a first load the engine has to answer a request of one token under the adapter's name before it counts as serving. By default as the runtime's flag says.",
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -85,6 +101,15 @@ export const UnloadRequestSchema = Type.Object(
   {
     lora_name: LoraName,
     cleanup_local: Type.Optional(Type.Boolean({ description: "Also drop the downloaded files, once no engine process can read them." })),
+    owner: OWNER,
+    grace_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 3600,
+        description:
+          "How long requests that run or wait may go on before the engine is told; the adapter is Draining until then. By default 0.",
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -160,6 +185,14 @@ export const AdapterStatusSchema = Type.Object({
       bytes_per_second: Type.Optional(Type.Integer()),
     }),
   ),
+  /** Who declared it, as its load call said. */
+  owner: Type.Optional(Type.String()),
+  /** The highest rank of any of its modules, once its files were read. */
+  max_rank: Type.Optional(Type.Integer()),
+  /** Whether the engine answered a request under its name since it was loaded first: `served`, `notNeeded` (its task has no completions), `off`. */
+  probed: Type.Optional(stringEnum(["served", "notNeeded", "off"])),
+  /** How long the last download and the last load in the engine took, in milliseconds. */
+  timings: Type.Optional(Type.Object({ download_ms: Type.Optional(Type.Integer()), load_ms: Type.Optional(Type.Integer()) })),
   /** Tries since the last success. */
   attempts: Type.Integer(),
   reason: Type.Optional(Type.String()),
@@ -181,6 +214,14 @@ export const EngineStatusSchema = Type.Object({
   base_models: Type.Array(Type.String()),
   /** Changes when the engine's process does. */
   boot_id: Type.Optional(Type.String()),
+  /** What the engine, or the runtime's flags, tell of its limits. */
+  limits: Type.Optional(
+    Type.Object({
+      max_loras: Type.Optional(Type.Integer()),
+      max_cpu_loras: Type.Optional(Type.Integer()),
+      max_lora_rank: Type.Optional(Type.Integer()),
+    }),
+  ),
 });
 export type EngineStatus = Static<typeof EngineStatusSchema>;
 
