@@ -50,8 +50,8 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const keys = new KeyRing(config.engineApiKeyFile);
   await keys.reload();
   const observer = new EngineObserver({ engine, keys, log });
-  const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN));
-  observer.onChange((view) => feed.setEngine(engineStatus(engine, view)));
+  const feed = new Feed(engineStatus(engine, ENGINE_UNSEEN, config.maxLoraRank));
+  observer.onChange((view) => feed.setEngine(engineStatus(engine, view, config.maxLoraRank)));
   const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
   const transfers = new Transfers(config.transfer, egress, (bytes) => metrics.downloadedBytes.inc(bytes));
   const artifacts = new DeliveredArtifacts({

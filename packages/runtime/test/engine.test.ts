@@ -58,6 +58,18 @@ test("an engine that is killed: the adapter is told as gone at once, and put bac
   expect(runtime.program.output()).toContain("repaired");
 });
 
+test("rank, times and limits are told", async () => {
+  const engine = await world.engine();
+  const runtime = await world.runtime(engine.url, { env: HUB(), args: ["--max-lora-rank=8"] });
+  await loaded(runtime, "a");
+  const times = { download_ms: expect.any(Number), load_ms: expect.any(Number) };
+  await runtime.until("a", { max_rank: 8, timings: times });
+  expect((await runtime.snapshot()).engine.limits).toMatchObject({ max_lora_rank: 8 });
+  // The engine's metrics show its slots once a request has run under an adapter's name.
+  await complete(engine, "a");
+  await eventually(async () => expect((await runtime.snapshot()).engine.limits).toEqual({ max_loras: 2, max_lora_rank: 8 }));
+});
+
 test("an adapter that somebody unloads is put back", async () => {
   const engine = await world.engine();
   const runtime = await world.runtime(engine.url, { env: HUB() });

@@ -21,6 +21,17 @@ export interface AdapterView {
   readonly message: string | undefined;
   readonly retryable: boolean;
   readonly nextRetryTime: string | undefined;
+  /** The highest rank of any of its modules, where a sidecar has read its files. */
+  readonly maxRank?: number | undefined;
+  /** How long its last download and its last load took there, in milliseconds. */
+  readonly timings?: { readonly downloadMs: number | undefined; readonly loadMs: number | undefined } | undefined;
+}
+
+/** What is known of an engine's limits, by its metrics or by its sidecar's flags. */
+export interface EngineLimits {
+  readonly maxLoras: number | undefined;
+  readonly maxCpuLoras: number | undefined;
+  readonly maxLoraRank: number | undefined;
 }
 
 /** What is known of a pod's adapters. */
@@ -40,6 +51,8 @@ export interface PodView {
   readonly reborn: boolean;
   readonly engineReady: boolean;
   readonly engineMessage: string | undefined;
+  /** Limits that a sidecar tells. */
+  readonly engineLimits?: EngineLimits | undefined;
   readonly adapters: ReadonlyMap<string, AdapterView>;
 }
 

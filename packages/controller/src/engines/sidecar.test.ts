@@ -82,6 +82,16 @@ test("follows adapters, the engine, and what goes", async () => {
   expect(changes).toEqual([undefined, ["x"], undefined, ["x"]]);
 });
 
+test("tells what the sidecar tells of rank, times and limits", async () => {
+  const stream = await begin();
+  stream.write(line({ type: "ADAPTER", object: status("x", { max_rank: 32, timings: { load_ms: 7 } }) }));
+  const limits = { max_loras: 2, max_lora_rank: 16 };
+  stream.write(line({ type: "ENGINE", object: { url: "http://e", kind: "vllm", ready: true, base_models: [], limits } }));
+  await vi.waitFor(() => expect(changes).toEqual([undefined, ["x"], undefined]));
+  expect(agent.view.adapters.get("x")).toMatchObject({ maxRank: 32, timings: { downloadMs: undefined, loadMs: 7 } });
+  expect(agent.view.engineLimits).toEqual({ maxLoras: 2, maxCpuLoras: undefined, maxLoraRank: 16 });
+});
+
 test("a stream that breaks is begun anew, and what it said is believed meanwhile", async () => {
   const stream = await begin();
   stream.write(line({ type: "ADAPTER", object: status("x") }));

@@ -5,6 +5,7 @@ import {
   AdapterStatusSchema,
   BOOKMARK_PERIOD_MS,
   CONFIG_API_KEY,
+  type EngineStatus,
   EngineStatusSchema,
   type LoadRequest,
   REASONS,
@@ -17,7 +18,7 @@ import { type BackoffOptions, backoffMs, type Log, sleep } from "@aibrix/kube";
 import { Value } from "typebox/value";
 import { type Dispatcher, request } from "undici";
 import { deliveryRequest } from "../pods/delivery.ts";
-import { type AdapterView, CallError, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
+import { type AdapterView, CallError, type EngineLimits, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
 import { type Answer, call, failureText } from "./http.ts";
 import { jsonLines } from "./json-lines.ts";
 
@@ -200,6 +201,7 @@ export class SidecarAgent implements PodAgent {
           reborn: false,
           engineReady: engine.ready,
           engineMessage: engine.message,
+          engineLimits: limitsOf(engine),
           adapters: new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)])),
         };
         this.#options.onChange(undefined);
@@ -222,8 +224,10 @@ export class SidecarAgent implements PodAgent {
       }
       case "ENGINE": {
         const engine = Value.Parse(EngineStatusSchema, object);
-        this.#view = { ...this.#view, engineReady: engine.ready, engineMessage: engine.message };
-        if (engine.ready !== this.#engineReady) this.#options.onChange(undefined);
+        const engineLimits = limitsOf(engine);
+        const changed = engine.ready !== this.#engineReady || !isDeepStrictEqual(engineLimits, this.#view.engineLimits);
+        this.#view = { ...this.#view, engineReady: engine.ready, engineMessage: engine.message, engineLimits };
+        if (changed) this.#options.onChange(undefined);
         this.#engineReady = engine.ready;
         return;
       }
@@ -272,7 +276,14 @@ function adapterView(a: AdapterStatus): AdapterView {
     message: a.message,
     retryable: a.retryable ?? true,
     nextRetryTime: a.next_retry_time,
+    maxRank: a.max_rank,
+    timings: a.timings === undefined ? undefined : { downloadMs: a.timings.download_ms, loadMs: a.timings.load_ms },
   };
+}
+
+function limitsOf({ limits }: EngineStatus): EngineLimits | undefined {
+  if (limits === undefined) return undefined;
+  return { maxLoras: limits.max_loras, maxCpuLoras: limits.max_cpu_loras, maxLoraRank: limits.max_lora_rank };
 }
 
 interface RuntimeError {

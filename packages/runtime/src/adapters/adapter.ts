@@ -5,7 +5,7 @@ import type { EngineView } from "../engine/observer.ts";
 import { NoLongerWanted } from "../errors.ts";
 import { type Declaration, sameContent, sameFiles } from "./declaration.ts";
 import type { Facts, Failure } from "./plan.ts";
-import { adapterStatus } from "./status.ts";
+import { adapterStatus, type Timings } from "./status.ts";
 
 /** One adapter and all that is known of it. Only its `AdapterManager` changes it. */
 export class Adapter {
@@ -29,6 +29,10 @@ export class Adapter {
   busyWithEngine = false;
   /** The base model that its configuration names, once its files are here. */
   trainedOn: string | undefined;
+  /** The highest rank of any of its modules, once its files are here. */
+  maxRank: number | undefined;
+  /** How long its last download and its last load took, in milliseconds. */
+  timings: Timings = {};
   /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */
   lastServedPath: string | undefined;
   servingSinceMs: number | undefined;
@@ -70,7 +74,10 @@ export class Adapter {
     this.declaration = next;
     this.removing = false;
     this.cleanupFiles = false;
-    if (!sameFiles(before, next)) this.wanted = undefined;
+    if (!sameFiles(before, next)) {
+      this.wanted = undefined;
+      this.maxRank = undefined;
+    }
     // By other credentials the same may come: what has arrived is kept for them.
     if (!sameFiles(before, next)) this.abortFetch();
     else if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch(new Error("other credentials were declared"));
@@ -136,6 +143,8 @@ export class Adapter {
         download: this.download,
         attempts: this.attempts,
         trainedOn: this.trainedOn,
+        maxRank: this.maxRank,
+        timings: this.timings,
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },
       engine,

@@ -1,6 +1,7 @@
 import { type Logger, sleep } from "@aibrix/service";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
+import { adaptersInUse } from "../engine/requests.ts";
 import { messageOf } from "../errors.ts";
 import type { Memory } from "./memory.ts";
 
@@ -8,16 +9,6 @@ import type { Memory } from "./memory.ts";
 const PERIOD_MS = 10_000;
 /** Looks between two writes of what they showed. */
 const LOOKS_PER_WRITE = 6;
-
-/** Names of adapters that the engine's metrics show as having requests. Of vLLM's series the one with the latest time counts: old ones stay. Pure. */
-export function adaptersInUse(page: string): ReadonlySet<string> {
-  let latest = { time: Number.NEGATIVE_INFINITY, names: "" };
-  for (const [, labels = "", value] of page.matchAll(/^vllm:lora_requests_info\{([^}]*)\} (\S+)/gm)) {
-    const names = ["running", "waiting"].map((state) => new RegExp(`${state}_lora_adapters="([^"]*)"`).exec(labels)?.[1] ?? "");
-    if (Number(value) > latest.time) latest = { time: Number(value), names: names.join(",") };
-  }
-  return new Set(latest.names.split(",").filter((name) => name !== ""));
-}
 
 /** Remembers which adapters have requests, as looks at the engine's metrics show it: those are put back first after a restart. */
 export class UseWatch {
@@ -40,7 +31,9 @@ export class UseWatch {
     const { engine, observer, memory, log } = this.#deps;
     if (!observer.view.ready) return;
     try {
-      memory.used(adaptersInUse(await engine.metrics(signal)));
+      const page = await engine.metrics(signal);
+      memory.used(adaptersInUse(page));
+      observer.noteMetrics(page);
     } catch (error) {
       log.debug({ error: messageOf(error) }, "the engine did not tell which adapters have requests");
     }

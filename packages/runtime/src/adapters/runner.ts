@@ -57,12 +57,13 @@ export class Runner {
     a.fetch = mine;
     a.queuedForDownload = true;
     const both = AbortSignal.any([signal, mine.signal]);
+    let startedMs = now();
     try {
       const content = await this.#fetches.run(async (leave) => {
         both.throwIfAborted();
         a.queuedForDownload = false;
         onProgress();
-        const startedMs = now();
+        startedMs = now();
         return await artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (progress) => {
@@ -78,6 +79,8 @@ export class Runner {
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
       a.trainedOn = facts?.config.baseModel;
+      a.maxRank = facts?.maxRank;
+      a.timings = { ...a.timings, downloadMs: now() - startedMs };
       metrics.downloads.inc({ result: "success" });
       log.info({ adapter: a.name, url, digest: content.digest, revision: content.revision, path: content.path }, "the artifact is here");
     } catch (error) {
@@ -149,7 +152,7 @@ export class Runner {
   }
 
   async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {
-    const { engine, observer, memory, keys } = this.#deps;
+    const { engine, observer, memory, keys, now } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     await memory.setLoaded(a.name, a.own, observer.bootId);
@@ -157,7 +160,9 @@ export class Runner {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
     }
+    const startedMs = now();
     await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
+    a.timings = { ...a.timings, loadMs: now() - startedMs };
     const view = await observer.refresh(signal);
     if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
     const root = view.models.get(a.name)?.root;

@@ -42,6 +42,8 @@ const shown: Shown = {
   download: undefined,
   attempts: 0,
   trainedOn: undefined,
+  maxRank: undefined,
+  timings: {},
   serving: undefined,
 };
 const ready: EngineView = {
@@ -136,6 +138,11 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     name: "a missing Secret",
     given: { facts: { ...facts, hold: { reason: "SecretNotFound", message: "no Secret" } } },
     want: { state: "Failed", reason: "SecretNotFound", message: "no Secret", retryable: false },
+  },
+  {
+    name: "the rank, and how long things took",
+    given: { maxRank: 32, timings: { downloadMs: 12.6 }, facts: { ...facts, wanted: NEW }, busyWithEngine: true },
+    want: { state: "Loading", max_rank: 32, timings: { download_ms: 13 } },
   },
   { name: "a removal", given: { facts: { ...facts, removing: true } }, want: { state: "Draining" } },
   {

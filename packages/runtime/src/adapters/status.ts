@@ -5,6 +5,13 @@ import type { EngineView } from "../engine/observer.ts";
 import type { Declaration, Problem } from "./declaration.ts";
 import { type Facts, isStuck, plan } from "./plan.ts";
 
+/** How long things took last, in milliseconds. */
+export interface Timings {
+  readonly downloadMs?: number;
+  /** In the engine. */
+  readonly loadMs?: number;
+}
+
 /** What is shown of an adapter beyond what decides about it. */
 export interface Shown {
   readonly declaration: Declaration;
@@ -17,6 +24,9 @@ export interface Shown {
   readonly attempts: number;
   /** The base model that the adapter's own configuration names. */
   readonly trainedOn: string | undefined;
+  /** The highest rank of any of its modules. */
+  readonly maxRank: number | undefined;
+  readonly timings: Timings;
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
 }
 
@@ -42,6 +52,8 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
     ...(download === undefined
       ? {}
       : { download: { bytes: download.bytes, total_bytes: download.totalBytes, bytes_per_second: download.bytesPerSecond } }),
+    ...(s.maxRank === undefined ? {} : { max_rank: s.maxRank }),
+    ...timings(s.timings),
     attempts: s.attempts,
     ...(problem === undefined ? {} : { reason: problem.reason }),
     ...(message === undefined ? {} : { message }),
@@ -55,6 +67,16 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
 
 function digest(value: string | undefined): { readonly content_digest?: string } {
   return value === undefined || value === "" ? {} : { content_digest: value };
+}
+
+function timings({ downloadMs, loadMs }: Timings): Pick<AdapterStatus, "timings"> {
+  if (downloadMs === undefined && loadMs === undefined) return {};
+  return {
+    timings: {
+      ...(downloadMs === undefined ? {} : { download_ms: Math.round(downloadMs) }),
+      ...(loadMs === undefined ? {} : { load_ms: Math.round(loadMs) }),
+    },
+  };
 }
 
 function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state: AdapterState; readonly problem?: Problem } {

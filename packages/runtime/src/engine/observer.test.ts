@@ -54,6 +54,18 @@ test("reads the boot id when something hints at another process, and not at ever
   expect(await observer.refresh(NEVER)).toMatchObject({ bootId: "boot-2" });
 });
 
+test("tells the engine's limits: those of the flags, and what its metrics showed of this process", async () => {
+  await observer.refresh(NEVER);
+  expect(engineStatus(engine, observer.view, 16).limits).toEqual({ max_lora_rank: 16 });
+  observer.noteMetrics('vllm:lora_requests_info{max_lora="4",running_lora_adapters="",waiting_lora_adapters=""} 1\n');
+  expect(seen.at(-1)?.maxLoras).toBe(4);
+  observer.noteMetrics("nothing of this\n");
+  await observer.refresh(NEVER);
+  expect(engineStatus(engine, observer.view, 16).limits).toEqual({ max_loras: 4, max_lora_rank: 16 });
+  engine.restart("boot-2");
+  expect((await observer.refresh(NEVER)).maxLoras).toBeUndefined();
+});
+
 test("says what to set where the list wants a key, and finds the one that works", async () => {
   engine.apiKey = "right";
   const without = await observer.refresh(NEVER);

@@ -4,6 +4,7 @@ import pLimit from "p-limit";
 import { AdapterError, messageOf, networkCode } from "../errors.ts";
 import type { Engine, EngineModel } from "./engine.ts";
 import type { KeyRing } from "./key-ring.ts";
+import { maxLorasOf } from "./requests.ts";
 
 /** How often the engine is looked at, in milliseconds: a restart must be noticed within a second. */
 const PERIOD_MS = 500;
@@ -23,6 +24,8 @@ export interface EngineView {
   readonly baseModels: readonly string[];
   /** Differs between two processes of the engine; `undefined` where the engine does not tell. */
   readonly bootId: string | undefined;
+  /** Its `--max-loras`, once its metrics have shown it: they do not before the first request under an adapter's name. */
+  readonly maxLoras?: number | undefined;
 }
 
 export const ENGINE_UNSEEN: EngineView = {
@@ -71,6 +74,12 @@ export class EngineObserver {
     return this.#told.hints === this.#hints ? this.#told.bootId : undefined;
   }
 
+  /** Takes what a page of the engine's metrics tells of its limits. */
+  noteMetrics(page: string): void {
+    const maxLoras = maxLorasOf(page) ?? this.#view.maxLoras;
+    if (this.#view.ready) this.#set({ ...this.#view, maxLoras });
+  }
+
   onChange(listener: (view: EngineView) => void): void {
     this.#listeners.push(listener);
   }
@@ -110,7 +119,9 @@ export class EngineObserver {
     if (shrank) this.#hints += 1;
     const bootId = this.#told.hints === this.#hints ? this.#told.bootId : await this.#readBootId(before.bootId, signal);
     const baseModels = listed.models === undefined ? before.baseModels : baseNames(listed.models);
-    return { ready: true, ...listed, baseModels, bootId };
+    // Another process may have other settings.
+    const maxLoras = bootId === before.bootId ? this.#view.maxLoras : undefined;
+    return { ready: true, ...listed, baseModels, bootId, maxLoras };
   }
 
   /** A server that closes an idle connection at the moment of a request is no outage: such a request is sent once more. */
@@ -155,7 +166,7 @@ export class EngineObserver {
 
   #set(next: EngineView): void {
     const before = this.#view;
-    if (!differsBeyondAdapters(next, before) && sameAdapters(next, before)) return;
+    if (!differsBeyondAdapters(next, before) && sameAdapters(next, before) && next.maxLoras === before.maxLoras) return;
     this.#view = next;
     if (next.ready !== before.ready || next.message !== before.message)
       this.#log[next.ready && next.message === undefined ? "info" : "warn"](
@@ -194,8 +205,16 @@ function sameAdapters(a: EngineView, b: EngineView): boolean {
   return true;
 }
 
-/** The view as the HTTP API shows it. */
-export function engineStatus(engine: Engine, view: EngineView): EngineStatus {
+/**
+ * The view as the HTTP API shows it.
+ *
+ * @param maxLoraRank - the engine's `--max-lora-rank`, where the runtime was told
+ */
+export function engineStatus(engine: Engine, view: EngineView, maxLoraRank?: number): EngineStatus {
+  const limits = {
+    ...(view.maxLoras === undefined ? {} : { max_loras: view.maxLoras }),
+    ...(maxLoraRank === undefined ? {} : { max_lora_rank: maxLoraRank }),
+  };
   return {
     url: engine.url,
     kind: engine.kind,
@@ -203,5 +222,6 @@ export function engineStatus(engine: Engine, view: EngineView): EngineStatus {
     ...(view.message === undefined ? {} : { message: view.message }),
     base_models: [...view.baseModels],
     ...(view.bootId === undefined ? {} : { boot_id: view.bootId }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { adaptersInUse } from "./in-use.ts";
+import { adaptersInUse, maxLorasOf } from "./requests.ts";
 
 const series = (running: string, waiting: string, time: string) =>
   `vllm:lora_requests_info{max_lora="2",running_lora_adapters="${running}",waiting_lora_adapters="${waiting}"} ${time}\n`;
@@ -17,4 +17,12 @@ test.each([
   { name: "a page that is cut off", page: 'vllm:lora_requests_info{max_lora="2",runn', want: [] },
 ])("$name", ({ page, want }) => {
   expect([...adaptersInUse(page)]).toEqual(want);
+});
+
+test.each([
+  { name: "no such metric", page: "vllm:num_requests_running 1\n", want: undefined },
+  { name: "as the labels say", page: series("a", "", "1.7e+09"), want: 2 },
+  { name: "something that is no number", page: 'vllm:lora_requests_info{max_lora="x",running_lora_adapters=""} 1\n', want: undefined },
+])("the engine's --max-loras: $name", ({ page, want }) => {
+  expect(maxLorasOf(page)).toBe(want);
 });
