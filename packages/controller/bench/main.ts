@@ -1,90 +1,83 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import pLimit from "p-limit";
-import { Adapters } from "../test/support/adapters.ts";
-import { adapter, type FakePod, until, World } from "../test/support/world.ts";
-import type { Figures } from "./controller-process.ts";
+import { machine, type Report, text } from "./report.ts";
+import { type Options, SCENARIOS } from "./scenarios.ts";
 
 /*
- * How long the controller takes to make many adapters ready on a real API server, how often it calls that, and how much memory its
- * process has. The pods' sidecars are fakes, so that nothing but the controller and the API server is measured. It prints and never judges:
- * the figures are those of the machine and of what else runs there.
+ * What the controller takes for its work on a real API server: time, calls, CPU time and memory of its process. Engines and sidecars are
+ * fakes that take one load at a time as real ones do, so that nothing but the controller and the API server is measured. It prints and never
+ * judges: the figures are those of the machine and of what else runs there.
  */
 
-const { values } = parseArgs({
-  options: { adapters: { type: "string", default: "200" }, pods: { type: "string", default: "10" } },
+const USAGE = `Usage: npm run bench -- controller [SCENARIO…] [flags]
+
+Without a scenario: scale, with 200 adapters on 10 pods.
+
+${Object.entries(SCENARIOS)
+  .map(([name, { does }]) => `  ${name.padEnd(15)} ${does}`)
+  .join("\n")}
+
+  --adapters N    how many, where a scenario does not say it itself
+  --pods N        as well
+  --replicas N    as well
+  --load-ms N     how long an engine takes for a load; one at a time. Default: 50
+  --direct        engines without sidecar
+  --minutes N     how long always-fail looks on, in minutes of its clock. Default: 10
+  --clock N       how much faster that clock is than the real one. Default: 20
+  --json FILE     write the figures there too
+  --help
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    adapters: { type: "string" },
+    pods: { type: "string" },
+    replicas: { type: "string" },
+    "load-ms": { type: "string", default: "50" },
+    direct: { type: "boolean", default: false },
+    minutes: { type: "string", default: "10" },
+    clock: { type: "string", default: "20" },
+    json: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
 });
-const [ADAPTERS, PODS] = [count("adapters", values.adapters), count("pods", values.pods)];
-const WAIT_MS = 900_000;
 
-await using world = await World.start();
-const adapters = new Adapters(world);
-const pods: FakePod[] = [];
-for (let i = 0; i < PODS; i++) pods.push(await world.pod(`pod-${i}`));
-const controller = await startController();
-try {
-  const idle = await until("the caches are filled", async () => {
-    const now = await ask(controller);
-    return now.ready ? now : undefined;
+if (values.help) process.stdout.write(USAGE);
+else await measure();
+
+async function measure(): Promise<void> {
+  const small = positionals.length === 0;
+  const options: Options = {
+    adapters: given("adapters", values.adapters) ?? (small ? 200 : undefined),
+    pods: given("pods", values.pods) ?? (small ? 10 : undefined),
+    replicas: given("replicas", values.replicas),
+    loadMs: number("load-ms", values["load-ms"], 0, 60_000),
+    direct: values.direct,
+    minutes: number("minutes", values.minutes, 1, 60),
+    clock: number("clock", values.clock, 1, 100),
+  };
+  const scenarios = (small ? ["scale"] : positionals).map((name) => {
+    const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
+    if (scenario === undefined) throw new Error(`${name}: write one of ${Object.keys(SCENARIOS).join(", ")}`);
+    return scenario;
   });
-  const startMs = performance.now();
-  const limit = pLimit(16);
-  await Promise.all(Array.from({ length: ADAPTERS }, (_, i) => limit(() => world.create(adapter(`lora-${i}`)))));
-  const createdMs = performance.now() - startMs;
-  await everywhere(PODS);
-  const readyMs = performance.now() - startMs;
-  const ready = await ask(controller);
-
-  const lostMs = performance.now();
-  const [lost] = pods;
-  if (lost !== undefined) await world.deletePod(lost);
-  await everywhere(PODS - 1);
-  const goneMs = performance.now() - lostMs;
-  const end = await ask(controller);
-
-  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-  const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
-  const rows: readonly (readonly [string, string])[] = [
-    ["all created after", seconds(createdMs)],
-    ["all Ready on every pod after", seconds(readyMs)],
-    ["API calls per adapter", ((ready.calls - idle.calls) / ADAPTERS).toFixed(1)],
-    ["load calls to sidecars", String(pods.reduce((n, p) => n + p.runtime.loads.length, 0))],
-    ["one pod lost: told everywhere after", seconds(goneMs)],
-    ["one pod lost: API calls", String(end.calls - ready.calls)],
-    ["controller's CPU time", seconds(end.cpuMs)],
-    ["controller's memory (RSS) before the first adapter", mib(idle.rssBytes)],
-    ["controller's memory (RSS) when all were Ready", mib(ready.rssBytes)],
-    ["controller's memory (RSS) at its peak", mib(end.peakRssBytes)],
-    ["controller's heap in use when all were Ready", mib(ready.heapUsedBytes)],
-  ];
-  process.stdout.write(`controller: ${ADAPTERS} adapters × ${PODS} pods\n`);
-  for (const [what, value] of rows) process.stdout.write(`  ${what.padEnd(52)} ${value}\n`);
-} finally {
-  controller.disconnect();
-  if (controller.exitCode === null) await once(controller, "exit");
+  const reports: (Report & { readonly machine: ReturnType<typeof machine> })[] = [];
+  for (const { run } of scenarios) {
+    const before = machine();
+    const report = await run(options);
+    reports.push({ ...report, machine: before });
+    process.stdout.write(`${text(report)}  ${before.cpus} cores, load before ${before.load}\n`);
+  }
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(reports, undefined, 2)}\n`);
 }
 
-async function startController(): Promise<ChildProcess> {
-  const file = fileURLToPath(new URL("controller-process.ts", import.meta.url));
-  // As it ships: what was built, not the sources that this file runs from.
-  return fork(file, [await world.controllerKubeconfig(), world.pods.url], { execArgv: [] });
+function given(flag: string, value: string | undefined): number | undefined {
+  return value === undefined ? undefined : number(flag, value, 1, 10_000);
 }
 
-async function ask(child: ChildProcess): Promise<Figures> {
-  child.send("figures");
-  const [figures] = await once(child, "message", { signal: AbortSignal.timeout(60_000) });
-  return figures as Figures;
-}
-
-async function everywhere(ready: number): Promise<void> {
-  const all = async () => (await adapters.counts()).every((a) => a.ready === ready);
-  await until(`all adapters are ready on ${ready} pods`, all, WAIT_MS, 250);
-}
-
-function count(flag: string, text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 1 || n > 10_000) throw new Error(`--${flag} ${text}: write a number from 1 to 10000`);
+function number(flag: string, value: string, min: number, max: number): number {
+  const n = Number(value);
+  if (!Number.isInteger(n) || n < min || n > max) throw new Error(`--${flag} ${value}: write a number from ${min} to ${max}`);
   return n;
 }

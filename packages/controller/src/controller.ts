@@ -1,5 +1,5 @@
 import { CONTROLLER_MANAGER } from "@aibrix/api";
-import type { BackoffOptions, Controller, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
+import type { BackoffOptions, Controller, Done, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
 import { EventRecorder, runAsLeader } from "@aibrix/kube";
 import { Placements } from "./cache/placements.ts";
 import { Caches } from "./caches.ts";
@@ -134,8 +134,7 @@ export class ControllerManager {
       bounds: { ...BOUNDS, ...timing?.bounds },
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
-    const onReconcile = (name: string) => (outcome: Parameters<ControllerMetrics["reconciled"]>[1], durationMs: number) =>
-      metrics.reconciled(name, outcome, durationMs);
+    const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);
     adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter"), signal });
     const engines = enginesController({ client, caches, namespace: systemNamespace, log, onReconcile: onReconcile("engines") });
     const [adapterQueue, engineQueue] = [adapters.queue, engines.queue];

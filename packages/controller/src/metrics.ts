@@ -1,5 +1,5 @@
 import { PHASES, type Phase } from "@aibrix/api";
-import type { Call, Outcome } from "@aibrix/kube";
+import type { Call, Done } from "@aibrix/kube";
 import { Counter, Gauge, Histogram, type Registry } from "@aibrix/service";
 import type { CallKind } from "./engines/calls.ts";
 
@@ -16,6 +16,7 @@ const CALL_BUCKETS_S = [0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 600];
 export class ControllerMetrics {
   readonly #reconciles: Counter;
   readonly #reconcileSeconds: Histogram;
+  readonly #waitSeconds: Histogram;
   readonly #apiCalls: Counter;
   readonly #podCalls: Histogram;
   readonly #leader: Gauge;
@@ -34,6 +35,13 @@ export class ControllerMetrics {
     this.#reconcileSeconds = new Histogram({
       name: "aibrix_controller_reconcile_seconds",
       help: "How long a reconciliation took, calls to the API server included.",
+      labelNames: ["controller"],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+      registers,
+    });
+    this.#waitSeconds = new Histogram({
+      name: "aibrix_controller_queue_wait_seconds",
+      help: "How long a key waited for a worker.",
       labelNames: ["controller"],
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
       registers,
@@ -93,9 +101,10 @@ export class ControllerMetrics {
     this.#sources = sources;
   }
 
-  reconciled(controller: string, result: Outcome, durationMs: number): void {
-    this.#reconciles.inc({ controller, result });
+  reconciled(controller: string, { outcome, waitedMs, durationMs }: Done): void {
+    this.#reconciles.inc({ controller, result: outcome });
     this.#reconcileSeconds.observe({ controller }, durationMs / 1000);
+    this.#waitSeconds.observe({ controller }, waitedMs / 1000);
   }
 
   apiCall({ verb, resource, subresource, status }: Call): void {

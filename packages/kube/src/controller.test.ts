@@ -22,7 +22,7 @@ function parts(reconcile: (key: string) => Promise<undefined>) {
     reconcile,
     reflectors: [{ synced: () => synced.promise }],
     log,
-    onReconcile: (outcome) => outcomes.push(outcome),
+    onReconcile: ({ outcome }) => outcomes.push(outcome),
     queue: { backoff: { baseMs: 1, maxMs: 1 } },
   });
   controller.follow(store);

@@ -3,7 +3,7 @@ import type { Reflector } from "./reflector.ts";
 import type { Change, Store } from "./store.ts";
 import { sleep } from "./time.ts";
 import type { KubeObject, Log } from "./types.ts";
-import { type Outcome, type Work, Workqueue, type WorkqueueOptions } from "./workqueue.ts";
+import { type Done, type Work, Workqueue, type WorkqueueOptions } from "./workqueue.ts";
 
 export interface ControllerOptions {
   /** In logs and metrics. */
@@ -18,7 +18,7 @@ export interface ControllerOptions {
   readonly resync?: { readonly everyMs: number; readonly keys: () => Iterable<string> };
   readonly queue?: Omit<WorkqueueOptions, "onDone">;
   readonly log: Log;
-  readonly onReconcile?: (outcome: Outcome, durationMs: number) => void;
+  readonly onReconcile?: (done: Done) => void;
 }
 
 /** Watches stores, queues the keys that changes concern, and reconciles them. */
@@ -28,7 +28,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.queue = new Workqueue({ ...options.queue, onDone: (...done) => this.#done(...done) });
+    this.queue = new Workqueue({ ...options.queue, onDone: (key, done) => this.#done(key, done) });
   }
 
   /**
@@ -59,9 +59,10 @@ export class Controller {
     }
   }
 
-  #done(key: string, outcome: Outcome, durationMs: number, error: unknown): void {
+  #done(key: string, done: Done): void {
     const { name, log, onReconcile } = this.#options;
-    onReconcile?.(outcome, durationMs);
+    const { outcome, error } = done;
+    onReconcile?.(done);
     if (outcome === "success" || outcome === "requeue") return;
     const fields = { controller: name, key, err: error };
     // Somebody else wrote first, or the server is away: daily life, told by the metrics.

@@ -73,4 +73,4 @@ export type {
   Status,
   VolumeMount,
 } from "./types.ts";
-export { type Outcome, type Result, WORKQUEUE_BACKOFF, type Work, Workqueue, type WorkqueueOptions } from "./workqueue.ts";
+export { type Done, type Outcome, type Result, WORKQUEUE_BACKOFF, type Work, Workqueue, type WorkqueueOptions } from "./workqueue.ts";

@@ -12,15 +12,22 @@ export interface Result {
 /** How the work on a key ended. */
 export type Outcome = "success" | "requeue" | "retry" | "terminal";
 
+/** The work on a key, once it has ended. */
+export interface Done {
+  readonly outcome: Outcome;
+  /** How long the key waited for a worker, in milliseconds. */
+  readonly waitedMs: number;
+  readonly durationMs: number;
+  readonly error: unknown;
+}
+
 export interface WorkqueueOptions {
   readonly backoff?: BackoffOptions;
   /** Deadline for the work on one key, in milliseconds; its signal aborts then. 5 minutes where absent. */
   readonly workMs?: number;
   /** How long running work may go on after the queue is asked to stop, in milliseconds. 10 s where absent. */
   readonly drainMs?: number;
-  readonly onDone?: (key: string, outcome: Outcome, durationMs: number, error: unknown) => void;
-  /** Called when work on a key begins, with how long it waited. */
-  readonly onStart?: (key: string, waitedMs: number) => void;
+  readonly onDone?: (key: string, done: Done) => void;
   readonly random?: () => number;
 }
 
@@ -130,7 +137,6 @@ export class Workqueue {
     this.#running.add(key);
     this.#due.delete(key);
     const startMs = performance.now();
-    this.#options.onStart?.(key, startMs - addedMs);
     const workMs = this.#options.workMs ?? 300_000;
     using deadline = new Deadline(signal).set(workMs, `the work on ${key} took longer than ${workMs} ms`);
     let outcome: Outcome;
@@ -149,7 +155,7 @@ export class Workqueue {
     this.#running.delete(key);
     const againMs = this.#again.get(key);
     if (this.#again.delete(key) && againMs !== undefined) this.#waiting.set(key, againMs);
-    this.#options.onDone?.(key, outcome, performance.now() - startMs, error);
+    this.#options.onDone?.(key, { outcome, waitedMs: startMs - addedMs, durationMs: performance.now() - startMs, error });
   }
 
   #retry(key: string, error: unknown): void {

@@ -3,12 +3,12 @@ import { ENGINES_SERVICE } from "@aibrix/api";
 import {
   type Change,
   Controller,
+  type Done,
   ENDPOINT_SLICES,
   type EndpointSlice,
   type KubeClient,
   keyOf,
   type Log,
-  type Outcome,
   type Pod,
   type Result,
   SERVICES,
@@ -24,7 +24,7 @@ export interface EnginesOptions {
   readonly caches: Caches;
   readonly namespace: string;
   readonly log: Log;
-  readonly onReconcile: (outcome: Outcome, durationMs: number) => void;
+  readonly onReconcile: (done: Done) => void;
 }
 
 /** How long changes are gathered before they are written, in milliseconds: pods come in crowds. */

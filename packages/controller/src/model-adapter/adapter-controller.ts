@@ -1,5 +1,5 @@
 import { matchesSelector } from "@aibrix/api";
-import { type Change, Controller, keyOf, type Log, type Outcome, type Pod } from "@aibrix/kube";
+import { type Change, Controller, type Done, keyOf, type Log, type Pod } from "@aibrix/kube";
 import { BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
 import type { AgentPool } from "../engines/pool.ts";
@@ -13,7 +13,7 @@ export interface AdapterControllerOptions {
   readonly deps: ReconcileDeps & { readonly caches: Caches };
   readonly workers: number;
   readonly log: Log;
-  readonly onReconcile: (outcome: Outcome, durationMs: number) => void;
+  readonly onReconcile: (done: Done) => void;
   readonly signal: AbortSignal;
 }
 

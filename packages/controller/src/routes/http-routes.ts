@@ -3,13 +3,13 @@ import { CONTROLLER_MANAGER } from "@aibrix/api";
 import {
   Controller,
   controllerOf,
+  type Done,
   type EventRecorder,
   isControlledBy,
   type KubeClient,
   KubeError,
   keyOf,
   type Log,
-  type Outcome,
   Reflector,
   type ReflectorTiming,
   type Result,
@@ -35,7 +35,7 @@ export interface HttpRoutesOptions {
   readonly namespace: string | undefined;
   readonly events: Pick<EventRecorder, "record">;
   readonly log: Log;
-  readonly onReconcile: (outcome: Outcome, durationMs: number) => void;
+  readonly onReconcile: (done: Done) => void;
   readonly timing?: Partial<ReflectorTiming> | undefined;
   /** See `AGAIN_MS`; tests set a small one. */
   readonly againMs?: number | undefined;
