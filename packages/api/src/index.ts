@@ -68,6 +68,7 @@ export {
   type Phase,
   stringEnum,
 } from "./model-adapter.ts";
+export { createdSec, holdsBefore, type NameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
 export { modelAdapterReference } from "./reference.ts";
 export {

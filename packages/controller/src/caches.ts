@@ -16,10 +16,15 @@ import {
 } from "@aibrix/kube";
 import { LABEL_MANAGED_BY } from "./endpoints/names.ts";
 import { MODEL_ADAPTERS, type ModelAdapterObject } from "./model-adapter/types.ts";
+import { baseModelOf } from "./names/holders.ts";
 import { trimPod } from "./pods/trim.ts";
 
 /** Index of stores by namespace. */
 export const BY_NAMESPACE = "namespace";
+/** Index of ModelAdapters by their name. */
+export const BY_NAME = "name";
+/** Index of pods by the name of their base model. */
+export const BY_BASE_MODEL = "baseModel";
 /** Index of slices by the key of their Service. */
 export const BY_SERVICE = "service";
 
@@ -50,13 +55,17 @@ export class Caches {
       indexes: { [BY_NAMESPACE]: byNamespace },
       onHandlerError: (error) => log.error({ err: error }, "a handler of pods that left the watch failed"),
     });
-    this.#adapters = new Reflector({ ...common, resource: MODEL_ADAPTERS, indexes: { [BY_NAMESPACE]: byNamespace } });
+    this.#adapters = new Reflector({
+      ...common,
+      resource: MODEL_ADAPTERS,
+      indexes: { [BY_NAMESPACE]: byNamespace, [BY_NAME]: (a) => [a.metadata.name] },
+    });
     this.#pods = new Reflector({
       ...common,
       resource: PODS,
       labelSelector: LABEL_MODEL_NAME,
       transform: trimPod,
-      indexes: { [BY_NAMESPACE]: byNamespace },
+      indexes: { [BY_NAMESPACE]: byNamespace, [BY_BASE_MODEL]: (p) => [baseModelOf(p) ?? ""] },
     });
     this.#services = new Reflector({ ...common, resource: SERVICES, labelSelector: `${LABEL_MANAGED_BY}=${CONTROLLER_MANAGER}` });
     this.#slices = new Reflector({

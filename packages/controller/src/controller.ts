@@ -132,6 +132,7 @@ export class ControllerManager {
       secrets: new SecretReader(client, timing?.secretMaxAgeMs),
       events: told,
       bounds: { ...BOUNDS, ...timing?.bounds },
+      log,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);

@@ -45,6 +45,8 @@ export interface PodView {
   readonly problem: string | undefined;
   /** Set where somebody answered, and what was answered stays so until an edit: a wrong key for example. */
   readonly problemReason: Reason | undefined;
+  /** Since when nothing is known any more, in milliseconds since the epoch; `undefined` while something is, or nobody was asked. */
+  readonly lostSinceMs: number | undefined;
   /** Changes when the sidecar's process does. */
   readonly instance: string | undefined;
   /** An engine without sidecar was seen not to run since somebody looks: whatever it was asked for before is void. */
@@ -118,9 +120,15 @@ export const NOTHING_KNOWN: PodView = {
   knowledge: "awaited",
   problem: undefined,
   problemReason: undefined,
+  lostSinceMs: undefined,
   instance: undefined,
   reborn: false,
   engineReady: false,
   engineMessage: undefined,
   adapters: new Map(),
 };
+
+/** The same, no longer believed. */
+export function lostView(view: PodView, problem: string, problemReason?: Reason): PodView {
+  return { ...view, knowledge: "lost", lostSinceMs: view.lostSinceMs ?? Date.now(), problem, problemReason };
+}

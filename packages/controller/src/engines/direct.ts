@@ -2,7 +2,16 @@ import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
 import type { Dispatcher } from "undici";
 import { engineRoot } from "../pods/delivery.ts";
-import { type AdapterView, CallError, LOST_AFTER_MS, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
+import {
+  type AdapterView,
+  CallError,
+  LOST_AFTER_MS,
+  type LoadCall,
+  lostView,
+  NOTHING_KNOWN,
+  type PodAgent,
+  type PodView,
+} from "./agent.ts";
 import { type Answer, call, isRefused } from "./http.ts";
 import { explainRefusal, refusalText } from "./refusals.ts";
 
@@ -75,7 +84,7 @@ export class DirectAgent implements PodAgent {
   doubt(problem: string): void {
     this.#doubts++;
     if (this.#view.knowledge === "fresh") {
-      this.#view = { ...this.#view, knowledge: "lost", problem, problemReason: undefined };
+      this.#view = lostView(this.#view, problem);
       this.#options.onChange(undefined);
     }
     this.#wake.abort();
@@ -138,13 +147,8 @@ export class DirectAgent implements PodAgent {
     const silentMs = performance.now() - this.#lastAnswerMs;
     const lost = refused || denied !== undefined || silentMs > (this.#options.lostAfterMs ?? LOST_AFTER_MS);
     this.#options.log.debug({ pod: this.#options.pod, problem }, "the engine's list could not be had");
-    return {
-      ...before,
-      knowledge: lost ? "lost" : before.knowledge,
-      problem,
-      problemReason: denied,
-      reborn: before.reborn || refused,
-    };
+    const view = lost ? lostView(before, problem, denied) : { ...before, problem, problemReason: denied };
+    return { ...view, reborn: before.reborn || refused };
   }
 
   /** The list, asked for with the key that worked last, then without, then with each that is known. */

@@ -18,7 +18,16 @@ import { type BackoffOptions, backoffMs, type Log, sleep } from "@aibrix/kube";
 import { Value } from "typebox/value";
 import { type Dispatcher, request } from "undici";
 import { deliveryRequest } from "../pods/delivery.ts";
-import { type AdapterView, CallError, type EngineLimits, type LoadCall, NOTHING_KNOWN, type PodAgent, type PodView } from "./agent.ts";
+import {
+  type AdapterView,
+  CallError,
+  type EngineLimits,
+  type LoadCall,
+  lostView,
+  NOTHING_KNOWN,
+  type PodAgent,
+  type PodView,
+} from "./agent.ts";
 import { type Answer, call, failureText } from "./http.ts";
 import { jsonLines } from "./json-lines.ts";
 
@@ -194,11 +203,9 @@ export class SidecarAgent implements PodAgent {
         const { engine } = snapshot;
         this.#engineReady = engine.ready;
         this.#view = {
+          ...NOTHING_KNOWN,
           knowledge: "fresh",
-          problem: undefined,
-          problemReason: undefined,
           instance: snapshot.instance_id,
-          reborn: false,
           engineReady: engine.ready,
           engineMessage: engine.message,
           engineLimits: limitsOf(engine),
@@ -242,7 +249,7 @@ export class SidecarAgent implements PodAgent {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => {
       const problem = this.#view.problem ?? "the sidecar aibrix-runtime fell silent";
-      this.#view = { ...this.#view, knowledge: "lost", problem };
+      this.#view = lostView(this.#view, problem);
       this.#options.log.warn({ pod: this.#options.pod, problem }, "nothing is known of the pod's adapters any more");
       this.#options.onChange(undefined);
     }, this.#silenceMs);

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { NOTHING_KNOWN } from "../engines/agent.ts";
 import { PodCalls } from "../engines/calls.ts";
 import { AgentPool } from "../engines/pool.ts";
+import { NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { act } from "./act.ts";
@@ -70,6 +71,7 @@ test.each(
     placed: ["p"],
     secretTrouble: undefined,
     usesSecrets: false,
+    names: NOBODY_ELSE,
     service: { kind: "missing" },
     slices: [],
     unwritten: undefined,

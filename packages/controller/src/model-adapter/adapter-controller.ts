@@ -1,8 +1,9 @@
 import { matchesSelector } from "@aibrix/api";
-import { type Change, Controller, type Done, keyOf, type Log, type Pod } from "@aibrix/kube";
-import { BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
+import { type Change, Controller, type Done, keyOf, type Log, type Pod, splitKey } from "@aibrix/kube";
+import { BY_NAME, BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
 import type { AgentPool } from "../engines/pool.ts";
+import { baseModelOf } from "../names/holders.ts";
 import type { PodFacts } from "../pods/facts.ts";
 import { LeftPods } from "../pods/left.ts";
 import { factsOf } from "../pods/trim.ts";
@@ -65,7 +66,8 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
     }
     if (change.type === "updated" && change.old.metadata.generation !== change.object.metadata.generation)
       controller.queue.forget(change.key);
-    return [change.key];
+    // Who comes or goes may change who holds the name.
+    return change.type === "updated" ? [change.key] : [change.key, ...namedLike(splitKey(change.key).name, caches)];
   });
   controller.follow(caches.services, (change) => {
     if (change.type === "deleted") memories.find(change.key)?.service.forget(change.key);
@@ -112,6 +114,11 @@ function unwatched({ metadata, status }: ModelAdapterObject, caches: Caches): { 
   );
 }
 
+/** Keys of the adapters of a name, in all namespaces. */
+function namedLike(name: string, caches: Caches): Iterable<string> {
+  return caches.adapters.keysByIndex(BY_NAME, name);
+}
+
 /** A container that was started anew, or that is ready again, may be another engine than the one that was looked at. */
 function doubtEngine(before: PodFacts, now: PodFacts, agents: AgentPool): void {
   if (before.engineStartedMs !== undefined && before.engineStartedMs !== now.engineStartedMs)
@@ -125,10 +132,11 @@ function isHeld(pod: Pod, caches: Caches): boolean {
   return adapters.some((a) => a.status?.pods?.some((row) => row.uid === pod.metadata.uid));
 }
 
-/** The adapters that select a pod, did, or are on it by what their status says. */
+/** The adapters that select a pod, did, are on it by what their status says, or have the name of its base model. */
 function* concerned(change: Change<Pod>, caches: Caches, placements: ReconcileDeps["placements"]): Iterable<string> {
   const pods = [change.old, change.object].filter((p) => p !== undefined);
   yield* placements.adaptersOn(change.key);
+  for (const base of new Set(pods.map(baseModelOf))) if (base !== undefined) yield* namedLike(base, caches);
   for (const adapter of caches.adapters.byIndex(BY_NAMESPACE, pods[0]?.metadata.namespace ?? "")) {
     const selected = pods.some((p) => matchesSelector(adapter.spec.podSelector, p.metadata.labels ?? {}));
     const recorded = adapter.status?.pods?.some((row) => pods.some((p) => p.metadata.uid === row.uid)) === true;

@@ -1,11 +1,12 @@
 import type { ModelAdapterStatus } from "@aibrix/api";
 import type { NewEvent } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
+import { nameEvents } from "../names/told.ts";
 import type { Observed, Plan, PodRow } from "./types.ts";
 
 /** What to tell about the way from one status to the next. Pure. */
 export function eventsBetween(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
-  const events: NewEvent[] = [];
+  const events = nameEvents(before, after);
   const had = new Set(before?.instances ?? []);
   const added = (after.instances ?? []).filter((name) => !had.has(name));
   if (added.length > 0) {

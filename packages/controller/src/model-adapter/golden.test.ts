@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import { type CallState, SETTLE_MS } from "../engines/calls.ts";
+import { type NameFacts, NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { declaredUrl } from "./declared-url.ts";
@@ -53,6 +54,7 @@ interface Case {
   readonly pods?: readonly PodCase[];
   readonly placed?: readonly string[];
   readonly secretTrouble?: SecretTrouble;
+  readonly names?: Partial<NameFacts>;
   readonly service?: ObservedService["kind"];
   readonly slices?: readonly EndpointSlice[];
   /** Why none of the writes was taken. */
@@ -175,6 +177,7 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
     placed: c.placed ?? adapter?.status?.instances ?? [],
     secretTrouble: c.secretTrouble,
     usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
+    names: { ...NOBODY_ELSE, ...c.names },
     service,
     slices: c.slices ?? [],
     unwritten: undefined,

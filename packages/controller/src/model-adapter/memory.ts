@@ -11,6 +11,8 @@ export class AdapterMemory {
   unwritten: string | undefined;
   /** What an earlier process wrote down about calls to pods was read. */
   recalled = false;
+  /** Namespaces of the base models that are known not to be reached by the name that they share with it. */
+  basesBehind: ReadonlySet<string> = new Set();
   /** A Service of its name that is not ours, as last seen. */
   foreign: { readonly owner: string; readonly untilMs: number } | undefined;
 }

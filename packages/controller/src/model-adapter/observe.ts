@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import { CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
 import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
 import type { Placements } from "../cache/placements.ts";
-import { BY_SERVICE, type Caches } from "../caches.ts";
+import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
 import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
 import { NOTHING_KNOWN } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
+import { NOBODY_ELSE, nameFacts } from "../names/holders.ts";
 import { type Delivery, delivery } from "../pods/delivery.ts";
 import { enginePort } from "../pods/facts.ts";
 import { factsOf } from "../pods/trim.ts";
@@ -24,7 +25,7 @@ import {
 } from "./types.ts";
 
 export interface ObserveDeps {
-  readonly caches: Pick<Caches, "adapters" | "pod" | "podsOf" | "services" | "slices">;
+  readonly caches: Pick<Caches, "adapters" | "pod" | "pods" | "podsOf" | "services" | "slices">;
   readonly agents: AgentPool;
   readonly calls: PodCalls;
   readonly placements: Placements;
@@ -69,6 +70,10 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
     placed: [...placed],
     secretTrouble: secretTrouble(secrets),
     usesSecrets: usesSecrets(adapter),
+    names:
+      adapter === undefined
+        ? NOBODY_ELSE
+        : nameFacts(adapter, deps.caches.adapters.byIndex(BY_NAME, name), deps.caches.pods.byIndex(BY_BASE_MODEL, name)),
     service: observeService(key, adapter, memory, deps, nowMs),
     slices: observeSlices(key, memory, deps),
     unwritten: memory?.unwritten,

@@ -3,6 +3,7 @@ import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
+import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
 import { place } from "./placement.ts";
 import { asked, inheritedUntilMs, mayHold, podState, routable, strayed } from "./pod-state.ts";
@@ -32,13 +33,16 @@ export function plan(o: Observed): Plan {
 
 function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   const placement = place(o);
+  const taken = nameObstacle(o.name, o.names);
   const foreign = foreignService(o);
-  const placed = foreign === undefined ? placement.pods : placement.pods.filter((p) => mayHold(o, p));
+  const kept = foreign === undefined ? placement.pods : placement.pods.filter((p) => mayHold(o, p));
+  const placed = taken === undefined ? kept : [];
   const leaving = o.pods.filter((p) => !placed.includes(p) && mayHold(o, p));
   const actions: Action[] = [];
   if (!hasFinalizer(adapter)) actions.push({ kind: "addFinalizer" });
   // Slices of somebody else's Service would send its clients to our pods.
-  actions.push(...(foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
+  actions.push(...(taken === undefined && foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
+  if (taken !== undefined && o.service.kind === "ours") actions.push({ kind: "deleteService" });
   // An engine that took the new path, and does not show it, is not unloaded again and again.
   const swapping = placed.filter((p) => wantsSwap(o, p) && mayCall(o, p, "load"));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
@@ -49,7 +53,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
     actions,
     placed: placed.map((p) => p.facts.name),
     leaving: leaving.map((p) => p.facts.name),
-    obstacle: foreign ?? placement.obstacle,
+    obstacle: taken ?? foreign ?? placement.obstacle,
     requeueAfterMs: soonest(o, [
       placement.againAtMs,
       ...o.pods.flatMap((p) => times(o, p)),

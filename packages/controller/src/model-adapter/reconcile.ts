@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, isRetryable, KubeError, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
+import { type EventRecorder, isRetryable, KubeError, type Log, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
+import { baseBehindEvent } from "../names/told.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween, repairsOf } from "./events.ts";
@@ -15,6 +16,7 @@ import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, ty
 export interface ReconcileDeps extends ObserveDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
+  readonly log: Log;
   /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
   readonly requeueAfter: (key: string, ms: number) => void;
 }
@@ -41,6 +43,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   );
   followPods(o, p, secrets, deps);
   const memory = deps.memories.of(key);
+  tellBasesBehind(o, memory, deps);
   const failures: unknown[] = [];
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {
@@ -86,6 +89,17 @@ function mayFollow(action: Action, p: Plan, o: Observed, failed: boolean): boole
   if (action.kind === "removeFinalizer") return action.overdue;
   const overdue = p.actions.some((a) => a.kind === "removeFinalizer" && a.overdue);
   return (action.kind === "unload" || action.kind === "release") && (overdue || !listedIn(o.slices).has(action.pod.facts.uid));
+}
+
+/** Says which base models the adapter keeps from their plain name: each once. */
+function tellBasesBehind({ adapter, key, name, names }: Observed, memory: AdapterMemory, { events, log }: ReconcileDeps): void {
+  const before = memory.basesBehind;
+  memory.basesBehind = new Set(names.basesBehind);
+  if (adapter === undefined) return;
+  for (const base of names.basesBehind.filter((b) => !before.has(b))) {
+    events.record(MODEL_ADAPTERS, adapter, baseBehindEvent(name, base));
+    log.warn({ adapter: key, base: `${base}/${name}` }, "a base model does not answer to its plain name: an older ModelAdapter has it");
+  }
 }
 
 /** Says what a deletion leaves behind once its time is over. */

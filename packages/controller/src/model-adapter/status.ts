@@ -1,6 +1,7 @@
 import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } from "@aibrix/api";
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
+import { nameCondition } from "../names/told.ts";
 import { asked, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
@@ -75,6 +76,9 @@ function conditions(
     const message = `the label ${LABEL_MODEL_NAME} is ${label}, but the adapter is served as ${o.name}, its name: make them equal`;
     wanted.push({ type: "NameLabel", status: "False", reason: "NameLabelDiffers", message });
   }
+  const held = nameCondition(o.name, o.namespace, o.names);
+  // A name that is refused is nobody's to reach by a header.
+  if (held !== undefined && plan.obstacle?.reason !== "NameIsBaseModel") wanted.push(held);
   const known = (adapter.status?.conditions ?? []) as Condition[];
   const now = new Date(o.nowMs);
   return wanted.flatMap((c) =>

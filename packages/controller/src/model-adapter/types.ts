@@ -3,6 +3,7 @@ import type { EndpointSlice, KubeObject, Resource, Service } from "@aibrix/kube"
 import type { SliceChanges } from "../endpoints/slices.ts";
 import type { PodView } from "../engines/agent.ts";
 import type { CallState } from "../engines/calls.ts";
+import type { NameFacts } from "../names/holders.ts";
 import type { Delivery } from "../pods/delivery.ts";
 import type { PodFacts } from "../pods/facts.ts";
 
@@ -60,6 +61,7 @@ export interface Observed {
   /** Why a Secret could not be had; `undefined`: all are there. */
   readonly secretTrouble: SecretTrouble | undefined;
   readonly usesSecrets: boolean;
+  readonly names: NameFacts;
   readonly service: ObservedService;
   readonly slices: readonly EndpointSlice[];
   /** Why the Service or the slices could not be written; `undefined` where they were, or nothing had to be. */

@@ -1,5 +1,5 @@
 import { isIPv6 } from "node:net";
-import { declaredPort, ENGINES_SERVICE, engineContainer, enginePort, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
+import { createdSec, declaredPort, ENGINES_SERVICE, engineContainer, enginePort, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
 import type { EndpointSlice, Pod } from "@aibrix/kube";
 import { whyNotServing } from "../openai/reasons.ts";
 import type { AdapterObject } from "./objects.ts";
@@ -58,7 +58,7 @@ export function podFacts({ metadata, spec, status }: Pod): PodFacts | undefined 
     ips,
     port: enginePort(metadata.labels ?? {}, declaredPort(engineContainer(spec.containers))),
     ready: ips.length > 0 && metadata.deletionTimestamp === undefined && conditions.some((c) => c.type === "Ready" && c.status === "True"),
-    createdSec: secondsOf(metadata.creationTimestamp),
+    createdSec: createdSec(metadata.creationTimestamp),
   };
 }
 
@@ -96,7 +96,7 @@ export function adapterFacts({ metadata, spec, status }: AdapterObject): Adapter
     namespace: metadata.namespace ?? "",
     name: metadata.name,
     baseModel: spec.baseModel || undefined,
-    createdSec: secondsOf(metadata.creationTimestamp),
+    createdSec: createdSec(metadata.creationTimestamp),
     why:
       ready?.status === "True"
         ? `no pod that serves it is ready and listed in the Service ${ENGINES_SERVICE}`
@@ -107,8 +107,4 @@ export function adapterFacts({ metadata, spec, status }: AdapterObject): Adapter
 /** `ip:port` as Envoy writes it. */
 export function addressOf(ip: string, port: number): string {
   return isIPv6(ip) ? `[${ip}]:${port}` : `${ip}:${port}`;
-}
-
-function secondsOf(time: string | undefined): number {
-  return Math.floor(Date.parse(time ?? "") / 1000) || 0;
 }

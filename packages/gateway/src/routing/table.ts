@@ -1,3 +1,4 @@
+import { holdsBefore } from "@aibrix/api";
 import type { DeclarationSink, EngineChange, EngineModel, Found, ModelCard, RoutingSink, RoutingView } from "./types.ts";
 
 interface Engine {
@@ -140,7 +141,7 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   /** One entry of the model that a name means. */
   #holder(model: string, namespace: string | undefined): EngineModel | undefined {
     let first: EngineModel | undefined;
-    for (const { entry } of this.#entries(model, namespace)) if (first === undefined || comesBefore(entry, first)) first = entry;
+    for (const { entry } of this.#entries(model, namespace)) if (first === undefined || holdsBefore(entry, first)) first = entry;
     return first;
   }
 
@@ -179,13 +180,6 @@ function notUsable(engine: Engine | undefined, entry?: EngineModel): string | un
 
 function isOf(entry: EngineModel, namespace: string | undefined): boolean {
   return namespace === undefined || entry.namespace === undefined || entry.namespace === namespace;
-}
-
-/** Who was first holds a name; of the same second, the first namespace, and a base model before an adapter. */
-function comesBefore(a: EngineModel, b: EngineModel): boolean {
-  if (a.createdSec !== b.createdSec) return a.createdSec < b.createdSec;
-  const [x, y] = [a.namespace ?? "", b.namespace ?? ""];
-  return x === y ? a.kind === "base" && b.kind === "adapter" : x < y;
 }
 
 /** The oldest is shown; of one age the same one every time. */
