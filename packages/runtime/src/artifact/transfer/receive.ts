@@ -78,6 +78,7 @@ function consume(body: Readable, take: (chunk: Buffer) => Promise<void> | void, 
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const abort = () => reject(signal.reason as Error);
   let failed = false;
+  let ended = false;
   let taking: Promise<void> = Promise.resolve();
   const fail = (error: unknown) => {
     failed = true;
@@ -95,9 +96,13 @@ function consume(body: Readable, take: (chunk: Buffer) => Promise<void> | void, 
       fail(error);
     }
   });
-  body.on("end", () => void taking.then(resolve));
+  body.on("end", () => {
+    ended = true;
+    void taking.then(resolve);
+  });
   body.on("error", reject);
-  body.on("close", () => reject(Object.assign(new Error("the answer ended early"), { code: "ERR_STREAM_PREMATURE_CLOSE" })));
+  // After its end a stream closes at once, while the last chunk may still be on its way to the disk.
+  body.on("close", () => ended || reject(Object.assign(new Error("the answer ended early"), { code: "ERR_STREAM_PREMATURE_CLOSE" })));
   signal.addEventListener("abort", abort, { once: true });
   if (signal.aborted) abort();
   return promise.finally(() => signal.removeEventListener("abort", abort));
