@@ -329,7 +329,7 @@ export function statedDigests(head: Partial<HeadObjectCommandOutput>, bucket: st
   const plain =
     (head.ServerSideEncryption ?? "AES256") === "AES256" && head.SSECustomerAlgorithm === undefined && !bucket.endsWith("--x-s3");
   if (found.length === 0 && md5 !== undefined && plain) found.push({ algorithm: "md5", hex: md5 });
-  // The sums that Node has not are several times slower than its hashes: they count where there is nothing else, as for an upload in parts.
+  // The others count where there is nothing else, as for an upload in parts.
   if (found.length === 0) add("crc64nvme", head.ChecksumCRC64NVME, 8);
   if (found.length === 0) add("crc32c", head.ChecksumCRC32C, 4);
   return found;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Digests } from "./digests.ts";
 import { Hasher } from "./hasher.ts";
 
 let dir: string;
@@ -39,6 +40,23 @@ test.each([0, 11, 2 ** 20, 3 * 2 ** 20 + 7])("hashes a file of %i bytes by every
     "git-sha1": of("sha1", `blob ${size}\0`, bytes),
     crc32: crc32(bytes).toString(16).padStart(8, "0"),
   });
+});
+
+// The check values of the catalogue of parametrised CRC algorithms.
+test.each([
+  ["crc32c", "e3069283"],
+  ["crc64nvme", "ae8b14860a799888"],
+] as const)("%s, of a small file and of one that a thread reads", async (algorithm, ofDigits) => {
+  const digits = hasher.open(await file(Buffer.from("123456789")), 9, [algorithm]);
+  digits.advance(9);
+  expect((await digits.result)[algorithm]).toBe(ofDigits);
+  const bytes = Buffer.alloc(2 ** 21 + 1, "123456789");
+  const path = await file(bytes);
+  const [inSteps, atOnce] = [hasher.open(path, bytes.length, [algorithm]), await Digests.begin([algorithm], bytes.length)];
+  for (let at = 0; at < bytes.length; at += 700_001) inSteps.advance(at);
+  inSteps.advance(bytes.length);
+  atOnce.update(bytes);
+  expect(await inSteps.result).toEqual(atOnce.hex());
 });
 
 test("many at once, and one that is given up", async () => {

@@ -96,11 +96,10 @@ function smallHash(path: string, sizeBytes: number, algorithms: readonly DigestA
     advance: (to) => {
       if (to < sizeBytes || begun) return;
       begun = true;
-      const digests = new Digests(algorithms, sizeBytes);
-      readFile(path)
-        .then((bytes) => {
+      Promise.all([Digests.begin(algorithms, sizeBytes), readFile(path)])
+        .then(([digests, bytes]) => {
           digests.update(bytes);
-          return digests.hex().then(done.resolve);
+          done.resolve(digests.hex());
         })
         .catch(done.reject);
     },

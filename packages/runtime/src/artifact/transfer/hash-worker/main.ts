@@ -9,7 +9,8 @@ const STEP_BYTES = 1 << 20;
 interface Open {
   readonly fd: number;
   readonly sizeBytes: number;
-  readonly digests: Digests;
+  /** Until it can begin there is none. */
+  digests: Digests | undefined;
   at: number;
   to: number;
 }
@@ -34,7 +35,15 @@ parentPort?.on("message", (order: HashOrder) => {
 function take(order: HashOrder): void {
   if (order.kind === "open") {
     const { path, sizeBytes, algorithms } = order;
-    files.set(order.id, { fd: openSync(path, "r"), sizeBytes, digests: new Digests(algorithms, sizeBytes), at: 0, to: 0 });
+    const file: Open = { fd: openSync(path, "r"), sizeBytes, digests: undefined, at: 0, to: 0 };
+    files.set(order.id, file);
+    Digests.begin(algorithms, sizeBytes).then(
+      (digests) => {
+        file.digests = digests;
+        if (!stepping) next();
+      },
+      (error: unknown) => fail(order.id, error),
+    );
     return;
   }
   const file = files.get(order.id);
@@ -52,24 +61,23 @@ function next(): void {
     } catch (error) {
       fail(id, error);
     }
-    stepping ||= files.has(id) && file.at < file.to;
+    stepping ||= files.has(id) && file.digests !== undefined && file.at < file.to;
   }
   if (stepping) setImmediate(next);
 }
 
 function step(id: number, file: Open): void {
+  const { digests } = file;
+  if (digests === undefined) return;
   if (file.at < file.to) {
     const read = readSync(file.fd, buffer, 0, Math.min(STEP_BYTES, file.to - file.at), file.at);
     if (read === 0) throw new Error(`the file ends at ${file.at} of ${file.sizeBytes} bytes: somebody else changed it`);
-    file.digests.update(buffer.subarray(0, read));
+    digests.update(buffer.subarray(0, read));
     file.at += read;
   }
   if (file.at < file.sizeBytes) return;
   close(id, file);
-  file.digests.hex().then(
-    (digests) => answer({ id, digests }),
-    (error: unknown) => fail(id, error),
-  );
+  answer({ id, digests: digests.hex() });
 }
 
 function fail(id: number, error: unknown): void {
