@@ -1,5 +1,6 @@
 import type { AdapterStatus } from "@aibrix/api";
 import type { Content } from "../artifact/artifacts.ts";
+import type { AdapterFacts } from "../artifact/check/adapter.ts";
 import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
 import { NoLongerWanted } from "../errors.ts";
@@ -31,6 +32,8 @@ export class Adapter {
   trainedOn: string | undefined;
   /** The highest rank of any of its modules, once its files are here. */
   maxRank: number | undefined;
+  /** What was found in its files a moment ago, until it is loaded: of hundreds of adapters it would be much to keep. */
+  inspected: { readonly content: Content; readonly facts: AdapterFacts } | undefined;
   /** How long its last download and its last load took, in milliseconds. */
   timings: Timings = {};
   /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */

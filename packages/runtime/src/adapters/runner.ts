@@ -80,6 +80,7 @@ export class Runner {
       a.wanted = content;
       a.trainedOn = facts?.config.baseModel;
       a.maxRank = facts?.maxRank;
+      a.inspected = facts === undefined ? undefined : { content, facts };
       a.timings = { ...a.timings, downloadMs: now() - startedMs };
       metrics.downloads.inc({ result: "success" });
       log.info({ adapter: a.name, url, digest: content.digest, revision: content.revision, path: content.path }, "the artifact is here");
@@ -130,7 +131,7 @@ export class Runner {
     await this.#engineCalls(async () => {
       try {
         await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
-        const view = await observer.refresh(signal);
+        const view = await observer.refresh(signal, { answered: true });
         if (a.own.has(view.models?.get(a.name)?.root ?? ""))
           throw new AdapterError("EngineRefused", `the engine still lists "${a.name}" after it was unloaded`, { retryable: true });
         a.failure = undefined;
@@ -142,10 +143,11 @@ export class Runner {
     });
   }
 
-  /** Asks whether this engine can take the content, before anything of it changes. */
+  /** Asks whether this engine can take the content, which was just seen to be complete, before anything of it changes. */
   async #checkFit(a: Adapter, content: Content, signal: AbortSignal): Promise<void> {
     const { artifacts, observer, maxLoraRank } = this.#deps;
-    const facts = await artifacts.inspect(content, signal);
+    const facts = a.inspected?.content === content ? a.inspected.facts : await artifacts.inspect(content, signal);
+    a.inspected = undefined;
     if (facts === undefined) return;
     const base = await readBaseModel(observer.view.models?.values() ?? []);
     checkFit(facts, { maxLoraRank: a.declaration.limits?.maxLoraRank ?? maxLoraRank, base });
@@ -163,7 +165,7 @@ export class Runner {
     const startedMs = now();
     await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
     a.timings = { ...a.timings, loadMs: now() - startedMs };
-    const view = await observer.refresh(signal);
+    const view = await observer.refresh(signal, { answered: true });
     if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
     const root = view.models.get(a.name)?.root;
     if (root !== content.path)

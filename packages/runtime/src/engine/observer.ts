@@ -92,14 +92,25 @@ export class EngineObserver {
     }
   }
 
-  /** Looks now. The view that it returns is not older than this call. */
-  async refresh(signal: AbortSignal): Promise<EngineView> {
+  /**
+   * Looks now. The view that it returns is not older than this call.
+   *
+   * @param answered - the engine has just answered another call: its list alone tells enough, where it gives one
+   */
+  async refresh(signal: AbortSignal, { answered = false }: { readonly answered?: boolean } = {}): Promise<EngineView> {
     return await this.#one(async () => {
       if (signal.aborted) return this.#view;
-      const next = await this.#look(signal);
+      const next = (answered ? await this.#glance(signal) : undefined) ?? (await this.#look(signal));
       if (!signal.aborted) this.#set(next);
       return this.#view;
     });
+  }
+
+  /** A look at an engine that is up; `undefined` where its list cannot be had. */
+  async #glance(signal: AbortSignal): Promise<EngineView | undefined> {
+    if (!this.#view.ready) return undefined;
+    const next = await this.#listing(this.#view, signal);
+    return next.message === undefined ? next : undefined;
   }
 
   async #look(signal: AbortSignal): Promise<EngineView> {
@@ -113,6 +124,10 @@ export class EngineObserver {
       this.#hints += 1;
       return { ...before, ready: false, message: messageOf(error), models: undefined, unauthorized: false };
     }
+    return await this.#listing(before, signal);
+  }
+
+  async #listing(before: EngineView, signal: AbortSignal): Promise<EngineView> {
     await this.#keys.reload();
     const listed = await this.#list(before, signal);
     const shrank = listed.models !== undefined && [...(before.models?.keys() ?? [])].some((id) => listed.models?.has(id) === false);

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AdapterError } from "../../errors.ts";
 import type { Downloaded } from "../transfer/download.ts";
@@ -27,13 +27,19 @@ export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
   }
 }
 
+/** What is read at a time. */
+const READ_BYTES = 2 ** 20;
+
 /** Hashes files where they are. */
 export async function hashFiles(path: string, files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly Downloaded[]> {
   const hashed: Downloaded[] = [];
   for (const { name, sizeBytes } of files) {
     const hash = createHash("sha256");
     try {
-      for await (const chunk of createReadStream(join(path, name), { signal })) hash.update(chunk as Buffer);
+      // A stream takes longer to open than a small file to read.
+      if (sizeBytes <= READ_BYTES) hash.update(await readFile(join(path, name), { signal }));
+      else
+        for await (const chunk of createReadStream(join(path, name), { signal, highWaterMark: READ_BYTES })) hash.update(chunk as Buffer);
     } catch (error) {
       throw signal.aborted ? error : readError(join(path, name), error);
     }
