@@ -87,12 +87,11 @@ describe("a source that drips, faster than counts as silence", () => {
     answer.once("close", () => clearInterval(timer));
   };
 
-  test("ends at the deadline, is tried again, and keeps none of the others waiting", async () => {
+  test("ends at the deadline, and is tried again", async () => {
     const hasty = await start("drips", "--download-timeout=2s");
     front.rule = ({ url = "", method }) => (method === "GET" && isWeights(url) && url.includes("/small/") ? drip : undefined);
     await load("drips", "small", hasty);
-    await load("other", "other", hasty);
-    const [failed] = await Promise.all([hasty.failed("drips", "ArtifactUnavailable"), hasty.serves("other")]);
+    const failed = await hasty.failed("drips", "ArtifactUnavailable");
     expect(failed).toMatchObject({
       message: expect.stringMatching(/s3:\/\/models\/small was not here within 2 s \(--download-timeout\)/),
       retryable: true,

@@ -60,8 +60,9 @@ test("what fails frees its place", async () => {
 
 test.each([
   { name: "one that has just begun", sinceMs: 1_000, bytesPerSecond: 1, want: false },
+  { name: "one that gives nothing", sinceMs: 5_000, bytesPerSecond: undefined, want: true },
   { name: "a slow one", sinceMs: 60_000, bytesPerSecond: 100, want: true },
   { name: "one at a fair rate", sinceMs: 60_000, bytesPerSecond: 2 ** 20, want: false },
 ])("$name: $want", ({ sinceMs, bytesPerSecond, want }) => {
-  expect(drips({ bytes: 1, totalBytes: 2, bytesPerSecond }, sinceMs)).toBe(want);
+  expect(drips(bytesPerSecond === undefined ? undefined : { bytesPerSecond }, sinceMs)).toBe(want);
 });

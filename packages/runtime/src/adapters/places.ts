@@ -1,9 +1,11 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import type { Progress } from "../artifact/transfer/meter.ts";
 
-/** A source that has given less than this for so long keeps no place that others wait for. */
+/** A source that gives less than this keeps no place that others wait for, once it had so long to begin. */
 const DRIP_BYTES_PER_SECOND = 64 * 1024;
-const DRIP_MS = 30_000;
+const DRIP_MS = 5_000;
+/** How often {@link drips} is to be asked, in milliseconds. */
+export const DRIP_PERIOD_MS = 1_000;
 
 /** A bounded number of places for work. What turns out to be slow for no fault of ours goes on beside them, so that the rest need not wait for it. */
 export class Places {
@@ -49,10 +51,11 @@ export class Places {
 }
 
 /**
- * Whether a source only drips: it is not silent, and its artifact will not be here for hours.
+ * Whether a source only drips, or is silent.
  *
- * @param sinceMs - for how long the download has run, in milliseconds
+ * @param progress - `undefined` where nothing has come yet
+ * @param sinceMs - for how long the fetch has run, in milliseconds
  */
-export function drips({ bytesPerSecond }: Progress, sinceMs: number): boolean {
-  return sinceMs >= DRIP_MS && bytesPerSecond < DRIP_BYTES_PER_SECOND;
+export function drips(progress: Pick<Progress, "bytesPerSecond"> | undefined, sinceMs: number): boolean {
+  return sinceMs >= DRIP_MS && (progress?.bytesPerSecond ?? 0) < DRIP_BYTES_PER_SECOND;
 }

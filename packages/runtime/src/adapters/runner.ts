@@ -3,6 +3,7 @@ import pLimit from "p-limit";
 import type { Artifacts, Content } from "../artifact/artifacts.ts";
 import { readBaseModel } from "../artifact/check/base-model.ts";
 import { checkFit } from "../artifact/check/fit.ts";
+import type { Progress } from "../artifact/transfer/meter.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
@@ -11,7 +12,7 @@ import type { Metrics } from "../metrics.ts";
 import type { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Memory } from "./memory.ts";
-import { drips, Places } from "./places.ts";
+import { DRIP_PERIOD_MS, drips, Places } from "./places.ts";
 import type { Failure, Step } from "./plan.ts";
 
 /** Adapters that are fetched at once. */
@@ -64,16 +65,22 @@ export class Runner {
         a.queuedForDownload = false;
         onProgress();
         startedMs = now();
-        return await artifacts.obtain(
+        let last: Progress | undefined;
+        // By a clock of its own: a source that is silent makes no progress that would tell.
+        const timer = setInterval(() => {
+          if (drips(last, now() - startedMs)) leave();
+        }, DRIP_PERIOD_MS);
+        const obtained = artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (progress) => {
-            if (drips(progress, now() - startedMs)) leave();
+            last = progress;
             if (a.fetch !== mine) return;
             a.download = progress;
             onProgress();
           },
           both,
         );
+        return await obtained.finally(() => clearInterval(timer));
       });
       const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
