@@ -1,3 +1,4 @@
+import { everyAddress } from "@aibrix/service";
 import { expect, test } from "vitest";
 import { readConfig, USAGE } from "./config.ts";
 
@@ -7,7 +8,7 @@ test("the documented flags, in their order", () => {
     leaderElect: true,
     systemNamespace: "elsewhere",
     identity: expect.stringMatching(/^manager-1_/),
-    health: { host: "0.0.0.0", port: 8081 },
+    health: { host: everyAddress(), port: 8081 },
     metrics: undefined,
     runtimeSidecar: true,
     namespace: undefined,

@@ -1,9 +1,10 @@
+import { everyAddress } from "@aibrix/service";
 import { expect, test } from "vitest";
 import { help, readConfig } from "./config.ts";
 
 test("has defaults for everything", () => {
   expect(readConfig([], {})).toEqual({
-    host: "0.0.0.0",
+    host: everyAddress(),
     modelsDir: "/tmp/aibrix/models",
     port: 8080,
     artifactsDir: "/tmp/aibrix/adapters",

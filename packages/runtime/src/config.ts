@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { ConfigError, type Flag, helpText, readFlags } from "@aibrix/service";
+import { ConfigError, everyAddress, type Flag, helpText, readFlags } from "@aibrix/service";
 import { POD_FOLDER } from "./artifact/store/layout.ts";
 import type { CacheBounds } from "./artifact/store/pool.ts";
 import type { TransferSettings } from "./artifact/transfer/transfers.ts";
@@ -10,7 +10,7 @@ import { readRank } from "./rank.ts";
 
 const FLAGS = {
   port: { type: "string", default: "8080", value: "PORT", help: "Port of the HTTP API; 0 takes a free one, which the log names." },
-  host: { type: "string", default: "0.0.0.0", value: "ADDRESS", help: "Address that the HTTP API listens on." },
+  host: { type: "string", value: "ADDRESS", help: "Address that the HTTP API listens on. Default: every one, of IPv6 too." },
   "artifacts-dir": {
     type: "string",
     default: "/tmp/aibrix/adapters",
@@ -190,7 +190,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const tokenFile = flags["token-file"];
   const engineApiKeyFile = flags["engine-api-key-file"];
   return {
-    host: flags.host,
+    host: flags.host || everyAddress(),
     port,
     artifactsDir: resolve(flags["artifacts-dir"]),
     modelsDir: resolve(flags["models-dir"]),
@@ -247,5 +247,5 @@ function readDurationMs(text: string): number | undefined {
 /** An engine that is this program would ask itself for ever. */
 function isOwnAddress(url: string, port: number): boolean {
   const { hostname, port: theirs } = new URL(url);
-  return Number(theirs) === port && port !== 0 && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]|0\.0\.0\.0)$/.test(hostname);
+  return Number(theirs) === port && port !== 0 && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]|0\.0\.0\.0|\[::\])$/.test(hostname);
 }

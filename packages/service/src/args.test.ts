@@ -1,5 +1,15 @@
 import { expect, test } from "vitest";
-import { ConfigError, helpText, readBindAddress, readFlags } from "./args.ts";
+import { ConfigError, everyAddress, helpText, readBindAddress, readFlags } from "./args.ts";
+
+const address = (family: "IPv4" | "IPv6") => ({ family, address: "", netmask: "", mac: "", internal: true, cidr: null, scopeid: 0 });
+test.each([
+  { interfaces: { lo: [address("IPv4")] }, want: "0.0.0.0" },
+  { interfaces: { lo: [address("IPv4"), address("IPv6")] }, want: "::" },
+  { interfaces: { eth0: [address("IPv6")] }, want: "::" },
+  { interfaces: {}, want: "0.0.0.0" },
+])("every address of $interfaces is $want", ({ interfaces, want }) => {
+  expect(everyAddress(interfaces as Parameters<typeof everyAddress>[0])).toBe(want);
+});
 
 const FLAGS = {
   port: { type: "string", default: "8080", value: "PORT", help: "Port to listen on." },
@@ -29,7 +39,7 @@ test.each([[["--nope"]], [["stray"]], [["--port"]]])("refuses %j and points to -
 });
 
 test.each([
-  { value: ":8080", want: { host: "0.0.0.0", port: 8080 } },
+  { value: ":8080", want: { host: everyAddress(), port: 8080 } },
   { value: "127.0.0.1:1", want: { host: "127.0.0.1", port: 1 } },
   { value: "[::1]:50052", want: { host: "::1", port: 50052 } },
   { value: "0", want: undefined },

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 
 /** Settings that cannot be used; the message names each and what to write. A program prints it and exits with 2. */
@@ -64,6 +65,15 @@ export function helpText(usage: string, flags: Record<string, Flag>): string {
 }
 
 /**
+ * What to bind for every address of this machine: `::`, which takes IPv4 too, where it has IPv6 (pods of some clusters have nothing else).
+ *
+ * @param interfaces - as `os.networkInterfaces` tells them
+ */
+export function everyAddress(interfaces: ReturnType<typeof networkInterfaces> = networkInterfaces()): "::" | "0.0.0.0" {
+  return Object.values(interfaces).some((all) => all?.some(({ family }) => family === "IPv6")) ? "::" : "0.0.0.0";
+}
+
+/**
  * Reads `host:port` as Go programs write it: `:8080`, `0.0.0.0:8080`, `[::1]:8080`; `0` switches off.
  *
  * @returns host and port, or `undefined` for `0`
@@ -75,5 +85,5 @@ export function readBindAddress(flag: string, value: string): { readonly host: s
   const port = Number(match?.[2]);
   if (match === null || port > 65_535) throw new ConfigError(`--${flag}=${value}: write an address such as :8080 or 127.0.0.1:8080`);
   const host = (match[1] ?? "").replace(/^\[|\]$/g, "");
-  return { host: host === "" ? "0.0.0.0" : host, port };
+  return { host: host === "" ? everyAddress() : host, port };
 }

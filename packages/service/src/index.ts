@@ -1,5 +1,5 @@
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
-export { ConfigError, type Flag, type FlagValues, helpText, readBindAddress, readFlags } from "./args.ts";
+export { ConfigError, everyAddress, type Flag, type FlagValues, helpText, readBindAddress, readFlags } from "./args.ts";
 export { type SideServer, sideServer } from "./http.ts";
 export { createLogger, type Logger } from "./log.ts";
 export { runMain } from "./main.ts";

@@ -38,7 +38,7 @@ export async function startProgram(
       const found = /"address":"(http:[^"]*)".*"msg":"listening"|"msg":"listening","address":"(http:[^"]*)"/.exec(output());
       if (found === null) return;
       clearTimeout(timer);
-      resolve((found[1] ?? found[2] ?? "").replace("0.0.0.0", "127.0.0.1"));
+      resolve((found[1] ?? found[2] ?? "").replace(/0\.0\.0\.0|\[::\]/, "127.0.0.1"));
     };
     child.stdout?.on("data", look);
     child.once("exit", (code) => {
