@@ -14,6 +14,7 @@ import {
   Store,
   withoutManagedFields,
 } from "@aibrix/kube";
+import { ADAPTER_INDEXES } from "./cache/adapter-index.ts";
 import { LABEL_MANAGED_BY } from "./endpoints/names.ts";
 import { MODEL_ADAPTERS, type ModelAdapterObject } from "./model-adapter/types.ts";
 import { baseModelOf } from "./names/holders.ts";
@@ -55,11 +56,8 @@ export class Caches {
       indexes: { [BY_NAMESPACE]: byNamespace },
       onHandlerError: (error) => log.error({ err: error }, "a handler of pods that left the watch failed"),
     });
-    this.#adapters = new Reflector({
-      ...common,
-      resource: MODEL_ADAPTERS,
-      indexes: { [BY_NAMESPACE]: byNamespace, [BY_NAME]: (a) => [a.metadata.name] },
-    });
+    const indexes = { ...ADAPTER_INDEXES, [BY_NAME]: (a: KubeObject) => [a.metadata.name] };
+    this.#adapters = new Reflector({ ...common, resource: MODEL_ADAPTERS, indexes });
     this.#pods = new Reflector({
       ...common,
       resource: PODS,
@@ -110,7 +108,7 @@ export class Caches {
   }
 
   /** All of them, for whoever waits until they are filled. */
-  get reflectors(): readonly Pick<Reflector<KubeObject>, "synced" | "hasSynced">[] {
+  get reflectors(): readonly Pick<Reflector<KubeObject>, "synced" | "hasSynced" | "resource" | "state">[] {
     return [this.#adapters, this.#pods, this.#services, this.#slices, this.#engineSlices];
   }
 

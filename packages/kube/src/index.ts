@@ -73,4 +73,13 @@ export type {
   Status,
   VolumeMount,
 } from "./types.ts";
-export { type Done, type Outcome, type Result, WORKQUEUE_BACKOFF, type Work, Workqueue, type WorkqueueOptions } from "./workqueue.ts";
+export {
+  type Done,
+  type Outcome,
+  type Result,
+  type Urgency,
+  WORKQUEUE_BACKOFF,
+  type Work,
+  Workqueue,
+  type WorkqueueOptions,
+} from "./workqueue.ts";

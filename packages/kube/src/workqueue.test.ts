@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TerminalError } from "./errors.ts";
 import { StopNow } from "./time.ts";
-import { type Result, Workqueue } from "./workqueue.ts";
+import { type Result, type Urgency, Workqueue } from "./workqueue.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -204,15 +204,58 @@ test("tells how long a key waited, how long the work took, and how it ended", as
   expect(told).toEqual(expect.arrayContaining([expect.arrayContaining(["c", "retry"]), expect.arrayContaining(["d", "terminal"])]));
 });
 
+test("tells for how long no work has ended, while there is some", async () => {
+  const { queue, next, settle } = gated(1);
+  expect(queue.stuckMs).toBe(0);
+  await vi.advanceTimersByTimeAsync(1_000);
+  queue.add("a");
+  queue.add("b");
+  const a = await next();
+  await vi.advanceTimersByTimeAsync(300);
+  expect(queue.stuckMs).toBe(300);
+  a.end();
+  const b = await next();
+  await vi.advanceTimersByTimeAsync(200);
+  expect(queue.stuckMs).toBe(200);
+  b.end();
+  await settle();
+  expect(queue.stuckMs).toBe(0);
+});
+
+test("what is urgent goes first, what can wait comes all the same, and becomes urgent where it is asked for", async () => {
+  const { queue, started, next, settle } = gated(1);
+  queue.add("first");
+  await settle();
+  for (let i = 0; i < 10; i++) queue.add(`patient-${i}`, "canWait");
+  for (let i = 0; i < 10; i++) queue.add(`urgent-${i}`);
+  queue.add("patient-9");
+  queue.add("urgent-0", "canWait");
+  expect(queue.depth).toBe(20);
+  for (let i = 0; i < 21; i++) (await next()).end();
+  expect(started.slice(0, 10)).toEqual(["first", ...[0, 1, 2, 3, 4, 5, 6].map((i) => `urgent-${i}`), "patient-0", "urgent-7"]);
+  expect(started.indexOf("patient-9")).toBeLessThan(started.indexOf("patient-1"));
+  expect(started.slice(-8)).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((i) => `patient-${i}`));
+});
+
 type Command =
-  | { readonly kind: "add" | "addAfter"; readonly key: string; readonly ms: number }
+  | {
+      readonly kind: "add" | "addAfter";
+      readonly key: string;
+      readonly ms: number;
+      readonly urgency: Urgency;
+    }
   | { readonly kind: "finish"; readonly at: number; readonly how: "ok" | "requeue" | "fail" | "terminal" }
   | { readonly kind: "wait"; readonly ms: number };
 
 const KEY = fc.constantFrom("a", "b", "c", "d");
 const MS = fc.integer({ min: 0, max: 300 });
 const COMMAND: fc.Arbitrary<Command> = fc.oneof(
-  fc.record({ kind: fc.constantFrom("add" as const, "addAfter" as const), key: KEY, ms: MS }),
+  fc.record({
+    kind: fc.constantFrom("add" as const, "addAfter" as const),
+    key: KEY,
+    ms: MS,
+    urgency: fc.constantFrom("urgent" as const, "canWait" as const),
+  }),
   fc.record({
     kind: fc.constant("finish" as const),
     at: fc.nat(9),
@@ -248,8 +291,8 @@ test("property: never two at once for one key, never more than the workers, and 
           if (gate !== undefined && (c.how === "fail" || c.how === "requeue")) asked.set(gate.key, ++order);
         } else {
           asked.set(c.key, ++order);
-          if (c.kind === "add") queue.add(c.key);
-          else queue.addAfter(c.key, c.ms);
+          if (c.kind === "add") queue.add(c.key, c.urgency);
+          else queue.addAfter(c.key, c.ms, c.urgency);
         }
         await look();
       }

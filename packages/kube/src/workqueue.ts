@@ -36,6 +36,11 @@ export type Work = (key: string, signal: AbortSignal) => Promise<Result | undefi
 
 export const WORKQUEUE_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 300_000 };
 
+/** Of two keys that wait, an urgent one goes first; but every eighth is one that can wait, so that these come too. */
+export type Urgency = "urgent" | "canWait";
+
+const PATIENCE = 8;
+
 /**
  * Keys to work on. A key waits at most once; it is never worked on twice at the same time; a key that is added while it is worked on is
  * worked on once more. Failed keys come back with a backoff of their own, so that one that always fails delays no other.
@@ -43,27 +48,34 @@ export const WORKQUEUE_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 300_000 };
 export class Workqueue {
   readonly #options: WorkqueueOptions;
   /** Keys to work on, oldest first, with the time of their adding. */
-  readonly #waiting = new Map<string, number>();
+  readonly #waiting: Readonly<Record<Urgency, Map<string, number>>> = { urgent: new Map(), canWait: new Map() };
+  /** How many urgent ones in a row were taken while others waited. */
+  #urgentInRow = 0;
   readonly #running = new Set<string>();
   /** Added while running. */
-  readonly #again = new Map<string, number>();
+  readonly #again: Readonly<Record<Urgency, Map<string, number>>> = { urgent: new Map(), canWait: new Map() };
   readonly #failures = new Map<string, number>();
   /** What callers asked for. */
   readonly #later: DelayedKeys;
+  /** The same, for what can wait. */
+  readonly #laterCanWait: DelayedKeys;
   /** What results and failures asked for: the next work on the key decides anew. */
   readonly #due: DelayedKeys;
+  /** When work ended, or was there again, the last time. */
+  #progressMs = 0;
   #wake: (() => void) | undefined;
   #stopped = false;
 
   constructor(options: WorkqueueOptions = {}) {
     this.#options = options;
     this.#later = new DelayedKeys((key) => this.add(key));
+    this.#laterCanWait = new DelayedKeys((key) => this.add(key, "canWait"));
     this.#due = new DelayedKeys((key) => this.add(key));
   }
 
   /** Keys that wait for a worker. */
   get depth(): number {
-    return this.#waiting.size + this.#again.size;
+    return [this.#waiting, this.#again].reduce((sum, { urgent, canWait }) => sum + urgent.size + canWait.size, 0);
   }
 
   /** Keys that are worked on. */
@@ -73,23 +85,32 @@ export class Workqueue {
 
   /** Keys that wait for their time. */
   get delayed(): number {
-    return this.#later.size + this.#due.size;
+    return this.#later.size + this.#laterCanWait.size + this.#due.size;
   }
 
-  /** Adds a key, unless it waits already. After the queue stopped, this does nothing. */
-  add(key: string): void {
+  /** For how long there has been work of which none ended, in milliseconds; 0 while there is none. */
+  get stuckMs(): number {
+    return this.depth + this.running === 0 ? 0 : performance.now() - this.#progressMs;
+  }
+
+  /** Adds a key, unless it waits already with that urgency or more. After the queue stopped, this does nothing. */
+  add(key: string, urgency: Urgency = "urgent"): void {
     if (this.#stopped) return;
-    const queue = this.#running.has(key) ? this.#again : this.#waiting;
-    if (queue.has(key)) return;
-    queue.set(key, performance.now());
+    if (this.depth + this.running === 0) this.#progressMs = performance.now();
+    const { urgent, canWait } = this.#running.has(key) ? this.#again : this.#waiting;
+    if (urgent.has(key) || (urgency === "canWait" && canWait.has(key))) return;
+    // It has waited since it was added first.
+    const sinceMs = canWait.get(key) ?? performance.now();
+    canWait.delete(key);
+    (urgency === "urgent" ? urgent : canWait).set(key, sinceMs);
     this.#wake?.();
   }
 
-  /** Adds a key after `ms` milliseconds; of two times for one key the earlier holds. */
-  addAfter(key: string, ms: number): void {
+  /** Adds a key after `ms` milliseconds; of two times for one key, with the same urgency, the earlier holds. */
+  addAfter(key: string, ms: number, urgency: Urgency = "urgent"): void {
     if (this.#stopped) return;
-    if (ms <= 0) this.add(key);
-    else this.#later.set(key, ms);
+    if (ms <= 0) this.add(key, urgency);
+    else (urgency === "urgent" ? this.#later : this.#laterCanWait).set(key, ms);
   }
 
   /** Forgets a key's failures: for an edit that deserves a prompt try. */
@@ -114,9 +135,9 @@ export class Workqueue {
     else signal.addEventListener("abort", onAbort, { once: true });
     while (!this.#stopped) {
       while (tasks.size < workers && !this.#stopped) {
-        const next = this.#waiting.entries().next();
-        if (next.done === true) break;
-        const [key, addedMs] = next.value;
+        const next = this.#next();
+        if (next === undefined) break;
+        const [key, addedMs] = next;
         const task = this.#do(key, addedMs, work, drain.signal).finally(() => {
           tasks.delete(task);
           this.#wake?.();
@@ -132,8 +153,19 @@ export class Workqueue {
     drain[Symbol.dispose]();
   }
 
+  /** Takes out the key that is worked on next. */
+  #next(): [key: string, addedMs: number] | undefined {
+    const { urgent, canWait } = this.#waiting;
+    const patient = canWait.size > 0 && (urgent.size === 0 || this.#urgentInRow >= PATIENCE - 1);
+    const from = patient ? canWait : urgent;
+    const next = from.entries().next();
+    if (next.done === true) return undefined;
+    this.#urgentInRow = patient || canWait.size === 0 ? 0 : this.#urgentInRow + 1;
+    from.delete(next.value[0]);
+    return next.value;
+  }
+
   async #do(key: string, addedMs: number, work: Work, signal: AbortSignal): Promise<void> {
-    this.#waiting.delete(key);
     this.#running.add(key);
     this.#due.delete(key);
     const startMs = performance.now();
@@ -153,8 +185,11 @@ export class Workqueue {
       else this.#failures.delete(key);
     }
     this.#running.delete(key);
-    const againMs = this.#again.get(key);
-    if (this.#again.delete(key) && againMs !== undefined) this.#waiting.set(key, againMs);
+    this.#progressMs = performance.now();
+    for (const urgency of ["urgent", "canWait"] as const) {
+      const againMs = this.#again[urgency].get(key);
+      if (this.#again[urgency].delete(key) && againMs !== undefined) this.#waiting[urgency].set(key, againMs);
+    }
     this.#options.onDone?.(key, { outcome, waitedMs: startMs - addedMs, durationMs: performance.now() - startMs, error });
   }
 
@@ -172,9 +207,12 @@ export class Workqueue {
 
   #stop(): void {
     this.#stopped = true;
-    this.#waiting.clear();
-    this.#again.clear();
+    for (const { urgent, canWait } of [this.#waiting, this.#again]) {
+      urgent.clear();
+      canWait.clear();
+    }
     this.#later.clear();
+    this.#laterCanWait.clear();
     this.#due.clear();
     this.#wake?.();
   }

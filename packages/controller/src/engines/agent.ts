@@ -55,6 +55,7 @@ export interface PodView {
   readonly engineMessage: string | undefined;
   /** Limits that a sidecar tells. */
   readonly engineLimits?: EngineLimits | undefined;
+  /** May change later: who decides by it takes what it needs at once. */
   readonly adapters: ReadonlyMap<string, AdapterView>;
 }
 

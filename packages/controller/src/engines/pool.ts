@@ -118,6 +118,12 @@ export class AgentPool {
     }
   }
 
+  /** Whether an adapter is known to be on a pod. */
+  shows(podKey: string, name: string): boolean {
+    for (const { agent } of this.#running.get(podKey)?.values() ?? []) if (agent.view.adapters.has(name)) return true;
+    return false;
+  }
+
   /** Names of the adapters that are known to be on a pod. */
   *namesOn(podKey: string): Iterable<string> {
     for (const { agent } of this.#running.get(podKey)?.values() ?? []) yield* agent.view.adapters.keys();

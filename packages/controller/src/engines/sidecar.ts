@@ -58,6 +58,8 @@ export class SidecarAgent implements PodAgent {
   readonly via = "sidecar";
   readonly #options: SidecarOptions;
   readonly #silenceMs: number;
+  /** The view's own, changed in place: a copy for every change would cost with the square of the adapters. */
+  #adapters = new Map<string, AdapterView>();
   #view: PodView = NOTHING_KNOWN;
   #engineReady = false;
   #silence: NodeJS.Timeout | undefined;
@@ -202,6 +204,7 @@ export class SidecarAgent implements PodAgent {
         const snapshot = Value.Parse(SnapshotSchema, object);
         const { engine } = snapshot;
         this.#engineReady = engine.ready;
+        this.#adapters = new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)]));
         this.#view = {
           ...NOTHING_KNOWN,
           knowledge: "fresh",
@@ -209,7 +212,7 @@ export class SidecarAgent implements PodAgent {
           engineReady: engine.ready,
           engineMessage: engine.message,
           engineLimits: limitsOf(engine),
-          adapters: new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)])),
+          adapters: this.#adapters,
         };
         this.#options.onChange(undefined);
         return;
@@ -217,15 +220,13 @@ export class SidecarAgent implements PodAgent {
       case "ADAPTER": {
         const view = adapterView(Value.Parse(AdapterStatusSchema, object));
         // A download's progress is not shown here.
-        if (isDeepStrictEqual(this.#view.adapters.get(view.name), view)) return;
-        this.#view = { ...this.#view, adapters: new Map(this.#view.adapters).set(view.name, view) };
+        if (isDeepStrictEqual(this.#adapters.get(view.name), view)) return;
+        this.#adapters.set(view.name, view);
         this.#options.onChange([view.name]);
         return;
       }
       case "DELETED": {
-        const adapters = new Map(this.#view.adapters);
-        adapters.delete(String(lora_name));
-        this.#view = { ...this.#view, adapters };
+        this.#adapters.delete(String(lora_name));
         this.#options.onChange([String(lora_name)]);
         return;
       }

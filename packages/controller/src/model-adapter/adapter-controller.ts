@@ -1,6 +1,6 @@
-import { matchesSelector } from "@aibrix/api";
 import { type Change, Controller, type Done, keyOf, type Log, type Pod, splitKey } from "@aibrix/kube";
-import { BY_NAME, BY_NAMESPACE, type Caches, serviceKeyOf } from "../caches.ts";
+import { isRecorded, recordedOn, selecting } from "../cache/adapter-index.ts";
+import { BY_NAME, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
 import type { AgentPool } from "../engines/pool.ts";
 import { baseModelOf } from "../names/holders.ts";
@@ -20,6 +20,8 @@ export interface AdapterControllerOptions {
 
 /** How often every adapter is looked at although nothing happened, in milliseconds. */
 const RESYNC_MS = 600_000;
+/** How long changes of pods are gathered that only change how many an adapter could be on, in milliseconds: pods come and go in crowds. */
+const COUNT_AFTER_MS = 1_000;
 
 /** Queues adapters for every change that concerns them, and reconciles them. */
 export function adapterController({ deps, workers, log, onReconcile, signal }: AdapterControllerOptions): Controller {
@@ -45,10 +47,10 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
   const left = new LeftPods({
     client: deps.client,
     store: caches.left,
-    holds: (pod) => isHeld(pod, caches),
+    holds: (pod) => isRecorded(caches.adapters, pod),
     onKnown: (pod, alive) => {
       if (!alive) forgetPod(pod);
-      for (const key of concerned({ type: "deleted", key: keyOf(pod), old: pod }, caches, placements)) controller.queue.add(key);
+      queueConcerned({ type: "deleted", key: keyOf(pod), old: pod }, controller, caches, placements);
     },
     log,
     signal,
@@ -78,12 +80,12 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
     if (change.type === "deleted") memories.find(key)?.slices.forget(change.key);
     return caches.adapters.get(key) === undefined ? [] : [key];
   });
-  controller.follow(caches.pods, (change) => {
-    if (!matters(change)) return [];
+  caches.pods.onChange((change) => {
+    if (!matters(change)) return;
     // Deleted, or without its label: that is asked first. What is ending anyway is not held.
     if (change.type === "deleted" && change.old.metadata.deletionTimestamp === undefined) {
       left.left(change.old);
-      return [];
+      return;
     }
     if (change.type === "deleted") forgetPod(change.old);
     else {
@@ -92,7 +94,7 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
       agents.setPod(factsOf(change.object));
       if (change.type === "updated") doubtEngine(factsOf(change.old), factsOf(change.object), agents);
     }
-    return concerned(change, caches, placements);
+    queueConcerned(change, controller, caches, placements);
   });
   return controller;
 }
@@ -126,20 +128,20 @@ function doubtEngine(before: PodFacts, now: PodFacts, agents: AgentPool): void {
   else if (now.ready && !before.ready) agents.doubt(now.key, "the pod has become ready again: the engine's list of models is asked for");
 }
 
-/** Whether an adapter's status has a row for a pod. */
-function isHeld(pod: Pod, caches: Caches): boolean {
-  const adapters = caches.adapters.byIndex(BY_NAMESPACE, pod.metadata.namespace ?? "");
-  return adapters.some((a) => a.status?.pods?.some((row) => row.uid === pod.metadata.uid));
-}
-
-/** The adapters that select a pod, did, are on it by what their status says, or have the name of its base model. */
-function* concerned(change: Change<Pod>, caches: Caches, placements: ReconcileDeps["placements"]): Iterable<string> {
+/**
+ * Queues the adapters that a pod's change concerns: at once those that are on it, may want to be, or have its base model's name, later those
+ * that have their replicas on other pods, and only count it. With a thousand of these the few that lost a pod would wait for all.
+ */
+function queueConcerned(change: Change<Pod>, { queue }: Controller, caches: Caches, placements: ReconcileDeps["placements"]): void {
   const pods = [change.old, change.object].filter((p) => p !== undefined);
-  yield* placements.adaptersOn(change.key);
-  for (const base of new Set(pods.map(baseModelOf))) if (base !== undefined) yield* namedLike(base, caches);
-  for (const adapter of caches.adapters.byIndex(BY_NAMESPACE, pods[0]?.metadata.namespace ?? "")) {
-    const selected = pods.some((p) => matchesSelector(adapter.spec.podSelector, p.metadata.labels ?? {}));
-    const recorded = adapter.status?.pods?.some((row) => pods.some((p) => p.metadata.uid === row.uid)) === true;
-    if (selected || recorded) yield `${adapter.metadata.namespace}/${adapter.metadata.name}`;
+  const here = new Set([...placements.adaptersOn(change.key), ...recordedOn(caches.adapters, pods)]);
+  for (const base of new Set(pods.map(baseModelOf))) if (base !== undefined) for (const key of namedLike(base, caches)) here.add(key);
+  for (const key of here) queue.add(key);
+  for (const { metadata, spec } of selecting(caches.adapters, pods)) {
+    const key = keyOf({ metadata });
+    if (here.has(key)) continue;
+    const settled = spec.replicas !== undefined && (placements.podsOf(key)?.length ?? 0) >= spec.replicas;
+    if (settled) queue.addAfter(key, COUNT_AFTER_MS, "canWait");
+    else queue.add(key);
   }
 }

@@ -4,12 +4,12 @@ import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Servic
 import type { Placements } from "../cache/placements.ts";
 import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
 import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
-import { NOTHING_KNOWN } from "../engines/agent.ts";
+import { NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
 import { NOBODY_ELSE, nameFacts } from "../names/holders.ts";
 import { type Delivery, delivery } from "../pods/delivery.ts";
-import { enginePort } from "../pods/facts.ts";
+import { enginePort, type PodFacts } from "../pods/facts.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
 import { declaredUrl } from "./declared-url.ts";
@@ -51,15 +51,15 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
   const secretsHash = secretsFingerprint(adapter, secrets);
   const pods: ObservedPod[] = [];
   for (const pod of deps.caches.podsOf(namespace)) {
-    const observed = observePod(pod, name, adapter, secretsHash, deps, key);
-    const { facts } = observed;
+    const facts = factsOf(pod);
+    const matches = selects(adapter, facts);
     const concerns =
-      observed.matches ||
+      matches ||
       placed.has(facts.name) ||
       recorded.has(facts.name) ||
-      observed.view.adapters.has(name) ||
-      observed.call.running !== undefined;
-    if (concerns) pods.push(observed);
+      deps.agents.shows(facts.key, name) ||
+      deps.calls.state(facts.uid, name).running !== undefined;
+    if (concerns) pods.push(observePod(pod, facts, matches, name, adapter, secretsHash, deps, key));
   }
   return {
     key,
@@ -93,22 +93,26 @@ export function observeAfterWrites(o: Observed, deps: ObserveDeps): Observed {
   };
 }
 
+/** Whether the adapter's selector selects a pod that takes adapters. */
+function selects(adapter: ModelAdapterObject | undefined, { baseModel, enabled, labels }: PodFacts): boolean {
+  // A pod without the label lives on out of the watch's sight.
+  return adapter !== undefined && baseModel !== undefined && enabled && matchesSelector(adapter.spec.podSelector, labels);
+}
+
 function observePod(
   pod: Pod,
+  facts: PodFacts,
+  matches: boolean,
   name: string,
   adapter: ModelAdapterObject | undefined,
   secretsHash: string,
   deps: ObserveDeps,
   key: string,
 ): ObservedPod {
-  const facts = factsOf(pod);
   const { agents, calls, placements } = deps;
   const labels = adapter?.metadata.labels ?? {};
   const viaRuntime = agents.viaRuntime(facts);
-  // A pod without the label lives on out of the watch's sight.
-  const known = facts.baseModel !== undefined && facts.enabled;
-  const matches = adapter !== undefined && known && matchesSelector(adapter.spec.podSelector, facts.labels);
-  const view = agents.agent(facts, labels)?.view ?? NOTHING_KNOWN;
+  const view = viewOf(agents.agent(facts, labels)?.view ?? NOTHING_KNOWN, name);
   const url = adapter === undefined ? undefined : declaredUrl(adapter);
   const how: Delivery =
     adapter === undefined || url === undefined
@@ -135,6 +139,12 @@ function observePod(
       instance,
     ]),
   };
+}
+
+/** What is known of one adapter, as it is now: a view of all of a pod's goes on changing. */
+function viewOf(view: PodView, name: string): PodView {
+  const entry = view.adapters.get(name);
+  return { ...view, adapters: entry === undefined ? NOTHING_KNOWN.adapters : new Map([[name, entry]]) };
 }
 
 function observeService(
