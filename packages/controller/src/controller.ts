@@ -8,6 +8,7 @@ import { enginesController } from "./endpoints/engines-controller.ts";
 import { type Connect, connectDirectly } from "./engines/agent.ts";
 import { PodCalls } from "./engines/calls.ts";
 import { AgentPool } from "./engines/pool.ts";
+import { HEALTH_BOUNDS, type HealthBounds, notAlive, notReady, type QueueHealth } from "./health.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
@@ -23,6 +24,7 @@ export interface Timing {
   readonly directPeriodMs?: number;
   readonly bounds?: Partial<Bounds>;
   readonly httpRoutesAgainMs?: number;
+  readonly health?: Partial<HealthBounds>;
   readonly callBackoff?: BackoffOptions;
   readonly callSettleMs?: number;
   readonly reflector?: Partial<ReflectorTiming>;
@@ -43,6 +45,10 @@ export class ControllerManager {
   readonly #config: Config;
   readonly #deps: ControllerDeps;
   readonly #caches: Caches;
+  readonly #bounds: HealthBounds;
+  #queues: readonly QueueHealth[] = [];
+  /** When the lease was renewed the last time, on the steady clock; `undefined` while this process does not lead. */
+  #renewedMs: number | undefined;
 
   constructor(config: Config, deps: ControllerDeps) {
     this.#config = config;
@@ -54,11 +60,17 @@ export class ControllerManager {
       log: deps.log,
       timing: deps.timing?.reflector,
     });
+    this.#bounds = { ...HEALTH_BOUNDS, ...deps.timing?.health };
   }
 
-  /** Why it is not ready; `undefined` once its caches are filled, whether it leads or waits. */
+  /** Why it is not ready: its caches are not filled, or have not been told of changes for a while. Whether it leads or waits. */
   notReady(): string | undefined {
-    return this.#caches.hasSynced ? undefined : "the caches are not filled yet: is the API server reachable, and the RBAC applied?";
+    return notReady(this.#caches.reflectors, this.#bounds, performance.now());
+  }
+
+  /** Why it should be started anew: it has work and gets none done, or holds no lease and goes on. */
+  notAlive(): string | undefined {
+    return notAlive(this.#queues, this.#renewedMs, this.#bounds, performance.now());
   }
 
   /**
@@ -71,19 +83,29 @@ export class ControllerManager {
     const { leaderElect, systemNamespace, identity } = this.#config;
     const stop = new AbortController();
     const watching = this.#caches.run(stop.signal);
+    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log });
     try {
-      if (!leaderElect) return await this.#lead(signal);
+      if (!leaderElect) return await this.#lead(events, signal);
       const lease = { namespace: systemNamespace, name: CONTROLLER_MANAGER, identity, ...timing?.lease };
-      await runAsLeader({ client, ...lease, log, onChange: (leads) => metrics.leading(leads) }, (leading) => this.#lead(leading), signal);
+      const onRenewed = () => {
+        this.#renewedMs = performance.now();
+      };
+      const onChange = (leads: boolean) => {
+        metrics.leading(leads);
+        if (!leads) this.#renewedMs = undefined;
+      };
+      await runAsLeader({ client, ...lease, log, onChange, onRenewed }, (leading) => this.#lead(events, leading), signal);
     } finally {
+      // The lease is given back by now: nobody waits for what is still to be told.
+      await events.close(AbortSignal.timeout(3_000));
       stop.abort();
       await watching;
     }
   }
 
-  async #lead(signal: AbortSignal): Promise<void> {
+  async #lead(events: EventRecorder, signal: AbortSignal): Promise<void> {
     const { client, log, metrics, connect = connectDirectly, timing } = this.#deps;
-    const { systemNamespace, namespace, identity, workers, runtimeSidecar, runtimeTokenFile, httpRouteGateway } = this.#config;
+    const { systemNamespace, namespace, workers, runtimeSidecar, runtimeTokenFile, httpRouteGateway } = this.#config;
     const caches = this.#caches;
     try {
       await Promise.all(caches.reflectors.map((r) => r.synced(signal)));
@@ -92,7 +114,6 @@ export class ControllerManager {
       throw error;
     }
     const placements = new Placements();
-    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log });
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
       for (const name of names ?? namesOn(pod, agents, placements)) adapters?.queue.add(`${pod.namespace}/${name}`);
@@ -139,6 +160,10 @@ export class ControllerManager {
     adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter"), signal });
     const engines = enginesController({ client, caches, namespace: systemNamespace, log, onReconcile: onReconcile("engines") });
     const [adapterQueue, engineQueue] = [adapters.queue, engines.queue];
+    this.#queues = [
+      { name: "modeladapter", queue: adapterQueue },
+      { name: "engines", queue: engineQueue },
+    ];
     metrics.observe({
       phases: () => [...caches.adapters.values()].map((a: ModelAdapterObject) => a.status?.phase),
       queueDepth: () => ({ modeladapter: adapterQueue.depth, engines: engineQueue.depth }),
@@ -160,7 +185,7 @@ export class ControllerManager {
     } finally {
       await calls.close();
       await agents.close();
-      await events.close(AbortSignal.timeout(3_000));
+      this.#queues = [];
     }
   }
 }

@@ -22,8 +22,9 @@ await runMain(CONTROLLER_MANAGER, async (signal, log) => {
   });
   const manager = new ControllerManager(config, { client, metrics, log });
   const notReady = () => manager.notReady();
-  const health = sideServer({ metrics: new Registry(), notReady });
-  const shown = sideServer({ metrics: registry, notReady });
+  const notAlive = () => manager.notAlive();
+  const health = sideServer({ metrics: new Registry(), notReady, notAlive });
+  const shown = sideServer({ metrics: registry, notReady, notAlive });
   if (config.health !== undefined) await health.listen(config.health);
   if (config.metrics !== undefined) await shown.listen(config.metrics);
   log.info({ identity: config.identity, namespace: config.namespace ?? "all", runtimeSidecar: config.runtimeSidecar }, "starts");

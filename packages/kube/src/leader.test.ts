@@ -60,7 +60,9 @@ afterEach(async () => {
 /** Leads until it is told to end; keeps what happened. */
 function contender(identity: string, signal = stop.signal) {
   const log: string[] = [];
-  const options = { client, namespace: "ns", name: "lease", identity, ...TIMES, log: memoryLog() };
+  const renewed: number[] = [];
+  const onRenewed = () => void renewed.push(performance.now());
+  const options = { client, namespace: "ns", name: "lease", identity, ...TIMES, log: memoryLog(), onRenewed };
   const lead = async (s: AbortSignal) => {
     log.push("leads");
     await sleep(1e8, s);
@@ -68,7 +70,7 @@ function contender(identity: string, signal = stop.signal) {
     state.down = false;
     return "done";
   };
-  return { log, end: runAsLeader(options, lead, signal) };
+  return { log, renewed, end: runAsLeader(options, lead, signal) };
 }
 
 test("one leads, the other waits; a clean end gives the lease back and the other leads", async () => {
@@ -78,6 +80,8 @@ test("one leads, the other waits; a clean end gives the lease back and the other
   const b = contender("b");
   await expect.poll(() => server.seen.length).toBeGreaterThan(8);
   expect(b.log).toEqual([]);
+  expect(b.renewed).toEqual([]);
+  await expect.poll(() => a.renewed.length).toBeGreaterThan(2);
   first.abort();
   expect(await a.end).toBe("done");
   await expect.poll(() => b.log).toEqual(["leads"]);

@@ -25,6 +25,8 @@ export interface ElectionOptions {
   readonly retryMs?: number;
   readonly log: Log;
   readonly onChange?: (leading: boolean) => void;
+  /** Called whenever the lease was taken or renewed. */
+  readonly onRenewed?: () => void;
 }
 
 /** How often a write is tried again at once where somebody else wrote to the lease in between. */
@@ -165,6 +167,7 @@ class Elector {
             : await client.update(LEASES, { ...this.#lease, spec }, {}, signal);
         this.#sighting = { spec, seenAtMs: nowMs };
         this.#heldSinceMs = nowMs;
+        if (goal === "hold") this.#options.onRenewed?.();
         return true;
       } catch (error) {
         const raced = error instanceof KubeError && (error.conflict || error.alreadyExists || error.notFound);

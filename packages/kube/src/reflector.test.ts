@@ -47,6 +47,26 @@ async function watching(): Promise<void> {
   await expect.poll(() => server.openWatches).toBe(1);
 }
 
+test("tells since when the API server does not answer, from its start and after a loss", async () => {
+  const startMs = performance.now();
+  server.failNext("list", fail(503, "ServiceUnavailable"), fail(503, "ServiceUnavailable"));
+  const { reflector } = start();
+  expect(reflector.resource).toBe("pods");
+  const bornMs = reflector.state.disconnectedSinceMs ?? Number.NaN;
+  expect(bornMs).toBeGreaterThanOrEqual(startMs);
+  await expect.poll(() => reflector.state.failures).toBe(2);
+  await watching();
+  expect(reflector.state.disconnectedSinceMs).toBeUndefined();
+  const lostMs = performance.now();
+  server.faults.push(fail(503, "ServiceUnavailable"));
+  server.endWatches();
+  await expect.poll(() => reflector.state.failures).toBeGreaterThan(4);
+  const since = reflector.state.disconnectedSinceMs ?? Number.NaN;
+  expect(since).toBeGreaterThanOrEqual(lostMs);
+  await expect.poll(() => reflector.state.failures).toBeGreaterThan(8);
+  expect(reflector.state.disconnectedSinceMs).toBe(since);
+});
+
 test("fills its store, says so, and follows additions, changes and deletions", async () => {
   server.put("a", { status: { phase: "Pending" } });
   const { reflector, names } = start();

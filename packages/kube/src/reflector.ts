@@ -47,6 +47,8 @@ export interface ReflectorState {
   readonly synced: boolean;
   /** Whether the API server answered the last list or watch. */
   readonly connected: boolean;
+  /** Since when it does not, or has not so far, on the steady clock; `undefined` while it does. */
+  readonly disconnectedSinceMs: number | undefined;
   readonly lists: number;
   readonly watches: number;
   readonly failures: number;
@@ -66,7 +68,14 @@ export class Reflector<T extends KubeObject> {
   readonly #firstSync = Promise.withResolvers<void>();
   #resourceVersion: string | undefined;
   #failuresInRow = 0;
-  #state: ReflectorState = { synced: false, connected: false, lists: 0, watches: 0, failures: 0 };
+  #state: ReflectorState = {
+    synced: false,
+    connected: false,
+    disconnectedSinceMs: performance.now(),
+    lists: 0,
+    watches: 0,
+    failures: 0,
+  };
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -78,6 +87,11 @@ export class Reflector<T extends KubeObject> {
       ...(options.indexes === undefined ? {} : { indexes: options.indexes }),
       onHandlerError: (err) => options.log.error({ err, resource }, "a handler of changes threw"),
     });
+  }
+
+  /** What is watched, in the plural. */
+  get resource(): string {
+    return this.#options.resource.plural;
   }
 
   get state(): ReflectorState {
@@ -183,7 +197,7 @@ export class Reflector<T extends KubeObject> {
   #connected(): void {
     if (this.#state.connected) return;
     if (this.#state.synced) this.#options.log.info({ resource: this.#options.resource.plural }, "the API server answers again");
-    this.#state = { ...this.#state, connected: true };
+    this.#state = { ...this.#state, connected: true, disconnectedSinceMs: undefined };
   }
 
   /** After a failure: decides whether to list again, and waits. */
@@ -194,7 +208,9 @@ export class Reflector<T extends KubeObject> {
     const delayMs = Math.max(backoffMs(this.#timing.backoff, this.#failuresInRow, this.#random), retryAfterMs(error) ?? 0);
     const expired = error instanceof KubeError && error.expired;
     const message = error instanceof Error ? error.message : String(error);
-    this.#state = { ...this.#state, connected: expired, failures: this.#state.failures + 1, lastError: message };
+    const disconnectedSinceMs = expired ? undefined : (this.#state.disconnectedSinceMs ?? performance.now());
+    const failures = this.#state.failures + 1;
+    this.#state = { ...this.#state, connected: expired, disconnectedSinceMs, failures, lastError: message };
     const fields = { resource: this.#options.resource.plural, err: error, delayMs, relist };
     if (expired || this.#failuresInRow === 1) this.#options.log.info(fields, "the watch ended and is begun again");
     else this.#options.log.warn(fields, "the API server cannot be watched");

@@ -6,15 +6,20 @@ export interface SideServer {
   readonly metrics: Registry;
   /** Why the program is not ready, or `undefined` when it is. */
   readonly notReady: () => string | undefined;
+  /** Why the program should be started anew, or `undefined` where it should not. Absent: it lives as long as it answers. */
+  readonly notAlive?: () => string | undefined;
 }
 
 /** `/healthz`, `/readyz` (and `/ready`) and `/metrics`, apart from listening. */
-export function sideServer({ metrics, notReady }: SideServer): FastifyInstance {
+export function sideServer({ metrics, notReady, notAlive = () => undefined }: SideServer): FastifyInstance {
   const app = Fastify({ forceCloseConnections: true });
-  app.get("/healthz", async () => "ok\n");
-  for (const path of ["/readyz", "/ready"]) {
+  for (const [path, trouble] of [
+    ["/healthz", notAlive],
+    ["/readyz", notReady],
+    ["/ready", notReady],
+  ] as const) {
     app.get(path, async (_request, reply) => {
-      const reason = notReady();
+      const reason = trouble();
       return reason === undefined ? "ok\n" : reply.code(503).send(`${reason}\n`);
     });
   }

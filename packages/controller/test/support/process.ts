@@ -45,9 +45,14 @@ export class ControllerProcess implements AsyncDisposable {
     return await this.#ended;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
   }
 }
 

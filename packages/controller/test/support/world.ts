@@ -70,6 +70,7 @@ export interface RunningController {
   readonly registry: Registry;
   readonly ended: Promise<unknown>;
   notReady(): string | undefined;
+  notAlive(): string | undefined;
   /** How often it has decided about an adapter. */
   turns(): Promise<number>;
   stop(): Promise<void>;
@@ -223,6 +224,7 @@ export class World implements AsyncDisposable {
       registry,
       ended,
       notReady: () => manager.notReady(),
+      notAlive: () => manager.notAlive(),
       turns: async () => {
         const { values = [] } = (await registry.getSingleMetric("aibrix_controller_reconciles_total")?.get()) ?? {};
         return values.filter((v) => v.labels.controller === "modeladapter").reduce((sum, v) => sum + v.value, 0);
