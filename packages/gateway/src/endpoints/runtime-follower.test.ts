@@ -56,6 +56,19 @@ test("a snapshot and every kind of event reach the table", async () => {
   expect(runtime.connections).toBe(1);
 });
 
+test("an adapter that is being taken away gets nothing new, though it still serves, also where a snapshot says so", async () => {
+  runtime.setAdapter("lora");
+  follow();
+  await until("it is served", () => table.find("lora").kind === "routable");
+  runtime.setAdapter("lora", { state: "Draining" });
+  await until("it is unknown", () => table.find("lora").kind === "unknown");
+  runtime.cut();
+  await until("it is followed again", () => runtime.connections > 1 && table.find("base").kind === "routable");
+  expect(table.find("lora").kind).toBe("unknown");
+  runtime.setAdapter("lora");
+  await until("it is wanted again", () => table.find("lora").kind === "routable");
+});
+
 test("a cut stream is followed again, and what changed meanwhile is seen", async () => {
   runtime.setAdapter("old");
   follow();

@@ -14,7 +14,7 @@ import { Agent, request } from "undici";
 import type { EngineChange } from "../routing/types.ts";
 import { readNdjson } from "./ndjson.ts";
 import { nowSec, resolveAddress, type SourceDeps } from "./source.ts";
-import { adapterModel, baseNames, stateOfSnapshot } from "./states.ts";
+import { adapterModel, baseNames, isLeaving, stateOfSnapshot } from "./states.ts";
 
 /** A reader gives up after this many bookmarks that did not come. */
 const MISSED_BOOKMARKS = 3;
@@ -46,6 +46,7 @@ class Mirror {
         requireForm(Value.Check(AdapterStatusSchema, event.object), event.type);
         const [parent] = baseNames(snapshot.engine.base_models, this.#configured);
         this.#adapters.set(event.object.lora_name, event.object);
+        if (isLeaving(event.object)) return { type: "withdrawn", id: event.object.lora_name };
         return { type: "model", model: adapterModel(event.object, parent, nowSec()) };
       }
       case "DELETED":

@@ -19,6 +19,11 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
   return serving === null ? { ...model, notServing: whyNotServing(adapter.state, adapter.reason) } : model;
 }
 
+/** Whether an adapter is being taken away: it finishes what it has, and gets nothing new. */
+export function isLeaving(adapter: AdapterStatus): boolean {
+  return adapter.state === "Draining";
+}
+
 /** Names under which the engine serves its base model. */
 export function baseNames(listed: readonly string[], configured: readonly string[]): readonly string[] {
   return [...new Set([...listed, ...configured])];
@@ -31,7 +36,7 @@ export function stateOfSnapshot(snapshot: Snapshot, address: string, configured:
     address,
     notReady: snapshot.engine.ready ? undefined : ENGINE_NOT_READY,
     models: [
-      ...snapshot.adapters.map((adapter) => adapterModel(adapter, bases[0], nowSec)),
+      ...snapshot.adapters.filter((adapter) => !isLeaving(adapter)).map((adapter) => adapterModel(adapter, bases[0], nowSec)),
       ...bases.map((id): EngineModel => ({ id, kind: "base", root: id, createdSec: nowSec })),
     ],
   };
