@@ -70,6 +70,7 @@ export {
 } from "./model-adapter.ts";
 export { createdSec, holdsBefore, type NameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
+export { rankLimit } from "./rank-limit.ts";
 export { modelAdapterReference } from "./reference.ts";
 export {
   type AdapterStatus,

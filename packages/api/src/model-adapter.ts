@@ -211,6 +211,15 @@ export const ModelAdapterStatusSchema = Type.Object(
     observedGeneration: Type.Optional(
       Type.Integer({ description: "Generation of the spec that is being served.", minimum: 0, format: "int64" }),
     ),
+    adapterRank: Type.Optional(
+      Type.Object(
+        {
+          value: Type.Integer({ description: "The highest rank of any of its modules.", minimum: 1, format: "int32" }),
+          generation: Type.Integer({ description: "Generation of the spec whose adapter has it.", minimum: 0, format: "int64" }),
+        },
+        { additionalProperties: false, description: "The adapter's rank, once a sidecar has read it or an engine has refused it." },
+      ),
+    ),
     pods: Type.Optional(
       Type.Array(PodStatus, {
         description: "What is loaded, per pod.",

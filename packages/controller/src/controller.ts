@@ -14,6 +14,7 @@ import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
 import { BOUNDS, type Bounds, type ModelAdapterObject } from "./model-adapter/types.ts";
 import type { PodFacts } from "./pods/facts.ts";
+import { Overcommitment } from "./pods/overcommitment.ts";
 import { keepHttpRoutes, sweepHttpRoutes } from "./routes/http-routes.ts";
 import { SecretReader } from "./secrets/secrets.ts";
 
@@ -154,6 +155,7 @@ export class ControllerManager {
       events: told,
       bounds: { ...BOUNDS, ...timing?.bounds },
       log,
+      overcommitment: new Overcommitment(),
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);

@@ -6,6 +6,7 @@ import { AgentPool } from "../engines/pool.ts";
 import { NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
+import { limitsOf } from "../pods/limits.ts";
 import { act } from "./act.ts";
 import { AdapterMemory } from "./memory.ts";
 import { type Action, BOUNDS, type Observed, type ObservedPod } from "./types.ts";
@@ -57,6 +58,8 @@ test.each(
     via: "direct",
     delivery: delivery(podOf("u-old"), { artifactURL: ADAPTER.spec.artifactURL, hasCredentials: false }, false),
     port: enginePort(facts),
+    limits: limitsOf(facts.limits, undefined),
+    refusal: undefined,
     load: 0,
     view: NOTHING_KNOWN,
     call: calls.state(facts.uid, "x"),

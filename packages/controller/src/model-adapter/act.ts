@@ -198,7 +198,7 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,
     apiKey: secrets.apiKey,
-    maxLoraRank: p.facts.limits.maxLoraRank,
+    maxLoraRank: p.limits.maxLoraRank,
     additionalConfig,
   };
 }

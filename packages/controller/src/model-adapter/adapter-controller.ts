@@ -43,6 +43,7 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
   const forgetPod = (pod: Pod) => {
     agents.removePod(keyOf(pod));
     calls.forgetPod(pod.metadata.uid ?? "");
+    deps.overcommitment.forgetPod(pod.metadata.uid ?? "");
   };
   const left = new LeftPods({
     client: deps.client,

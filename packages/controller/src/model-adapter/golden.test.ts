@@ -8,6 +8,7 @@ import { type CallState, SETTLE_MS } from "../engines/calls.ts";
 import { type NameFacts, NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
+import { limitsOf } from "../pods/limits.ts";
 import { declaredUrl } from "./declared-url.ts";
 import { plan } from "./plan.ts";
 import { status } from "./status.ts";
@@ -18,6 +19,7 @@ import {
   type ObservedPod,
   type ObservedService,
   type Plan,
+  type Refusal,
   type SecretTrouble,
 } from "./types.ts";
 
@@ -46,6 +48,7 @@ interface PodCase {
     readonly adapters?: readonly (Partial<AdapterView> & { readonly name: string })[];
   };
   readonly call?: Partial<CallState>;
+  readonly refusal?: Refusal;
 }
 
 interface Case {
@@ -124,9 +127,11 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
       c.via !== "direct",
     ),
     port: enginePort(facts),
+    limits: limitsOf(facts.limits, view.engineLimits),
     load: c.load ?? 0,
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, ...view, adapters: new Map(adapters.map(entry)) },
     call: callOf(c.call ?? {}),
+    refusal: c.refusal,
     fingerprint: "now",
   };
 }
@@ -227,6 +232,7 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
   const later = adapter === undefined || told === undefined ? undefined : { ...adapter, status: told };
   return {
     actions,
+    ...(p.replaced.length === 0 ? {} : { replaced: p.replaced.map(({ pod, why }) => `${pod}: ${why}`) }),
     ...(p.requeueAfterMs === undefined ? {} : { requeueAfterMs: p.requeueAfterMs }),
     ...(told === undefined ? {} : { status: told }),
     ...(c.next === undefined ? {} : { next: turn({ slices: after.slices, ...c.next }, later) }),

@@ -1,6 +1,6 @@
 import type { EndpointSlice, Service } from "@aibrix/kube";
 import { OwnWrites } from "../cache/own-writes.ts";
-import type { ModelAdapterObject } from "./types.ts";
+import type { ModelAdapterObject, ObservedPod, Refusal } from "./types.ts";
 
 /** What the process remembers of one adapter beyond the caches. Losing it costs calls, never truth. */
 export class AdapterMemory {
@@ -13,8 +13,25 @@ export class AdapterMemory {
   recalled = false;
   /** Namespaces of the base models that are known not to be reached by the name that they share with it. */
   basesBehind: ReadonlySet<string> = new Set();
+  readonly #refusals = new Map<string, Refusal & { readonly fingerprint: string }>();
   /** A Service of its name that is not ours, as last seen. */
   foreign: { readonly owner: string; readonly untilMs: number } | undefined;
+
+  /** Keeps why pods refuse the adapter for reasons of their own; of pods that are not there any more nothing is kept. */
+  keepRefusals(pods: readonly ObservedPod[], refusalOf: (pod: ObservedPod) => Refusal | undefined): void {
+    const there = new Set(pods.map((p) => p.facts.uid));
+    for (const uid of this.#refusals.keys()) if (!there.has(uid)) this.#refusals.delete(uid);
+    for (const pod of pods) {
+      const refusal = refusalOf(pod);
+      if (refusal !== undefined) this.#refusals.set(pod.facts.uid, { ...refusal, fingerprint: pod.fingerprint });
+    }
+  }
+
+  /** Why a pod refused what would be asked of it now. */
+  refusal(podUid: string, fingerprint: string): Refusal | undefined {
+    const refusal = this.#refusals.get(podUid);
+    return refusal?.fingerprint === fingerprint ? refusal : undefined;
+  }
 }
 
 /** The memories of all adapters, by key. */

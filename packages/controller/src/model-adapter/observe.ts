@@ -10,6 +10,7 @@ import type { AgentPool } from "../engines/pool.ts";
 import { NOBODY_ELSE, nameFacts } from "../names/holders.ts";
 import { type Delivery, delivery } from "../pods/delivery.ts";
 import { enginePort, type PodFacts } from "../pods/facts.ts";
+import { limitsOf } from "../pods/limits.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
 import { declaredUrl } from "./declared-url.ts";
@@ -120,24 +121,28 @@ function observePod(
       : delivery(pod, { artifactURL: url, hasCredentials: adapter.spec.credentialsSecretRef !== undefined }, viaRuntime);
   // A sidecar that was restarted has lost the keys: it is told again.
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
+  const { said, byDefault } = facts.limits.maxLoraRank;
+  const fingerprint = hash([
+    adapter?.metadata.uid,
+    adapter?.metadata.generation,
+    String(url),
+    how,
+    said ?? byDefault,
+    secretsHash,
+    instance,
+  ]);
   return {
     facts,
     matches,
     via: viaRuntime ? "sidecar" : "direct",
     delivery: how,
     port: enginePort(facts, labels),
+    limits: limitsOf(facts.limits, view.engineLimits),
     load: placements.load(facts.key, key),
     view,
     call: calls.state(facts.uid, name),
-    fingerprint: hash([
-      adapter?.metadata.uid,
-      adapter?.metadata.generation,
-      String(url),
-      how,
-      facts.limits.maxLoraRank,
-      secretsHash,
-      instance,
-    ]),
+    refusal: deps.memories.find(key)?.refusal(facts.uid, fingerprint),
+    fingerprint,
   };
 }
 

@@ -54,6 +54,8 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
     placed: placed.map((p) => p.facts.name),
     leaving: leaving.map((p) => p.facts.name),
     obstacle: taken ?? foreign ?? placement.obstacle,
+    note: placement.note,
+    replaced: (taken ?? foreign) ? [] : placement.replaced,
     requeueAfterMs: soonest(o, [
       placement.againAtMs,
       ...o.pods.flatMap((p) => times(o, p)),
@@ -81,6 +83,8 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
     placed: [],
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
+    note: undefined,
+    replaced: [],
     // Also where all is done: the API server may refuse what is left to do.
     requeueAfterMs: soonest(o, [endMs, ...(done ? [] : holders.flatMap((p) => times(o, p)))]),
   };
@@ -94,6 +98,8 @@ function planGone(o: Observed): Plan {
     placed: [],
     leaving: holders.map((p) => p.facts.name),
     obstacle: undefined,
+    note: undefined,
+    replaced: [],
     requeueAfterMs: soonest(
       o,
       holders.flatMap((p) => times(o, p)),

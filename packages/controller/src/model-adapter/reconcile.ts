@@ -1,10 +1,21 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, isRetryable, KubeError, type Log, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
+import {
+  type EventRecorder,
+  isRetryable,
+  KubeError,
+  type Log,
+  type NewEvent,
+  type Result,
+  truncate,
+  withoutManagedFields,
+} from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { baseBehindEvent } from "../names/told.ts";
+import { type Overcommitment, overcommittedEvent } from "../pods/overcommitment.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween, repairsOf } from "./events.ts";
+import { ownRefusal } from "./exchange.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
@@ -17,6 +28,7 @@ export interface ReconcileDeps extends ObserveDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
   readonly log: Log;
+  readonly overcommitment: Overcommitment;
   /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
   readonly requeueAfter: (key: string, ms: number) => void;
 }
@@ -44,6 +56,9 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   followPods(o, p, secrets, deps);
   const memory = deps.memories.of(key);
   tellBasesBehind(o, memory, deps);
+  tellPlacement(o, p, deps);
+  const had = new Set([...o.placed, ...p.placed]);
+  memory.keepRefusals(o.pods, (pod) => (had.has(pod.facts.name) ? ownRefusal(o, pod) : undefined));
   const failures: unknown[] = [];
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {
@@ -99,6 +114,21 @@ function tellBasesBehind({ adapter, key, name, names }: Observed, memory: Adapte
   for (const base of names.basesBehind.filter((b) => !before.has(b))) {
     events.record(MODEL_ADAPTERS, adapter, baseBehindEvent(name, base));
     log.warn({ adapter: key, base: `${base}/${name}` }, "a base model does not answer to its plain name: an older ModelAdapter has it");
+  }
+}
+
+/** Says which pods gave their replica away, and which have too many adapters from now on by this one. */
+function tellPlacement(o: Observed, p: Plan, { events, overcommitment }: ReconcileDeps): void {
+  const tell = (event: NewEvent) => o.adapter !== undefined && events.record(MODEL_ADAPTERS, o.adapter, event);
+  for (const { pod, why } of p.replaced) {
+    const note = truncate(`pod ${pod} gives its replica away, for it does not serve it: ${why}`, 1_000);
+    tell({ type: "Warning", reason: "Exchanged", action: "Schedule", note });
+  }
+  for (const { facts, load, limits } of o.pods) {
+    const isPlaced = p.placed.includes(facts.name);
+    const adapters = load + (isPlaced ? 1 : 0);
+    const begins = overcommitment.begins(facts.uid, adapters, limits);
+    if (begins && isPlaced && !o.placed.includes(facts.name)) tell(overcommittedEvent(facts, adapters, limits));
   }
 }
 

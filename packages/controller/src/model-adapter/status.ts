@@ -3,6 +3,7 @@ import { type Condition, type NewCondition, setCondition, truncate } from "@aibr
 import { listedIn } from "../endpoints/slices.ts";
 import { nameCondition } from "../names/told.ts";
 import { asked, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import { adapterRank, toldRank } from "./rank.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -42,11 +43,17 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     desiredReplicas: deleting ? 0 : replicas,
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
+    ...rankOf(o, adapter),
     pods: [
       ...placed.map((r) => podRow(o, plan, r)),
       ...rowsOf(plan.leaving).map((r) => ({ ...podRow(o, plan, r), state: "Draining" as const })),
     ],
   };
+}
+
+function rankOf(o: Observed, { metadata }: ModelAdapterObject): Pick<ModelAdapterStatus, "adapterRank"> {
+  const value = adapterRank(o);
+  return value === undefined || metadata.generation === undefined ? {} : { adapterRank: { value, generation: metadata.generation } };
 }
 
 function phase(hidden: boolean, placed: readonly Row[], ready: readonly Row[], plan: Plan): Phase {
@@ -90,7 +97,7 @@ function conditions(
   );
 }
 
-function scheduled(o: Observed, { placed, obstacle }: Plan): NewCondition {
+function scheduled(o: Observed, { placed, obstacle, note }: Plan): NewCondition {
   const type = "Scheduled";
   if (placed.length === 0)
     return {
@@ -100,7 +107,7 @@ function scheduled(o: Observed, { placed, obstacle }: Plan): NewCondition {
       message: obstacle?.message ?? "the adapter is being taken away",
     };
   const pods = named(placed.map((name) => `${o.namespace}/${name}`));
-  const message = `ModelAdapter ${o.key} has been allocated to ${placed.length === 1 ? "pod" : "pods"} ${pods}`;
+  const message = `ModelAdapter ${o.key} has been allocated to ${placed.length === 1 ? "pod" : "pods"} ${pods}${note === undefined ? "" : `; on no others: ${note}`}`;
   return { type, status: "True", reason: "Scheduled", message };
 }
 
@@ -186,6 +193,7 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
   const { delivery } = pod;
   // An engine answers once it is done; a sidecar tells itself how far it is.
   const begins = pod.via === "direct" && startsLoad(plan, pod);
+  const maxRank = toldRank(o, pod);
   const message = state.message ?? (delivery.kind === "engine" ? delivery.note : undefined);
   return {
     name: pod.facts.name,
@@ -193,6 +201,7 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
     state: begins ? "Loading" : state.state,
     ...loadingSince(o, plan, pod),
     ...firstServedTime(o, row),
+    ...(maxRank === undefined ? {} : { maxRank }),
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),
     ...(delivery.kind === "refused" ? {} : { delivery: ({ volume: "Volume", engine: "Engine", asIs: "Path" } as const)[delivery.kind] }),
     ...loadedBy(o, plan, row),

@@ -6,6 +6,7 @@ import type { CallState } from "../engines/calls.ts";
 import type { NameFacts } from "../names/holders.ts";
 import type { Delivery } from "../pods/delivery.ts";
 import type { PodFacts } from "../pods/facts.ts";
+import type { LoraLimits } from "../pods/limits.ts";
 
 /** A ModelAdapter as the API server has it. */
 export interface ModelAdapterObject extends KubeObject {
@@ -26,12 +27,21 @@ export interface ObservedPod {
   readonly via: "sidecar" | "direct";
   readonly delivery: Delivery;
   readonly port: number;
+  readonly limits: LoraLimits;
   /** Other adapters that are placed on it. */
   readonly load: number;
   readonly view: PodView;
   readonly call: CallState;
+  /** Why it refused what would be asked of it now, for a reason of its own, though it may not be asked at present. */
+  readonly refusal: Refusal | undefined;
   /** Of what would be asked of it now. */
   readonly fingerprint: string;
+}
+
+/** Why a pod does not take an adapter that other pods may take. */
+export interface Refusal {
+  readonly reason: Reason;
+  readonly message: string;
 }
 
 /** A Secret that the adapter names, and could not be had. */
@@ -76,9 +86,11 @@ export interface Bounds {
   readonly deletionMs: number;
   /** How long an engine without sidecar may work on one load, which may be a download. */
   readonly directLoadMs: number;
+  /** How long a pod of which nothing is known keeps its adapters where another pod could take them. */
+  readonly lostMs: number;
 }
 
-export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 600_000 };
+export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 600_000, lostMs: 60_000 };
 
 export type Action =
   | { readonly kind: "addFinalizer" }
@@ -104,6 +116,12 @@ export interface Obstacle {
   readonly final: boolean;
 }
 
+/** A pod that had the adapter, did not serve it, and gave its replica to another one. */
+export interface Replaced {
+  readonly pod: string;
+  readonly why: string;
+}
+
 /** What to do. */
 export interface Plan {
   readonly actions: readonly Action[];
@@ -111,6 +129,10 @@ export interface Plan {
   readonly placed: readonly string[];
   /** Names of the pods that no longer should, and may still have it. */
   readonly leaving: readonly string[];
+  /** What to say about pods that the adapter is not on. */
+  readonly note: string | undefined;
+  /** Pods that had the adapter and gave their replica to another one. */
+  readonly replaced: readonly Replaced[];
   readonly obstacle: Obstacle | undefined;
   /** Decide again after so many milliseconds, even if nothing happens. */
   readonly requeueAfterMs: number | undefined;

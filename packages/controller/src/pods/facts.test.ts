@@ -59,16 +59,6 @@ describe("the sidecar's port", () => {
   });
 });
 
-test("limits are read as vLLM reads them", () => {
-  const args = ["--max-loras=4", "--max_cpu_loras", "16", "--max-lora-rank", "oops"];
-  expect(podFacts(pod({ engine: { args } })).limits).toEqual({ maxLoras: 4, maxCpuLoras: 16, maxLoraRank: undefined });
-  expect(podFacts(pod({})).limits).toMatchObject({ maxLoras: 1, maxCpuLoras: 1 });
-  expect(podFacts(pod({ engine: { args: ["--max-loras=4"] } })).limits).toMatchObject({ maxLoras: 4, maxCpuLoras: 4 });
-  const labels = { "model.aibrix.ai/max-loras": "2", "model.aibrix.ai/max-cpu-loras": "8" };
-  expect(podFacts(pod({ engine: { args }, labels })).limits).toMatchObject({ maxLoras: 2, maxCpuLoras: 8 });
-  expect(podFacts(pod({ engine: { command: ["vllm", "serve", "m"], args: ["--enable-lora"] } })).limits.maxLoraRank).toBe(16);
-});
-
 test("addresses, readiness and labels", () => {
   const status = {
     phase: "Running",

@@ -7,24 +7,12 @@ import {
   enginePort as enginePortOf,
   LABEL_ADAPTER_ENABLED,
   LABEL_ENGINE,
-  LABEL_MAX_CPU_LORAS,
-  LABEL_MAX_LORAS,
   LABEL_MODEL_NAME,
   portOf,
 } from "@aibrix/api";
 import { keyOf, type Pod } from "@aibrix/kube";
 import { flagValue, runtimeContainer } from "./containers.ts";
-import { maxLoraRank } from "./max-lora-rank.ts";
-
-/** The engine's room for adapters. */
-export interface LoraLimits {
-  /** Adapters that one batch may mix: what the pod's label says, else the engine's arguments, else vLLM's default of 1. */
-  readonly maxLoras: number;
-  /** Adapters that the engine holds in memory; the others it reads again when they are asked for. By default as many as `maxLoras`. */
-  readonly maxCpuLoras: number;
-  /** See `maxLoraRank`; `undefined` where it cannot be told. */
-  readonly maxLoraRank: number | undefined;
-}
+import { type SaidLimits, saidLimits } from "./limits.ts";
 
 /** What matters of a pod, read once. */
 export interface PodFacts {
@@ -56,7 +44,8 @@ export interface PodFacts {
   readonly containerPort: number | undefined;
   /** Port of the sidecar; `undefined` for a pod without one. */
   readonly runtimePort: number | undefined;
-  readonly limits: LoraLimits;
+  /** What it says of its engine's limits. */
+  readonly limits: SaidLimits;
 }
 
 /** Reads a pod. Pure. */
@@ -69,8 +58,6 @@ export function podFacts(pod: Pod): PodFacts {
   const ready = status?.conditions?.find((c) => c.type === "Ready");
   const readySinceMs = Date.parse(ready?.lastTransitionTime ?? "");
   const started = status?.containerStatuses?.find((c) => c.name === engine?.name)?.state?.running?.startedAt;
-  const stated = (label: string, flag: string) => positive(labels[label]) ?? (engine && positive(flagValue(engine, flag)));
-  const maxLoras = stated(LABEL_MAX_LORAS, "--max-loras") ?? 1;
   return {
     key: keyOf(pod),
     namespace: metadata.namespace ?? "default",
@@ -92,11 +79,7 @@ export function podFacts(pod: Pod): PodFacts {
     containerPort: declaredPort(engine),
     runtimePort:
       runtime === undefined ? undefined : (portOf(flagValue(runtime, "--port")) ?? declaredPort(runtime) ?? DEFAULT_RUNTIME_PORT),
-    limits: {
-      maxLoras,
-      maxCpuLoras: Math.max(maxLoras, stated(LABEL_MAX_CPU_LORAS, "--max-cpu-loras") ?? maxLoras),
-      maxLoraRank: maxLoraRank(labels, engine),
-    },
+    limits: saidLimits(labels, engine),
   };
 }
 
@@ -107,9 +90,4 @@ export function podFacts(pod: Pod): PodFacts {
  */
 export function enginePort({ labels, containerPort }: PodFacts, adapterLabels?: Readonly<Record<string, string>>): number {
   return enginePortOf(labels, containerPort, adapterLabels);
-}
-
-function positive(text: string | undefined): number | undefined {
-  const value = Number(text);
-  return Number.isInteger(value) && value > 0 ? value : undefined;
 }

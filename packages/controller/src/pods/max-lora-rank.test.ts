@@ -1,6 +1,6 @@
 import { LABEL_MAX_LORA_RANK } from "@aibrix/api";
 import { expect, test } from "vitest";
-import { maxLoraRank } from "./max-lora-rank.ts";
+import { saidRank } from "./max-lora-rank.ts";
 
 test.each<{ name: string; command?: readonly string[]; args?: readonly string[]; label?: string; want: number | undefined }>([
   { name: "a flag and a value", args: ["--enable-lora", "--max-lora-rank", "64"], want: 64 },
@@ -33,5 +33,6 @@ test.each<{ name: string; command?: readonly string[]; args?: readonly string[];
     ...(command === undefined ? {} : { command: [...command] }),
     ...(args === undefined ? {} : { args: [...args] }),
   };
-  expect(maxLoraRank(labels, engine)).toBe(want);
+  const { said, byDefault } = saidRank(labels, engine);
+  expect(said ?? byDefault).toBe(want);
 });

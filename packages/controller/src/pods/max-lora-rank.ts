@@ -5,21 +5,25 @@ import { flagValue, words } from "./containers.ts";
 /** vLLM's own default of `--max-lora-rank`. */
 const DEFAULT_MAX_LORA_RANK = 16;
 
-/**
- * The highest rank that a pod's engine takes: what its label says, else its arguments. Pure.
- *
- * @returns `undefined` where that cannot be told for sure: a wrong guess would refuse what the engine takes
- */
-export function maxLoraRank(labels: Readonly<Record<string, string>>, engine: Container | undefined): number | undefined {
+/** The highest rank that a pod's engine takes, as far as the pod tells; what cannot be told for sure is not: a wrong guess would refuse what the engine takes. */
+export interface SaidRank {
+  /** What its label says, else its arguments. */
+  readonly said: number | undefined;
+  /** What the engine takes since neither says anything. */
+  readonly byDefault: number | undefined;
+}
+
+/** Reads the limit out of a pod. Pure. */
+export function saidRank(labels: Readonly<Record<string, string>>, engine: Container | undefined): SaidRank {
   const label = positive(labels[LABEL_MAX_LORA_RANK]);
-  if (label !== undefined || engine === undefined) return label;
+  if (label !== undefined || engine === undefined) return { said: label, byDefault: undefined };
   const stated = flagValue(engine, "--max-lora-rank");
-  if (stated !== undefined) return positive(stated);
+  if (stated !== undefined) return { said: positive(stated), byDefault: undefined };
   const all = words(engine).map((word) => word.replaceAll("_", "-"));
   // Arguments that are all in the pod say by their silence that the default holds; an image's entry point, a file or a variable may hold others.
   const isAllSaid =
     isVllm(engine) && all.includes("--enable-lora") && !all.some((word) => word.startsWith("--config") || word.includes("$"));
-  return isAllSaid ? DEFAULT_MAX_LORA_RANK : undefined;
+  return { said: undefined, byDefault: isAllSaid ? DEFAULT_MAX_LORA_RANK : undefined };
 }
 
 const SHELL = /^(.*\/)?(ba|da|a)?sh$/;

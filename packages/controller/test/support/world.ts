@@ -51,6 +51,8 @@ export interface PodOptions {
   readonly volume?: boolean | { readonly engine: string; readonly runtime: string };
   readonly ready?: boolean;
   readonly nodeName?: string;
+  /** Its addresses; one of IPv4 where absent. */
+  readonly ips?: readonly string[];
   /** Real programs in place of the fakes, by URL. */
   readonly runtimeUrl?: string;
   readonly engineUrl?: string;
@@ -60,6 +62,7 @@ export interface FakePod {
   readonly name: string;
   readonly key: string;
   readonly ip: string;
+  readonly ips: readonly string[];
   readonly runtime: FakeRuntime;
   readonly engine: FakeEngine;
 }
@@ -150,8 +153,9 @@ export class World implements AsyncDisposable {
   /** Makes a pod that is ready (unless asked otherwise), with a sidecar and an engine that answer. */
   async pod(name: string, options: PodOptions = {}): Promise<FakePod> {
     const { namespace = "default", ready = true } = options;
-    const ip = `10.244.${this.#nextIp >> 8}.${this.#nextIp++ & 255}`;
-    const pod: FakePod = { name, key: `${namespace}/${name}`, ip, runtime: new FakeRuntime(), engine: new FakeEngine(BASE) };
+    const { ips = [`10.244.${this.#nextIp >> 8}.${this.#nextIp++ & 255}`] } = options;
+    const [ip = ""] = ips;
+    const pod: FakePod = { name, key: `${namespace}/${name}`, ip, ips, runtime: new FakeRuntime(), engine: new FakeEngine(BASE) };
     await this.admin.create(PODS, podObject(name, options), {}, AbortSignal.timeout(30_000));
     if (options.runtimeUrl !== undefined) this.pods.map(ip, 8080, options.runtimeUrl);
     if (options.engineUrl !== undefined) this.pods.map(ip, 8000, options.engineUrl);
@@ -171,7 +175,7 @@ export class World implements AsyncDisposable {
     const status = {
       phase: "Running",
       podIP: pod.ip,
-      podIPs: [{ ip: pod.ip }],
+      podIPs: pod.ips.map((ip) => ({ ip })),
       ...(engineStarted === undefined ? {} : { containerStatuses: [engineStatus(engineStarted)] }),
       conditions: [{ type: "Ready", status: ready ? "True" : "False", lastTransitionTime }],
     };

@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY } from "@aibrix/api";
+import { CONFIG_API_KEY, rankLimit } from "@aibrix/api";
 import { AdapterError } from "../errors.ts";
 
 /** What an engine answered to a load or unload that it did not carry out. */
@@ -116,14 +116,6 @@ const ROWS: readonly Row[] = [
     error: (_, { text }) => new AdapterError("EngineUnavailable", `the engine is not ready (${short(text)}): it is tried again`),
   },
 ];
-
-/** vLLM takes no other limits (`MaxLoRARanks` in vllm/config/lora.py). */
-const RANK_LIMITS = [1, 8, 16, 32, 64, 128, 256, 320, 512];
-
-/** The limit to start vLLM with, so that it takes a rank. */
-export function rankLimit(rank: number): number {
-  return RANK_LIMITS.find((limit) => limit >= rank) ?? rank;
-}
 
 /** Turns an engine's refusal into a reason, a cause and a remedy. */
 export function explainRefusal(refusal: Refusal): AdapterError {

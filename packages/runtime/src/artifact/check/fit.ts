@@ -1,4 +1,4 @@
-import { rankLimit } from "../../engine/refusals.ts";
+import { rankLimit } from "@aibrix/api";
 import { AdapterError } from "../../errors.ts";
 import type { AdapterFacts } from "./adapter.ts";
 import type { BaseModel } from "./base-model.ts";
