@@ -79,3 +79,8 @@ export const HEADER_MODEL_NAMESPACE = "model-namespace";
  * more than this, because a shorter list ends at any engine of the cluster.
  */
 export const ENVOY_RETRIES = 5;
+/**
+ * Label of EndpointSlices of {@link ENGINES_SERVICE}: the one namespace that their controller looks at. Absent where it looks at all. Several
+ * such controllers keep their slices apart by it.
+ */
+export const LABEL_WATCHED_NAMESPACE = "model.aibrix.ai/watched-namespace";

@@ -1,4 +1,11 @@
-import { ADAPTER_SLICES, CONTROLLER_MANAGER, ENGINES_SLICES, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
+import {
+  ADAPTER_SLICES,
+  CONTROLLER_MANAGER,
+  ENGINES_SLICES,
+  LABEL_MODEL_NAME,
+  LABEL_SERVICE_NAME,
+  LABEL_WATCHED_NAMESPACE,
+} from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   type EndpointSlice,
@@ -77,7 +84,7 @@ export class Caches {
       ...common,
       namespace: systemNamespace,
       resource: ENDPOINT_SLICES,
-      labelSelector: ENGINES_SLICES,
+      labelSelector: `${ENGINES_SLICES},${namespace === undefined ? "!" : ""}${LABEL_WATCHED_NAMESPACE}${namespace === undefined ? "" : `=${namespace}`}`,
     });
   }
 

@@ -61,6 +61,7 @@ export class ControllerManager {
       log: deps.log,
       timing: deps.timing?.reflector,
     });
+    deps.metrics.observeCaches(() => this.#caches.reflectors.map(({ resource, state }) => ({ resource, connected: state.connected })));
     this.#bounds = { ...HEALTH_BOUNDS, ...deps.timing?.health };
   }
 
@@ -87,7 +88,7 @@ export class ControllerManager {
     const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log });
     try {
       if (!leaderElect) return await this.#lead(events, signal);
-      const lease = { namespace: systemNamespace, name: CONTROLLER_MANAGER, identity, ...timing?.lease };
+      const lease = { namespace: systemNamespace, name: leaseName(this.#config.namespace), identity, ...timing?.lease };
       const onRenewed = () => {
         this.#renewedMs = performance.now();
       };
@@ -133,14 +134,14 @@ export class ControllerManager {
       backoff: timing?.callBackoff,
       settleMs: timing?.callSettleMs,
       signal,
-      onDone: (pod, name, { kind, ok, durationMs }) => {
-        metrics.podCall(kind, ok, durationMs);
+      onDone: (pod, name, outcome) => {
+        metrics.podCall(outcome);
         adapters?.queue.add(`${pod.namespace}/${name}`);
       },
     });
     const told: Pick<EventRecorder, "record"> = {
       record(resource, object, event) {
-        metrics.told(event.reason);
+        metrics.told(event);
         events.record(resource, object, event);
       },
     };
@@ -156,11 +157,19 @@ export class ControllerManager {
       bounds: { ...BOUNDS, ...timing?.bounds },
       log,
       overcommitment: new Overcommitment(),
+      metrics,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);
     adapters = adapterController({ deps, workers, log, onReconcile: onReconcile("modeladapter"), signal });
-    const engines = enginesController({ client, caches, namespace: systemNamespace, log, onReconcile: onReconcile("engines") });
+    const engines = enginesController({
+      client,
+      caches,
+      namespace: systemNamespace,
+      watched: namespace,
+      log,
+      onReconcile: onReconcile("engines"),
+    });
     const [adapterQueue, engineQueue] = [adapters.queue, engines.queue];
     this.#queues = [
       { name: "modeladapter", queue: adapterQueue },
@@ -196,4 +205,9 @@ function namesOn(pod: PodFacts, agents: AgentPool, placements: Placements): Set<
   const names = new Set([...placements.adaptersOn(pod.key)].map((key) => key.slice(key.indexOf("/") + 1)));
   for (const name of agents.namesOn(pod.key)) names.add(name);
   return names;
+}
+
+/** Controllers that look at different namespaces do not wait for each other. */
+function leaseName(watched: string | undefined): string {
+  return watched === undefined ? CONTROLLER_MANAGER : `${CONTROLLER_MANAGER}-${watched}`;
 }

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4 --heap-growing-percent=30
+// The first line's flags collect garbage early: by itself Node lets it grow with the machine's memory.
 import { CONTROLLER_MANAGER } from "@aibrix/api";
 import { KubeClient, loadKubeConfig } from "@aibrix/kube";
 import { ConfigError, createRegistry, Registry, runMain, sideServer } from "@aibrix/service";

@@ -1,7 +1,8 @@
 import { PHASES, type Phase } from "@aibrix/api";
-import type { Call, Done } from "@aibrix/kube";
+import type { Call, Done, NewEvent } from "@aibrix/kube";
 import { Counter, Gauge, Histogram, type Registry } from "@aibrix/service";
-import type { CallKind } from "./engines/calls.ts";
+import type { AdapterView } from "./engines/agent.ts";
+import type { CallOutcome } from "./engines/calls.ts";
 
 /** What the gauges read when they are asked. */
 export interface MetricSources {
@@ -9,6 +10,12 @@ export interface MetricSources {
   readonly queueDepth: () => Readonly<Record<string, number>>;
   readonly pods: () => number;
 }
+
+/** How the caches fare, whether this process leads or waits. */
+export type CacheSource = () => Iterable<{ readonly resource: string; readonly connected: boolean }>;
+
+/** What was repaired, by the action of its event. */
+const REPAIRED: Readonly<Record<string, string>> = { WriteService: "service", WriteSlices: "slices" };
 
 const CALL_BUCKETS_S = [0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 600];
 
@@ -19,13 +26,21 @@ export class ControllerMetrics {
   readonly #waitSeconds: Histogram;
   readonly #apiCalls: Counter;
   readonly #podCalls: Histogram;
+  readonly #loads: Histogram;
+  readonly #unloads: Histogram;
+  readonly #engineLoads: Histogram;
+  readonly #downloads: Histogram;
+  readonly #repairs: Counter;
+  readonly #retries: Counter;
   readonly #leader: Gauge;
   readonly #events: Counter;
   #sources: MetricSources | undefined;
+  #caches: CacheSource = () => [];
 
   constructor(registry: Registry) {
     const registers = [registry];
     const sources = () => this.#sources;
+    const caches = () => this.#caches();
     this.#reconciles = new Counter({
       name: "aibrix_controller_reconciles_total",
       help: "Reconciliations by how they ended: success, requeue, retry, terminal.",
@@ -54,15 +69,63 @@ export class ControllerMetrics {
     });
     this.#podCalls = new Histogram({
       name: "aibrix_controller_pod_call_seconds",
-      help: "Calls to sidecars and engines: load and unload, by result.",
+      help: "Calls to sidecars and engines until they are answered: load, unload and release, by result. A sidecar answers before it has done it.",
       labelNames: ["call", "result"],
       buckets: CALL_BUCKETS_S,
       registers,
     });
+    this.#loads = new Histogram({
+      name: "aibrix_controller_load_seconds",
+      help: "From asking a pod for an adapter until it is served there (ok), or says that it cannot be (failed).",
+      labelNames: ["result"],
+      buckets: CALL_BUCKETS_S,
+      registers,
+    });
+    this.#unloads = new Histogram({
+      name: "aibrix_controller_unload_seconds",
+      help: "From asking a pod to give an adapter up until it has.",
+      buckets: CALL_BUCKETS_S,
+      registers,
+    });
+    this.#downloads = new Histogram({
+      name: "aibrix_controller_download_seconds",
+      help: "How long downloads took, as sidecars tell once the adapter is served.",
+      buckets: CALL_BUCKETS_S,
+      registers,
+    });
+    this.#engineLoads = new Histogram({
+      name: "aibrix_controller_engine_load_seconds",
+      help: "How long loads took in the engines, as sidecars tell once the adapter is served.",
+      buckets: CALL_BUCKETS_S,
+      registers,
+    });
+    this.#repairs = new Counter({
+      name: "aibrix_controller_repairs_total",
+      help: "Drift that was made good: an adapter on a pod, its Service, its EndpointSlices.",
+      labelNames: ["what"],
+      registers,
+    });
+    this.#retries = new Counter({
+      name: "aibrix_controller_retries_total",
+      help: "Calls to sidecars and engines that were made again after one in vain.",
+      labelNames: ["call"],
+      registers,
+    });
+    new Gauge({
+      name: "aibrix_controller_reflector_connected",
+      help: "1 while the API server tells of changes.",
+      labelNames: ["resource"],
+      registers,
+      collect() {
+        const worst = new Map<string, number>();
+        for (const { resource, connected } of caches()) worst.set(resource, Math.min(worst.get(resource) ?? 1, connected ? 1 : 0));
+        for (const [resource, connected] of worst) this.set({ resource }, connected);
+      },
+    });
     this.#leader = new Gauge({ name: "aibrix_controller_leader", help: "1 while this process leads.", registers });
     this.#events = new Counter({
       name: "aibrix_controller_events_total",
-      help: "What was told about adapters: Scheduled, Loaded, LoadFailed, Drifted, Repaired, Unloaded, GivenUp.",
+      help: "What was told about adapters, by the reason of the event.",
       labelNames: ["reason"],
       registers,
     });
@@ -111,12 +174,35 @@ export class ControllerMetrics {
     this.#apiCalls.inc({ verb, resource: subresource === undefined ? resource : `${resource}/${subresource}`, code: String(status) });
   }
 
-  podCall(call: CallKind, ok: boolean, durationMs: number): void {
-    this.#podCalls.observe({ call, result: ok ? "ok" : "failed" }, durationMs / 1000);
+  /** Says which caches there are. */
+  observeCaches(caches: CacheSource): void {
+    this.#caches = caches;
   }
 
-  told(reason: string): void {
+  podCall({ kind, ok, durationMs, attempt }: CallOutcome): void {
+    this.#podCalls.observe({ call: kind, result: ok ? "ok" : "failed" }, durationMs / 1000);
+    if (attempt > 1) this.#retries.inc({ call: kind });
+  }
+
+  /**
+   * An adapter is served on a pod, or cannot be.
+   *
+   * @param tookMs - since it was asked for; `undefined` where this process did not ask
+   */
+  loaded(result: "ok" | "failed", tookMs: number | undefined, timings: AdapterView["timings"]): void {
+    if (tookMs === undefined) return;
+    this.#loads.observe({ result }, tookMs / 1000);
+    if (timings?.downloadMs !== undefined) this.#downloads.observe(timings.downloadMs / 1000);
+    if (timings?.loadMs !== undefined) this.#engineLoads.observe(timings.loadMs / 1000);
+  }
+
+  unloaded(tookMs: number | undefined): void {
+    if (tookMs !== undefined) this.#unloads.observe(tookMs / 1000);
+  }
+
+  told({ reason, action }: Pick<NewEvent, "reason" | "action">): void {
     this.#events.inc({ reason });
+    if (reason === "Repaired") this.#repairs.inc({ what: REPAIRED[action] ?? "pod" });
   }
 
   leading(leads: boolean): void {

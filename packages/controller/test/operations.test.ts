@@ -1,10 +1,14 @@
-import { LEASES } from "@aibrix/kube";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { type KubeObject, LEASES } from "@aibrix/kube";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { Adapters } from "./support/adapters.ts";
 import { ApiProxy } from "./support/api-proxy.ts";
 import { ControllerProcess } from "./support/process.ts";
 import { adapter, until, World } from "./support/world.ts";
 
+const NAMESPACED = fileURLToPath(new URL("../../../deploy/overlays/namespaced", import.meta.url));
 const FLAGS = ["--leader-elect", "--enable-runtime-sidecar"];
 
 let world: World;
@@ -27,6 +31,19 @@ afterEach(async () => {
 async function holder(): Promise<string> {
   const name = { namespace: "aibrix-system", name: "aibrix-controller-manager" };
   return (await world.admin.find(LEASES, name, AbortSignal.timeout(10_000)))?.spec?.holderIdentity ?? "";
+}
+
+/** Applies what the overlay has for a namespace. */
+async function namespaced(namespace: string): Promise<void> {
+  const objects = await world.kubectl("kustomize", NAMESPACED);
+  for (const document of parseAllDocuments(objects.replaceAll("models", namespace))) {
+    const object = document.toJS() as KubeObject;
+    if (object.kind !== "Deployment") await world.applyObject(object);
+  }
+}
+
+function words(line: string): string {
+  return line.replaceAll(/\[\]/g, " ").trim().replaceAll(/\s+/g, " ");
 }
 
 /** Somebody acts on an adapter that no pod will ever have. */
@@ -63,7 +80,7 @@ test("an API server that has told nothing for a while is a reason not to be read
   proxy.cut();
   expect(controller.notReady()).toBeUndefined();
   const reason = await until("it is not ready", () => controller.notReady());
-  expect(reason).toMatch(/^for \d+ s the API server has told nothing of .*pods.*: is it reachable/);
+  expect(reason).toMatch(/^for \d+ s the API server has told nothing of \w+.*: is it reachable/);
   expect(controller.notAlive()).toBeUndefined();
   proxy.join();
   await until("it is ready again", () => controller.notReady() === undefined);
@@ -86,4 +103,110 @@ test("a right that is taken away is named", async () => {
   } finally {
     await world.apply("deploy/rbac/controller.yaml");
   }
+});
+
+test("every metric is there, and those of loads, unloads, repairs and retries count what happened", async () => {
+  const pod = await world.pod("measured", { labels: { "only-for": "metrics" } });
+  const controller = await world.controller(["--enable-runtime-sidecar"], { callBackoff: { baseMs: 50, maxMs: 200 } });
+  const only = { podSelector: { matchLabels: { "only-for": "metrics" } } };
+  pod.runtime.ill = "500";
+  await world.applyObject(adapter("measured", only));
+  await until("it was asked again", () => pod.runtime.asked.length > 2);
+  pod.runtime.ill = undefined;
+  await adapters.ready("default/measured");
+  pod.runtime.setEngine(false);
+  await adapters.condition("default/measured", "Ready", "False");
+  pod.runtime.setEngine(true);
+  await adapters.ready("default/measured");
+  await world.kubectl("delete", "service", "measured");
+  await until("the Service is back", () => world.get("Service", "default/measured"));
+  await world.kubectl("delete", "endpointslices", "-l", "kubernetes.io/service-name=measured");
+  await until("the slices are back", async () => (await adapters.addresses("default/measured")).length === 1);
+  await adapters.remove("default/measured");
+  const shown = async () => await controller.registry.metrics();
+  const value = async (line: string) =>
+    Number(
+      (await shown())
+        .split("\n")
+        .find((l) => l.startsWith(`${line} `))
+        ?.split(" ")[1] ?? Number.NaN,
+    );
+  await until("the slices' repair is counted", async () => (await value('aibrix_controller_repairs_total{what="slices"}')) > 0);
+  expect(await value('aibrix_controller_load_seconds_count{result="ok"}')).toBe(1);
+  expect(await value("aibrix_controller_unload_seconds_count")).toBe(1);
+  expect(await value('aibrix_controller_repairs_total{what="pod"}')).toBe(1);
+  expect(await value('aibrix_controller_repairs_total{what="service"}')).toBe(1);
+  expect(await value('aibrix_controller_retries_total{call="load"}')).toBeGreaterThan(0);
+  expect(await value('aibrix_controller_adapters{phase="Running"}')).toBe(0);
+  expect(await value("aibrix_controller_pods")).toBe(1);
+  for (const resource of ["modeladapters", "pods", "services", "endpointslices"])
+    expect(await value(`aibrix_controller_reflector_connected{resource="${resource}"}`)).toBe(1);
+  const names = (await shown()).match(/(?<=# TYPE )aibrix_controller_\w+/g) ?? [];
+  const documented = (await readFile(new URL("../../../docs/guides/controller.md", import.meta.url), "utf8")).match(
+    /aibrix_controller_(?!manager)\w+/g,
+  );
+  expect(new Set(documented)).toEqual(new Set(names));
+  await world.deletePod(pod);
+});
+
+test("two controllers of single namespaces, each under its own Role alone, share a system namespace", async () => {
+  await world.namespace("models");
+  await world.namespace("others");
+  await namespaced("models");
+  await namespaced("others");
+  // What a controller of all namespaces wrote before.
+  await world.kubectl("delete", "endpointslices", "-n", "aibrix-system", "--all");
+  const start = (namespace: string) =>
+    world.controller([...FLAGS, `--namespace=${namespace}`], {}, undefined, `aibrix-controller-manager-${namespace}`);
+  const narrow = await start("models");
+  const other = await start("others");
+  const ours = await world.pod("narrow", { namespace: "models" });
+  const theirs = await world.pod("other", { namespace: "others" });
+  await world.applyObject(adapter("narrow", {}, { namespace: "models" }));
+  await world.applyObject(adapter("other", {}, { namespace: "others" }));
+  await adapters.ready("models/narrow");
+  await adapters.ready("others/other");
+  expect(ours.runtime.loads.map((l) => l.lora_name)).toEqual(["narrow"]);
+  const engines = async () => (await adapters.addresses("aibrix-system/aibrix-engines")).join();
+  await until("both list their engines", async () => (await engines()) === [ours.ip, theirs.ip].sort().join());
+  expect(await adapters.events("models/narrow")).toContain("Loaded");
+  await adapters.remove("models/narrow");
+  await world.deletePod(ours);
+  await until("the other's engine stays", async () => (await engines()) === theirs.ip);
+  expect([...narrow.calls, ...other.calls].filter((c) => c.status === 403)).toEqual([]);
+  await adapters.remove("others/other");
+  await world.deletePod(theirs);
+});
+
+test("what the Role of a single namespace allows, and no more", async () => {
+  await world.namespace("models");
+  await namespaced("models");
+  const list = async (namespace: string, account: string) =>
+    (await world.kubectl("auth", "can-i", "--list", `--as=system:serviceaccount:${account}`, "-n", namespace)).split("\n");
+  const may = async (namespace: string) => {
+    const everybody = new Set((await list("default", "default:default")).map(words));
+    return (await list(namespace, "aibrix-system:aibrix-controller-manager-models"))
+      .map(words)
+      .filter((l) => !everybody.has(l))
+      .sort();
+  };
+  expect(await may("default")).toEqual([]);
+  expect(await may("models")).toEqual([
+    "endpointslices.discovery.k8s.io [list watch create patch delete]",
+    "events.events.k8s.io [create patch]",
+    "httproutes.gateway.networking.k8s.io [list delete]",
+    "modeladapters.model.aibrix.ai [list watch patch]",
+    "modeladapters.model.aibrix.ai/finalizers [update]",
+    "modeladapters.model.aibrix.ai/status [patch]",
+    "pods [get list watch]",
+    "secrets [get]",
+    "services [get list watch create patch delete]",
+  ]);
+  expect(await may("aibrix-system")).toEqual([
+    "endpointslices.discovery.k8s.io [list watch create patch delete]",
+    "leases.coordination.k8s.io [aibrix-controller-manager-models] [get update]",
+    "leases.coordination.k8s.io [create]",
+    "services [aibrix-engines] [patch]",
+    "services [create]",
+  ]);
 });

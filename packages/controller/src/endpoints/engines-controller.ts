@@ -23,6 +23,8 @@ export interface EnginesOptions {
   readonly client: KubeClient;
   readonly caches: Caches;
   readonly namespace: string;
+  /** The one namespace that is looked at; `undefined` for all. */
+  readonly watched: string | undefined;
   readonly log: Log;
   readonly onReconcile: (done: Done) => void;
 }
@@ -33,7 +35,7 @@ const GATHER_MS = 50;
 const SERVICE_PERIOD_MS = 60_000;
 
 /** Keeps the Service `aibrix-engines` and its slices true. */
-export function enginesController({ client, caches, namespace, log, onReconcile }: EnginesOptions): Controller {
+export function enginesController({ client, caches, namespace, watched, log, onReconcile }: EnginesOptions): Controller {
   const own = new OwnWrites<EndpointSlice>();
   let serviceSeenMs: number | undefined;
 
@@ -45,7 +47,7 @@ export function enginesController({ client, caches, namespace, log, onReconcile 
     }
     const cached = new Map([...caches.engineSlices.values()].map((s) => [keyOf(s), s]));
     const existing = [...new Set([...cached.keys(), ...own.keys()])].flatMap((k) => own.latest(k, cached.get(k)) ?? []);
-    const changes = planEngines(namespace, [...caches.pods.values()].map(factsOf), caches.slices.values(), existing);
+    const changes = planEngines(namespace, watched, [...caches.pods.values()].map(factsOf), caches.slices.values(), existing);
     for (const slice of changes.apply)
       own.wrote(keyOf(slice), withoutManagedFields(await client.apply(ENDPOINT_SLICES, slice, {}, signal)));
     for (const slice of changes.delete) {

@@ -31,7 +31,7 @@ function adapterSlices(namespace: string, ...listed: readonly Listed[]): readonl
 }
 
 function addresses(pods: readonly PodFacts[], slices: readonly EndpointSlice[] = []): string[] {
-  const { apply } = planEngines("aibrix-system", pods, slices, []);
+  const { apply } = planEngines("aibrix-system", undefined, pods, slices, []);
   const all = apply.flatMap((s) => (s.endpoints ?? []).flatMap((e) => e.addresses.map((a) => `${a}:${s.ports?.[0]?.port}`)));
   return all.sort();
 }
@@ -75,9 +75,9 @@ describe("aibrix-engines has", () => {
 
   test("what it has already: nothing is written", () => {
     const slices = adapterSlices("ns", { pod: a, port: 9001 });
-    const { apply } = planEngines("aibrix-system", [a, b], slices, []);
+    const { apply } = planEngines("aibrix-system", undefined, [a, b], slices, []);
     expect(apply).toHaveLength(2);
-    expect(planEngines("aibrix-system", [b, a], slices, apply)).toEqual({ apply: [], delete: [] });
+    expect(planEngines("aibrix-system", undefined, [b, a], slices, apply)).toEqual({ apply: [], delete: [] });
   });
 });
 
@@ -89,4 +89,12 @@ test.each([
 ])("a slice that has a pod at $name says something new: $want", ({ given, port, want }) => {
   const [slice] = adapterSlices("ns", { pod: pod(1), port });
   expect(slice && hasOtherPorts(slice, (key) => (key === "ns/p1" ? given : undefined))).toBe(want);
+});
+
+test("controllers of single namespaces keep their slices apart, by name and label", () => {
+  const of = (watched: string | undefined) => planEngines("aibrix-system", watched, [pod(1)], [], []).apply[0]?.metadata;
+  expect(of("ns")?.name).toBe("aibrix-engines-ns-ipv4-8000-0");
+  expect(of("ns")?.labels).toMatchObject({ "model.aibrix.ai/watched-namespace": "ns", "kubernetes.io/service-name": "aibrix-engines" });
+  expect(of(undefined)?.name).toBe("aibrix-engines-ipv4-8000-0");
+  expect(Object.keys(of(undefined)?.labels ?? {})).not.toContain("model.aibrix.ai/watched-namespace");
 });

@@ -13,10 +13,12 @@ export function enginesService(namespace: string): Service {
  * What to write so that `aibrix-engines` lists every engine pod that is ready, and no other. Pure. A pod is listed with its own port, and
  * with every port at which an adapter's slice has it: by the adapter's label that may be another one.
  *
+ * @param watched - the one namespace that is looked at; `undefined` for all
  * @param adapterSlices - the slices of all adapters
  */
 export function planEngines(
   namespace: string,
+  watched: string | undefined,
   pods: Iterable<PodFacts>,
   adapterSlices: Iterable<EndpointSlice>,
   existing: readonly EndpointSlice[],
@@ -33,7 +35,7 @@ export function planEngines(
     }
   }
   const sorted = [...listed].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
-  return planSlices({ namespace, service: ENGINES_SERVICE, owner: undefined, port: DEFAULT_ENGINE_PORT }, sorted, existing);
+  return planSlices({ namespace, service: ENGINES_SERVICE, owner: undefined, port: DEFAULT_ENGINE_PORT, watched }, sorted, existing);
 }
 
 /**

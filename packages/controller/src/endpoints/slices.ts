@@ -1,4 +1,4 @@
-import { CONTROLLER_MANAGER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY } from "@aibrix/api";
+import { CONTROLLER_MANAGER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, LABEL_WATCHED_NAMESPACE } from "@aibrix/api";
 import { controllerOf, type Endpoint, type EndpointSlice, type OwnerReference } from "@aibrix/kube";
 import type { PodFacts } from "../pods/facts.ts";
 import { PORT_NAME } from "./names.ts";
@@ -19,6 +19,8 @@ export interface SliceOwner {
   readonly owner: OwnerReference | undefined;
   /** Port of the one empty slice where nothing is listed. */
   readonly port: number;
+  /** Set where other controllers have slices of the Service too: the namespace that this one looks at. */
+  readonly watched?: string | undefined;
 }
 
 export interface SliceChanges {
@@ -51,7 +53,7 @@ export function planSlices(owner: SliceOwner, listed: readonly Listed[], existin
     const kept = [...usable].sort(byName)[0];
     const family = kept === undefined || kept.addressType === "FQDN" ? "IPv4" : kept.addressType;
     const port = portOf(kept) ?? owner.port;
-    const empty = slice(owner, family, port, kept?.metadata.name ?? freeName(owner.service, family, port, taken), []);
+    const empty = slice(owner, family, port, kept?.metadata.name ?? freeName(owner, family, port, taken), []);
     return { apply: same(kept, empty) ? [] : [empty], delete: existing.filter((s) => s !== kept) };
   }
   const plans = groups.map((g) =>
@@ -116,7 +118,7 @@ function planGroup(
   });
   for (const s of kept) fill(s.endpoints, left);
   while (left.size > 0) {
-    const fresh = { name: freeName(owner.service, family, port, taken), endpoints: [] as Endpoint[] };
+    const fresh = { name: freeName(owner, family, port, taken), endpoints: [] as Endpoint[] };
     taken.add(fresh.name);
     fill(fresh.endpoints, left);
     kept.push(fresh);
@@ -142,7 +144,7 @@ function endpoint(pod: PodFacts, address: string): Endpoint {
 }
 
 function slice(
-  { namespace, service, owner }: SliceOwner,
+  { namespace, service, owner, watched }: SliceOwner,
   family: Family,
   port: number,
   name: string,
@@ -154,7 +156,11 @@ function slice(
     metadata: {
       name,
       namespace,
-      labels: { [LABEL_SERVICE_NAME]: service, [LABEL_SLICE_MANAGED_BY]: CONTROLLER_MANAGER },
+      labels: {
+        [LABEL_SERVICE_NAME]: service,
+        [LABEL_SLICE_MANAGED_BY]: CONTROLLER_MANAGER,
+        ...(watched === undefined ? {} : { [LABEL_WATCHED_NAMESPACE]: watched }),
+      },
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
     addressType: family,
@@ -163,8 +169,9 @@ function slice(
   };
 }
 
-function freeName(service: string, family: Family, port: number, taken: ReadonlySet<string>): string {
-  const name = (index: number) => `${service}-${family.toLowerCase()}-${port}-${index}`;
+function freeName({ service, watched }: SliceOwner, family: Family, port: number, taken: ReadonlySet<string>): string {
+  const prefix = watched === undefined ? service : `${service}-${watched}`;
+  const name = (index: number) => `${prefix}-${family.toLowerCase()}-${port}-${index}`;
   let index = 0;
   while (taken.has(name(index))) index++;
   return name(index);
@@ -184,6 +191,7 @@ function essence(s: EndpointSlice): unknown {
     s.addressType,
     s.metadata.labels?.[LABEL_SERVICE_NAME],
     s.metadata.labels?.[LABEL_SLICE_MANAGED_BY],
+    s.metadata.labels?.[LABEL_WATCHED_NAMESPACE],
     s.metadata.ownerReferences?.map((o) => o.uid) ?? [],
     (s.ports ?? []).map((p) => [p.name, p.port, p.protocol]),
     (s.endpoints ?? []).map((e) => [

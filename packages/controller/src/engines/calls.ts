@@ -63,6 +63,8 @@ export interface CallOutcome {
   readonly kind: CallKind;
   readonly ok: boolean;
   readonly durationMs: number;
+  /** 1, or more where the same was asked for in vain before. */
+  readonly attempt: number;
 }
 
 export interface NewCall {
@@ -141,6 +143,7 @@ export class PodCalls {
   async #run(c: NewCall): Promise<void> {
     const { log, signal, onDone } = this.#options;
     const startMs = performance.now();
+    const attempt = fruitless(c, this.state(c.pod.uid, c.name)) + 1;
     let failure: CallFailure | undefined;
     try {
       signal.throwIfAborted();
@@ -162,7 +165,7 @@ export class PodCalls {
       const accepted = { ...before.accepted, [c.kind]: this.#accepted(c, before, atMs) };
       this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined });
     }
-    onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs });
+    onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs, attempt });
   }
 
   #limit({ kind, pod, atOnce }: NewCall): LimitFunction {

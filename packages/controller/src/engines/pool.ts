@@ -30,6 +30,7 @@ export class AgentPool {
   readonly #options: PoolOptions;
   readonly #dispatcher: Dispatcher = podDispatcher();
   readonly #running = new Map<string, Map<string, Running>>();
+  readonly #sidecars = new WeakMap<PodFacts, Running>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -62,18 +63,24 @@ export class AgentPool {
   agent(pod: PodFacts, adapterLabels: Readonly<Record<string, string>>): PodAgent | undefined {
     const { ip } = pod;
     if (ip === undefined || pod.finished) return undefined;
+    // The usual case, and asked for every adapter with every pod: a sidecar has one port for all adapters.
+    const sidecar = this.#sidecars.get(pod);
+    if (sidecar !== undefined && !sidecar.stop.signal.aborted) return sidecar.agent;
     const { viaRuntime, port, id } = this.#way(pod, adapterLabels);
     let agents = this.#running.get(pod.key);
     if (agents === undefined) {
       agents = new Map();
       this.#running.set(pod.key, agents);
     }
-    const known = agents.get(id);
-    if (known !== undefined) return known.agent;
-    const agent = this.#create(pod, viaRuntime, port, (names) => this.#options.onChange(pod, names));
-    const stop = new AbortController();
-    agents.set(id, { agent, stop, ended: agent.run(stop.signal) });
-    return agent;
+    let running = agents.get(id);
+    if (running === undefined) {
+      const agent = this.#create(pod, viaRuntime, port, (names) => this.#options.onChange(pod, names));
+      const stop = new AbortController();
+      running = { agent, stop, ended: agent.run(stop.signal) };
+      agents.set(id, running);
+    }
+    if (viaRuntime) this.#sidecars.set(pod, running);
+    return running.agent;
   }
 
   /**

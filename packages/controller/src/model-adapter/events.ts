@@ -35,15 +35,16 @@ export function repairsOf(o: Observed, p: Plan, after: Observed): NewEvent[] {
   const told = o.adapter?.status;
   if (told?.phase !== "Running" || o.unwritten !== undefined || o.adapter?.metadata.deletionTimestamp !== undefined) return [];
   const events: NewEvent[] = [];
-  const repaired = (note: string) => events.push({ type: "Normal", reason: "Repaired", action: "Write", note });
+  const repaired = (action: string, note: string) => events.push({ type: "Normal", reason: "Repaired", action, note });
   if (p.actions.some((a) => a.kind === "ensureService")) {
-    if (o.service.kind === "ours") repaired("somebody edited the Service: put back");
-    if (o.service.kind === "missing") repaired("somebody deleted the Service: made again");
+    if (o.service.kind === "ours") repaired("WriteService", "somebody edited the Service: put back");
+    if (o.service.kind === "missing") repaired("WriteService", "somebody deleted the Service: made again");
   }
   const served = (told.pods ?? []).flatMap((row) => (row.state === "Serving" && row.uid !== undefined ? [row.uid] : []));
   const listed = listedIn(after.slices);
   const same = listed.size === served.length && served.every((uid) => listed.has(uid));
-  if (same && p.actions.some((a) => a.kind === "writeSlices")) repaired("somebody edited or deleted EndpointSlices: put back");
+  if (same && p.actions.some((a) => a.kind === "writeSlices"))
+    repaired("WriteSlices", "somebody edited or deleted EndpointSlices: put back");
   return events;
 }
 

@@ -1,5 +1,6 @@
 import type { EndpointSlice, Service } from "@aibrix/kube";
 import { OwnWrites } from "../cache/own-writes.ts";
+import { Asked } from "./pod-changes.ts";
 import type { ModelAdapterObject, ObservedPod, Refusal } from "./types.ts";
 
 /** What the process remembers of one adapter beyond the caches. Losing it costs calls, never truth. */
@@ -9,6 +10,7 @@ export class AdapterMemory {
   readonly slices: OwnWrites<EndpointSlice> = new OwnWrites();
   /** Why its Service or slices could not be written, the last time that this was tried. */
   unwritten: string | undefined;
+  readonly asked: Asked = new Asked();
   /** What an earlier process wrote down about calls to pods was read. */
   recalled = false;
   /** Namespaces of the base models that are known not to be reached by the name that they share with it. */
@@ -28,9 +30,9 @@ export class AdapterMemory {
   }
 
   /** Why a pod refused what would be asked of it now. */
-  refusal(podUid: string, fingerprint: string): Refusal | undefined {
+  refusal(podUid: string, fingerprint: () => string): Refusal | undefined {
     const refusal = this.#refusals.get(podUid);
-    return refusal?.fingerprint === fingerprint ? refusal : undefined;
+    return refusal !== undefined && refusal.fingerprint === fingerprint() ? refusal : undefined;
   }
 }
 

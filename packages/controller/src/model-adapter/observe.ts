@@ -122,15 +122,12 @@ function observePod(
   // A sidecar that was restarted has lost the keys: it is told again.
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
   const { said, byDefault } = facts.limits.maxLoraRank;
-  const fingerprint = hash([
-    adapter?.metadata.uid,
-    adapter?.metadata.generation,
-    String(url),
-    how,
-    said ?? byDefault,
-    secretsHash,
-    instance,
-  ]);
+  // Only those that are asked for something need it.
+  let hashed: string | undefined;
+  const fingerprint = () => {
+    hashed ??= hash([adapter?.metadata.uid, adapter?.metadata.generation, String(url), how, said ?? byDefault, secretsHash, instance]);
+    return hashed;
+  };
   return {
     facts,
     matches,
@@ -142,7 +139,9 @@ function observePod(
     view,
     call: calls.state(facts.uid, name),
     refusal: deps.memories.find(key)?.refusal(facts.uid, fingerprint),
-    fingerprint,
+    get fingerprint() {
+      return fingerprint();
+    },
   };
 }
 

@@ -1,14 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import {
-  type EventRecorder,
-  isRetryable,
-  KubeError,
-  type Log,
-  type NewEvent,
-  type Result,
-  truncate,
-  withoutManagedFields,
-} from "@aibrix/kube";
+import { type EventRecorder, isRetryable, KubeError, type NewEvent, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { baseBehindEvent } from "../names/told.ts";
 import { type Overcommitment, overcommittedEvent } from "../pods/overcommitment.ts";
@@ -19,15 +10,15 @@ import { ownRefusal } from "./exchange.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
+import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-changes.ts";
 import { shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
 import { status } from "./status.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
 
-export interface ReconcileDeps extends ObserveDeps, Omit<ActDeps, "caches"> {
+export interface ReconcileDeps extends ObserveDeps, TellDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
-  readonly log: Log;
   readonly overcommitment: Overcommitment;
   /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
   readonly requeueAfter: (key: string, ms: number) => void;
@@ -71,6 +62,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   }
   memory.unwritten = unwritten(failures[0]);
   const after = observeAfterWrites(o, deps);
+  tellTakenOut(o, after.slices, deps.log);
   if (o.adapter !== undefined && failures.length === 0)
     for (const event of repairsOf(o, p, after)) deps.events.record(MODEL_ADAPTERS, o.adapter, event);
   // Before the calls: what an engine without sidecar is asked to load must be written down first.
@@ -82,6 +74,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   for (const action of p.actions.filter((a) => mayFollow(a, p, after, failures.length > 0))) {
     if (action.kind === "removeFinalizer") tellGivenUp(o, action.leftOn, failures, deps);
     await act(action, o, secrets, memory, deps, signal);
+    if ("pod" in action) memory.asked.begin(action.kind, action.pod.facts.uid);
   }
   if (failures.length > 0) {
     // A failure has a backoff of its own, or none: what time brings is not to wait for it.
@@ -176,9 +169,10 @@ async function tellStatus(
   adapter: ModelAdapterObject,
   p: Plan,
   memory: AdapterMemory,
-  { client, events }: ReconcileDeps,
+  deps: ReconcileDeps,
   signal: AbortSignal,
 ): Promise<void> {
+  const { client, events } = deps;
   const next = status(o, adapter, p);
   if (isDeepStrictEqual(adapter.status, next)) return;
   const { namespace, name, uid } = adapter.metadata;
@@ -191,6 +185,7 @@ async function tellStatus(
     if (error instanceof KubeError && error.notFound) return;
     throw error;
   }
+  tellPodChanges(o, podChanges(adapter.status, next), memory.asked, deps);
   for (const event of eventsBetween(adapter.status, next)) events.record(MODEL_ADAPTERS, adapter, event);
 }
 

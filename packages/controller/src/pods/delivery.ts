@@ -92,6 +92,14 @@ export function deliveryRequest(d: Delivery): DeliveryRequest | undefined {
 /** The API server refuses such a URL; an older CRD may have let it in. */
 function parsed(url: Wanted["artifactURL"]): ArtifactSource | ArtifactUrlError {
   if (url instanceof ArtifactUrlError) return url;
+  // An adapter is looked at with many pods in a row.
+  if (last?.url !== url) last = { url, source: parse(url) };
+  return last.source;
+}
+
+let last: { readonly url: string; readonly source: ArtifactSource | ArtifactUrlError } | undefined;
+
+function parse(url: string): ArtifactSource | ArtifactUrlError {
   try {
     return parseArtifactUrl(url);
   } catch (error) {

@@ -19,6 +19,18 @@ const SETTINGS = ["configMap", "secret", "projected", "downwardAPI"];
  * lies on a shared volume, or else the first shared volume that the sidecar can write to. `undefined` where there is none.
  */
 export function sharedFolder(pod: Pod): SharedFolder | undefined {
+  let known = SHARED.get(pod);
+  if (known === undefined) {
+    known = { folder: findShared(pod) };
+    SHARED.set(pod, known);
+  }
+  return known.folder;
+}
+
+/** Looked for once: every adapter that a pod may take asks. */
+const SHARED = new WeakMap<Pod, { readonly folder: SharedFolder | undefined }>();
+
+function findShared(pod: Pod): SharedFolder | undefined {
   const [engine, runtime] = [engineContainer(pod.spec.containers), runtimeContainer(pod)];
   if (engine === undefined || runtime === undefined) return undefined;
   const usual = clean(flagValue(runtime, "--artifacts-dir") ?? DEFAULT_ARTIFACTS_DIR);

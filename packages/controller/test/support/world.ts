@@ -14,6 +14,9 @@ import { FakeRuntime } from "./fake-runtime.ts";
 const ROOT = new URL("../../../../", import.meta.url);
 export const BASE = "qwen-coder-1-5b-instruct";
 
+/** The service account that the controller ships with. */
+const ACCOUNT = "aibrix-controller-manager";
+
 const CRD: Resource = {
   group: "apiextensions.k8s.io",
   version: "v1",
@@ -189,15 +192,16 @@ export class World implements AsyncDisposable {
     await this.admin.delete(PODS, splitKey(pod.key), { gracePeriodSeconds: 0 }, AbortSignal.timeout(30_000));
   }
 
-  /** Starts the controller under the service account that it ships with, at the API server or at a proxy before it. */
+  /** Starts the controller, unless asked otherwise under the service account that it ships with, at the API server or at a proxy before it. */
   async controller(
     flags: readonly string[] = ["--enable-runtime-sidecar"],
     timing: Timing = {},
     proxy: ApiProxy | undefined = undefined,
+    account = ACCOUNT,
   ): Promise<RunningController> {
     const config = readConfig([...flags, "--leader-elect-namespace=aibrix-system"], {});
     if (config === undefined) throw new Error("no config");
-    const file = await this.controllerKubeconfig();
+    const file = await this.controllerKubeconfig(account);
     const kubeConfig = loadKubeConfig({ file });
     // The proxy speaks plain HTTP, on this machine alone.
     if (proxy !== undefined) kubeConfig.clusters = kubeConfig.clusters.map((c) => ({ ...c, server: proxy.url, skipTLSVerify: true }));
@@ -244,21 +248,21 @@ export class World implements AsyncDisposable {
   }
 
   /** A kubeconfig file of the service account that the controller ships with. */
-  async controllerKubeconfig(): Promise<string> {
-    return await this.plane.kubeconfigFor("controller", { token: await this.#token() }, AbortSignal.timeout(30_000));
+  async controllerKubeconfig(account = ACCOUNT): Promise<string> {
+    return await this.plane.kubeconfigFor(account, { token: await this.#token(account) }, AbortSignal.timeout(30_000));
   }
 
   async stopControllers(): Promise<void> {
     await Promise.all([...this.#controllers].map((c) => c.stop()));
   }
 
-  async #token(): Promise<string> {
+  async #token(account: string): Promise<string> {
     const send = {
       verb: "create",
       resource: "serviceaccounts",
       subresource: "token",
       method: "POST",
-      path: "/api/v1/namespaces/aibrix-system/serviceaccounts/aibrix-controller-manager/token",
+      path: `/api/v1/namespaces/aibrix-system/serviceaccounts/${account}/token`,
       body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 7200 } },
     } as const;
     const answer = (await this.admin.raw(send, AbortSignal.timeout(30_000))) as { status: { token: string } };
