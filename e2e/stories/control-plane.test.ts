@@ -15,6 +15,8 @@ import { Program } from "../support/program.ts";
 
 const NAME = "qwen-code-lora";
 const REPO = "ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora";
+/** What another team has under the same name, in a namespace of its own. */
+const OTHER = { namespace: "team-b", repo: "team-b/other-lora" };
 const SAMPLE = join(ROOT, "samples/adapter/adapter.yaml");
 const IP = routableAddress() ?? "";
 const UP_MS = 60_000;
@@ -29,6 +31,7 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
   let cluster: Cluster;
   let url: string;
   let enginePort: number;
+  let otherPort: number;
   let digest: string;
 
   function start(name: string, args: readonly string[], env: Record<string, string> = {}): Program {
@@ -51,22 +54,13 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
 
   beforeAll(async () => {
     await writeAdapter(join(dir, "hub", REPO), { seed: 1 });
+    await writeAdapter(join(dir, "hub", OTHER.repo), { seed: 2 });
     await writeBaseModel(join(dir, "base"));
     digest = await adapterDigest(join(dir, "hub", REPO));
     hub = await startHub({ root: join(dir, "hub") });
     cluster = await Cluster.start(AbortSignal.timeout(3_600_000));
-    enginePort = await freePort();
-    const runtimePort = await freePort();
-    const engine = `http://${IP}:${enginePort}`;
-    const engineArgs = ["--model", join(dir, "base"), "--served-model-name", BASE_MODEL, "--host", IP, "--port", String(enginePort)];
-    start("mock-engine", [...engineArgs, "--enable-lora", "--max-lora-rank=8"], { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" });
-    const artifacts = join(dir, "artifacts");
-    mkdirSync(artifacts);
-    const runtimeEnv = { INFERENCE_ENGINE: "vllm", INFERENCE_ENGINE_ENDPOINT: engine, HF_ENDPOINT: hub.url };
-    start("runtime", [`--host=${IP}`, `--port=${runtimePort}`, `--artifacts-dir=${artifacts}`], runtimeEnv);
-    await answers(`http://${IP}:${runtimePort}/ready`);
-
-    await applyPod(runtimePort, artifacts);
+    [enginePort, otherPort] = [await freePort(), await freePort()];
+    await startPod("default", enginePort);
 
     const health = await freePort();
     const kubeconfig = await cluster.kubeconfigOf("aibrix-controller-manager");
@@ -82,21 +76,34 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
     await startEnvoy(grpc);
   });
 
+  /** An engine, its sidecar and their pod. */
+  async function startPod(namespace: string, port: number): Promise<void> {
+    const runtimePort = await freePort();
+    const engineArgs = ["--model", join(dir, "base"), "--served-model-name", BASE_MODEL, "--host", IP, "--port", String(port)];
+    start("mock-engine", [...engineArgs, "--enable-lora", "--max-lora-rank=8"], { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" });
+    const artifacts = join(dir, `artifacts-${namespace}`);
+    mkdirSync(artifacts);
+    const runtimeEnv = { INFERENCE_ENGINE: "vllm", INFERENCE_ENGINE_ENDPOINT: `http://${IP}:${port}`, HF_ENDPOINT: hub.url };
+    start("runtime", [`--host=${IP}`, `--port=${runtimePort}`, `--artifacts-dir=${artifacts}`], runtimeEnv);
+    await answers(`http://${IP}:${runtimePort}/ready`);
+    await applyPod(namespace, port, runtimePort, artifacts);
+  }
+
   /** The pod of an engine and its sidecar, with what a kubelet would say of it. Its address is this machine's, so its ports are its own. */
-  async function applyPod(runtimePort: number, artifacts: string): Promise<void> {
+  async function applyPod(namespace: string, port: number, runtimePort: number, artifacts: string): Promise<void> {
     const volumeMounts = [{ name: "adapters", mountPath: artifacts }];
     await cluster.apply({
       apiVersion: "v1",
       kind: "Pod",
       metadata: {
         name: "engine",
-        namespace: "default",
-        labels: { "model.aibrix.ai/name": BASE_MODEL, "model.aibrix.ai/port": `${enginePort}` },
+        namespace,
+        labels: { "model.aibrix.ai/name": BASE_MODEL, "model.aibrix.ai/port": `${port}` },
       },
       spec: {
         automountServiceAccountToken: false,
         containers: [
-          { name: "vllm-openai", image: "vllm/vllm-openai:v0.7.1", ports: [{ containerPort: enginePort }], volumeMounts },
+          { name: "vllm-openai", image: "vllm/vllm-openai:v0.7.1", ports: [{ containerPort: port }], volumeMounts },
           {
             name: "aibrix-runtime",
             image: "aibrix/runtime:v0.2.1",
@@ -109,7 +116,17 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
     });
     const condition = { type: "Ready", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" };
     const status = { phase: "Running", podIP: IP, podIPs: [{ ip: IP }], conditions: [condition] };
-    await cluster.kubectl("patch", "pod", "engine", "--subresource=status", "--type=merge", "-p", JSON.stringify({ status }));
+    await cluster.kubectl(
+      "patch",
+      "pod",
+      "engine",
+      "-n",
+      namespace,
+      "--subresource=status",
+      "--type=merge",
+      "-p",
+      JSON.stringify({ status }),
+    );
   }
 
   /** An Envoy that may also go to somebody else, as it would for an address that it does not know. */
@@ -122,6 +139,7 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
     const [listenPort, adminPort] = [await freePort(), await freePort()];
     const engines = [
       { host: IP, port: enginePort },
+      { host: IP, port: otherPort },
       { host: "127.0.0.1", port: decoyPort },
     ];
     const config = join(dir, "envoy.json");
@@ -162,9 +180,43 @@ describe.skipIf(ENGINE === "vllm" || IP === "")("a cluster without nodes", () =>
     expect(decoyRequests).toBe(0);
   });
 
+  test("two namespaces hold a name: the older answers to it, the younger to the header, and says so; then the name is the younger's", async () => {
+    const { namespace, repo } = OTHER;
+    const other = await adapterDigest(join(dir, "hub", repo));
+    await cluster.kubectl("create", "namespace", namespace);
+    await startPod(namespace, otherPort);
+    await cluster.kubectl("apply", "-f", SAMPLE);
+    await cluster.kubectl("wait", "--for=condition=Ready", `modeladapter/${NAME}`, "--timeout=50s");
+    await cluster.apply({
+      apiVersion: "model.aibrix.ai/v1alpha1",
+      kind: "ModelAdapter",
+      metadata: { name: NAME, namespace },
+      spec: { podSelector: { matchLabels: { "model.aibrix.ai/name": BASE_MODEL } }, artifactURL: `huggingface://${repo}` },
+    });
+    await cluster.kubectl("wait", "--for=condition=Ready", `modeladapter/${NAME}`, "-n", namespace, "--timeout=50s");
+    const held = async () => {
+      const path = '{.status.conditions[?(@.type=="NameHeld")].message}';
+      return await cluster.kubectl("get", "modeladapter", NAME, "-n", namespace, "-o", `jsonpath=${path}`);
+    };
+    expect(await held()).toBe(
+      `the name ${NAME} alone means the ModelAdapter default/${NAME}, which is older: to reach this adapter, send the header model-namespace: ${namespace}`,
+    );
+    const asked = async (of?: string) => (await complete(url, NAME, undefined, of)).status;
+    await vi.waitFor(async () => expect([await asked(), await asked(namespace)]).toEqual([200, 200]), { timeout: UP_MS, interval: 50 });
+    for (let i = 0; i < 10; i++) {
+      expect(await ask(url, NAME)).toMatchObject({ digest, consistent: true });
+      expect(await ask(url, NAME, undefined, namespace)).toMatchObject({ digest: other, consistent: true });
+    }
+    await cluster.kubectl("delete", "-f", SAMPLE, "--wait", "--timeout=50s");
+    await vi.waitFor(async () => expect(await ask(url, NAME)).toMatchObject({ digest: other }), { timeout: 10_000, interval: 50 });
+    await vi.waitFor(async () => expect(await held()).toBe(""), { timeout: 10_000, interval: 50 });
+    await cluster.kubectl("delete", "modeladapter", NAME, "-n", namespace, "--wait", "--timeout=50s");
+    expect(decoyRequests).toBe(0);
+  });
+
   test("without the controller what it wrote stays in force; every program ends with 0", async () => {
     expect(await controller.stop()).toBe(0);
     expect(await ask(url, BASE_MODEL)).toMatchObject({ model: BASE_MODEL });
-    expect(await Promise.all(programs.map((program) => program.stop()))).toEqual([0, 0, 0, 0, 0]);
+    expect(await Promise.all(programs.map((program) => program.stop()))).toEqual(programs.map(() => 0));
   });
 });

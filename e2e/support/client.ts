@@ -11,15 +11,19 @@ export interface Answer {
 }
 
 /** Asks for a completion, greedily, as any OpenAI client does. */
-export async function complete(server: string, model: string, key?: string): Promise<Answer> {
-  return post(server, JSON.stringify({ model, prompt: "San Francisco is a", max_tokens: 16, temperature: 0 }), key);
+export async function complete(server: string, model: string, key?: string, namespace?: string): Promise<Answer> {
+  return post(server, JSON.stringify({ model, prompt: "San Francisco is a", max_tokens: 16, temperature: 0 }), key, namespace);
 }
 
-/** Sends a completion request of any body. */
-export async function post(server: string, body: string, key?: string): Promise<Answer> {
+/** Sends a completion request of any body; `namespace` is whose model of the name is meant. */
+export async function post(server: string, body: string, key?: string, namespace?: string): Promise<Answer> {
   const response = await fetch(`${server}/v1/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json", ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) },
+    headers: {
+      "content-type": "application/json",
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...(namespace === undefined ? {} : { "model-namespace": namespace }),
+    },
     body,
     signal: AbortSignal.timeout(REQUEST_MS),
   });
@@ -29,8 +33,8 @@ export async function post(server: string, body: string, key?: string): Promise<
 }
 
 /** Asks and expects an answer of the mock engine, which names model and weights. */
-export async function ask(server: string, model: string, key?: string): Promise<ParsedAnswer> {
-  const { status, text, body } = await complete(server, model, key);
+export async function ask(server: string, model: string, key?: string, namespace?: string): Promise<ParsedAnswer> {
+  const { status, text, body } = await complete(server, model, key, namespace);
   expect(status, body).toBe(200);
   const parsed = parseAnswer(text);
   if (parsed === undefined) throw new Error(`not an answer of the mock engine: ${text}`);
