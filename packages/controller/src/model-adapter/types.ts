@@ -84,13 +84,16 @@ export interface Observed {
 export interface Bounds {
   /** How long a pod or an API server that does not do its part may hold up a deletion. */
   readonly deletionMs: number;
-  /** How long an engine without sidecar may work on one load, which may be a download. */
+  /**
+   * How long an engine without sidecar is given to show a load that an earlier process asked for, before it is asked again. Nobody knows whether
+   * that call ever came there. Where it did, and the load is a long download, the engine (vLLM) refuses the second one once the first is done.
+   */
   readonly directLoadMs: number;
   /** How long a pod of which nothing is known keeps its adapters where another pod could take them. */
   readonly lostMs: number;
 }
 
-export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 600_000, lostMs: 60_000 };
+export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 60_000, lostMs: 60_000 };
 
 export type Action =
   | { readonly kind: "addFinalizer" }

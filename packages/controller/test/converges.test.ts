@@ -1,0 +1,324 @@
+import { ENDPOINT_SLICES, type EndpointSlice } from "@aibrix/kube";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { adapter, BASE, type FakePod, type RunningController, until, World } from "./support/world.ts";
+
+/** Sequences of events that are tried, and events in each. */
+const [RUNS, STEPS] = [20, 12];
+/** A slice is written by way of the API server: for so long it may hold what has just ended. */
+const STALE_MS = 10_000;
+const HEALED_MS = 90_000;
+const TIMING = {
+  callBackoff: { baseMs: 20, maxMs: 500 },
+  callSettleMs: 200,
+  directPeriodMs: 100,
+  secretMaxAgeMs: 300,
+  bounds: { directLoadMs: 2_000 },
+} as const;
+
+const NAMES = ["a", "b", "c"] as const;
+/** Of these the last has no sidecar. */
+const PODS = ["p0", "p1", "p2"] as const;
+const name = fc.constantFrom(...NAMES);
+const pod = fc.constantFrom(...PODS);
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("declare" as const),
+      name,
+      url: fc.constantFrom("one", "two", "bad"),
+      replicas: fc.constantFrom(undefined, 1, 2),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("delete adapter" as const), name }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("engine" as const), pod, up: fc.boolean() }) },
+  fc.record({ kind: fc.constant("engine restarts" as const), pod }),
+  fc.record({ kind: fc.constant("sidecar restarts" as const), pod }),
+  fc.record({
+    kind: fc.constant("ill" as const),
+    pod,
+    ill: fc.constantFrom(undefined, "500" as const, "reset" as const, "garbage" as const),
+  }),
+  fc.record({ kind: fc.constant("ready" as const), pod, ready: fc.boolean() }),
+  fc.record({ kind: fc.constant("replace pod" as const), pod }),
+  fc.record({ kind: fc.constant("relabel pod" as const), pod, matches: fc.boolean() }),
+  fc.record({ kind: fc.constant("Secret" as const), there: fc.boolean() }),
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("controller restarts" as const) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("look" as const) }) },
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+let world: World;
+let adapters: Adapters;
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+test(
+  "whatever happens to pods, engines, adapters, Secrets and the controller: what is declared is served in the end, once, and no slice holds a pod that does not serve",
+  async () => {
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: STEPS, maxLength: STEPS }), async (steps) => {
+        const story = await Story.begin(`run-${run++}`);
+        try {
+          for (const s of steps) await story.take(s);
+          await story.heal();
+          expect(story.lies).toEqual([]);
+          expect(story.doubles()).toEqual([]);
+        } finally {
+          await story.end();
+        }
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  },
+  30 * 60_000,
+);
+
+/** One sequence, in a namespace of its own. */
+class Story {
+  readonly namespace: string;
+  /** What the slices said of pods that did not serve, and had not for a while. */
+  readonly lies: string[] = [];
+  readonly #pods = new Map<string, FakePod>();
+  readonly #former: FakePod[] = [];
+  readonly #declared = new Map<string, { readonly url: string; readonly replicas: number | undefined }>();
+  readonly #matching = new Map<string, boolean>(PODS.map((p) => [p, true]));
+  readonly #stop = new AbortController();
+  #controller: RunningController | undefined;
+  #watching: Promise<void> = Promise.resolve();
+  #version = 0;
+
+  private constructor(namespace: string) {
+    this.namespace = namespace;
+  }
+
+  static async begin(namespace: string): Promise<Story> {
+    const story = new Story(namespace);
+    await world.namespace(namespace);
+    await story.#secret(true);
+    for (const p of PODS) await story.#make(p);
+    await story.#start();
+    story.#watching = story.#watch();
+    return story;
+  }
+
+  async take(s: Step): Promise<void> {
+    switch (s.kind) {
+      case "declare":
+        this.#declared.set(s.name, { url: s.url, replicas: s.replicas });
+        await world.applyObject(this.#object(s.name));
+        return;
+      case "delete adapter":
+        this.#declared.delete(s.name);
+        if ((await world.get("ModelAdapter", this.#key(s.name))) !== undefined) await world.remove("ModelAdapter", this.#key(s.name));
+        return;
+      case "engine":
+        this.#engine(this.#pod(s.pod), s.up);
+        return;
+      case "engine restarts":
+        this.#engine(this.#pod(s.pod), false);
+        this.#pod(s.pod).engine.restart();
+        this.#engine(this.#pod(s.pod), true);
+        return;
+      case "sidecar restarts":
+        this.#pod(s.pod).runtime.restart();
+        return;
+      case "ill":
+        this.#pod(s.pod).runtime.ill = s.ill;
+        return;
+      case "ready":
+        await world.setReady(this.#pod(s.pod), s.ready);
+        return;
+      case "replace pod":
+        await this.#unmake(s.pod);
+        await this.#make(s.pod);
+        return;
+      case "relabel pod":
+        await this.#relabel(s.pod, s.matches);
+        return;
+      case "Secret":
+        await this.#secret(s.there);
+        return;
+      case "controller restarts":
+        await this.#controller?.stop();
+        await this.#start();
+        return;
+      case "look": {
+        const before = (await this.#controller?.turns()) ?? 0;
+        if (this.#declared.size === 0) return;
+        for (const name of this.#declared.keys()) await this.#touch(name);
+        await until("the controller has looked", async () => ((await this.#controller?.turns()) ?? 0) > before);
+      }
+    }
+  }
+
+  /** Ends everything that is wrong, and waits until all is as it is declared. */
+  async heal(): Promise<void> {
+    await this.#secret(true);
+    for (const p of PODS) {
+      const { runtime } = this.#pod(p);
+      runtime.ill = undefined;
+      this.#engine(this.#pod(p), true);
+      await this.#relabel(p, true);
+      await world.setReady(this.#pod(p), true);
+    }
+    // What was refused for good waits for an edit.
+    for (const [name, { replicas }] of this.#declared) {
+      this.#declared.set(name, { url: "final", replicas });
+      await world.applyObject(this.#object(name));
+    }
+    for (const name of NAMES) await until(`${this.namespace}/${name} is as declared`, () => this.#isAsDeclared(name), HEALED_MS, 100);
+  }
+
+  /** Loads of one name that ran on one engine at once. */
+  doubles(): string[] {
+    const all = [...this.#pods.values(), ...this.#former];
+    return all.filter((p) => p.engine.most > 1).map((p) => `${p.name} was asked for ${p.engine.most} loads of one name at once`);
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#watching;
+    for (const p of PODS) this.#pod(p).runtime.ill = undefined;
+    for (const name of NAMES)
+      if ((await world.get("ModelAdapter", this.#key(name))) !== undefined) await world.remove("ModelAdapter", this.#key(name));
+    for (const name of NAMES)
+      await until(`${name} is gone`, async () => (await world.get("ModelAdapter", this.#key(name))) === undefined, HEALED_MS);
+    await this.#controller?.stop();
+    for (const p of PODS) await world.deletePod(this.#pod(p));
+  }
+
+  async #isAsDeclared(name: string): Promise<boolean> {
+    const declared = this.#declared.get(name);
+    const holders = [...this.#pods.values()].filter((p) => this.#serves(p, name));
+    if (declared === undefined) {
+      if (holders.length > 0) throw new Error(`${name} is still on ${holders.map((p) => p.name)}`);
+      return true;
+    }
+    const status = await adapters.status(this.#key(name));
+    const wanted = Math.min(declared.replicas ?? PODS.length, PODS.length);
+    const addresses = await adapters.addresses(this.#key(name));
+    const seen = { wanted, ready: status?.readyReplicas, holders: holders.map((p) => p.ip).sort(), addresses };
+    if (seen.ready !== wanted || holders.length !== wanted || seen.holders.join() !== addresses.join())
+      throw new Error(`${JSON.stringify(seen)} ${JSON.stringify(status)}`);
+    return true;
+  }
+
+  /** What a pod's engine has. */
+  #serves(p: FakePod, name: string): boolean {
+    return this.#isDirect(p) ? p.engine.adapters.has(name) : p.runtime.serving.includes(name);
+  }
+
+  /** Reads the slices over and over. */
+  async #watch(): Promise<void> {
+    const since = new Map<string, number>();
+    while (!this.#stop.signal.aborted) {
+      const slices: readonly EndpointSlice[] = await world.admin
+        .list<EndpointSlice>(ENDPOINT_SLICES, { namespace: this.namespace }, AbortSignal.timeout(10_000))
+        .catch(() => []);
+      const bad = new Set<string>();
+      for (const slice of slices)
+        for (const endpoint of slice.endpoints ?? []) {
+          const service = slice.metadata.labels?.["kubernetes.io/service-name"] ?? "";
+          const p = [...this.#pods.values()].find(({ ip }) => endpoint.addresses.includes(ip));
+          if (p === undefined || !this.#serves(p, service)) bad.add(`${service} at ${endpoint.addresses.join()}`);
+        }
+      for (const key of since.keys()) if (!bad.has(key)) since.delete(key);
+      for (const key of bad) {
+        const atMs = since.get(key) ?? performance.now();
+        since.set(key, atMs);
+        if (performance.now() - atMs > STALE_MS && !this.lies.includes(key)) this.lies.push(key);
+      }
+      await until("a moment later", () => true, 1_000, 50);
+    }
+  }
+
+  /** A sidecar tells at once. An engine alone that answers with errors is believed to serve for a while. */
+  #engine(p: FakePod, up: boolean): void {
+    if (!this.#isDirect(p)) p.runtime.setEngine(up);
+    else p.engine.lists = up;
+  }
+
+  async #start(): Promise<void> {
+    this.#controller = await world.controller(["--enable-runtime-sidecar", `--namespace=${this.namespace}`], TIMING);
+  }
+
+  async #make(p: string): Promise<void> {
+    const made = await world.pod(p, {
+      namespace: this.namespace,
+      sidecar: p !== "p2",
+      labels: { pool: this.#matching.get(p) === true ? "in" : "out" },
+    });
+    made.runtime.loadMs = 5;
+    made.runtime.fate = (load) =>
+      load.artifact_url.endsWith("/bad") ? { reason: "ArtifactInvalid", message: "it is bad", retryable: false } : "serving";
+    made.engine.exists = (path) => !path.endsWith("/bad");
+    this.#pods.set(p, made);
+  }
+
+  async #unmake(p: string): Promise<void> {
+    this.#former.push(this.#pod(p));
+    await world.deletePod(this.#pod(p));
+    await until(
+      "the pod is gone",
+      async () => (await world.kubectl("get", "pods", "-n", this.namespace, "-o", "name")).includes(`/${p}\n`) === false,
+    );
+  }
+
+  async #relabel(p: string, matches: boolean): Promise<void> {
+    this.#matching.set(p, matches);
+    await world.kubectl("label", "pod", p, "-n", this.namespace, `pool=${matches ? "in" : "out"}`, "--overwrite");
+  }
+
+  async #secret(there: boolean): Promise<void> {
+    const key = `${this.namespace}/store`;
+    if (!there) {
+      if ((await world.get("Secret", key)) !== undefined) await world.remove("Secret", key);
+      return;
+    }
+    const stringData = { key: `key-${this.#version++}` };
+    await world.applyObject({
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "store", namespace: this.namespace },
+      stringData,
+    } as never);
+  }
+
+  async #touch(name: string): Promise<void> {
+    await world.kubectl("annotate", "modeladapter", name, "-n", this.namespace, `touched=${this.#version++}`, "--overwrite");
+  }
+
+  #object(name: string) {
+    const { url = "", replicas } = this.#declared.get(name) ?? {};
+    const spec = {
+      podSelector: { matchLabels: { "model.aibrix.ai/name": BASE, pool: "in" } },
+      artifactURL: `huggingface://${name}/${url}`,
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(name === "b" ? { apiKeySecretRef: { name: "store", key: "key" } } : {}),
+    };
+    return adapter(name, spec, { namespace: this.namespace });
+  }
+
+  #key(name: string): string {
+    return `${this.namespace}/${name}`;
+  }
+
+  #pod(p: string): FakePod {
+    const found = this.#pods.get(p);
+    if (found === undefined) throw new Error(`no pod ${p}`);
+    return found;
+  }
+
+  #isDirect(p: FakePod): boolean {
+    return p.name === "p2";
+  }
+}
