@@ -1,22 +1,12 @@
 // A real vLLM: what the gateway answers is, word for word, what the same engine answers with the adapter loaded by hand.
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type AdapterOptions,
-  BROKEN_ADAPTER_KINDS,
-  type BrokenAdapterKind,
-  ensureVllm,
-  vllmServeCommand,
-  writeAdapter,
-  writeBrokenAdapter,
-} from "@aibrix/devcluster";
+import { type AdapterOptions, BROKEN_ADAPTER_KINDS, type BrokenAdapterKind, writeAdapter, writeBrokenAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ENGINE, ROOT, run } from "../support/cli.ts";
 import { complete } from "../support/client.ts";
-import { freePort } from "../support/engine.ts";
 import { BASE_MODEL, dropManifest, manifest } from "../support/manifest.ts";
+import { ReferenceEngine } from "../support/reference.ts";
 import { type Stack, startStack } from "../support/stack.ts";
 import { adapterState } from "../support/states.ts";
 
@@ -25,49 +15,21 @@ const ADAPTERS = ["sql-lora", "chat-lora"];
 
 describe.runIf(ENGINE === "vllm")("a real vLLM", () => {
   let stack: Stack;
+  let alone: ReferenceEngine;
   let byHand: string;
-  let child: ChildProcess | undefined;
 
   beforeAll(async () => {
     stack = await startStack({
       manifests: Object.fromEntries(ADAPTERS.map((name) => [`${name}.yaml`, manifest(name, `hf://acme/${name}`)])),
     });
-    byHand = await startByHand();
-    for (const lora_name of ADAPTERS) {
-      const body = JSON.stringify({ lora_name, lora_path: stack.hubRepo(`acme/${lora_name}`) });
-      const response = await fetch(`${byHand}/v1/load_lora_adapter`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body,
-      });
-      expect(response.status, await response.text()).toBe(200);
-    }
+    alone = await ReferenceEngine.start(stack);
+    byHand = alone.url;
+    for (const name of ADAPTERS) expect(await alone.load(name, stack.hubRepo(`acme/${name}`))).toBe(200);
   }, 2 * VLLM_MS);
   afterAll(async () => {
-    if (child !== undefined && child.exitCode === null) {
-      child.kill("SIGTERM");
-      await once(child, "exit");
-    }
+    await alone?.close();
     await stack?.[Symbol.asyncDispose]();
   });
-
-  async function startByHand(): Promise<string> {
-    const signal = AbortSignal.timeout(VLLM_MS);
-    const { bin } = await ensureVllm({ log: console.log, signal });
-    const port = await freePort();
-    const { argv, env } = vllmServeCommand({
-      bin,
-      modelDir: stack.hubRepo("Qwen/Qwen2.5-Coder-1.5B-Instruct"),
-      servedModelName: BASE_MODEL,
-      port,
-      cacheDir: join(stack.folder, "by-hand"),
-    });
-    const [file, ...args] = argv;
-    child = spawn(file, args, { stdio: "ignore", env: { ...process.env, ...env } });
-    const url = `http://127.0.0.1:${port}`;
-    await vi.waitFor(async () => expect((await fetch(`${url}/health`)).ok).toBe(true), { timeout: VLLM_MS, interval: 500 });
-    return url;
-  }
 
   test.each([BASE_MODEL, ...ADAPTERS])("%s answers as by hand", async (model) => {
     const [ours, theirs] = await Promise.all([complete(stack.gateway, model), complete(byHand, model)]);
@@ -84,11 +46,9 @@ describe.runIf(ENGINE === "vllm")("a real vLLM", () => {
   });
 
   /** What the engine that was started by hand says to a load: its HTTP status. */
-  async function loadByHand(lora_name: string, lora_path: string): Promise<number> {
-    const post = (call: string, body: object) =>
-      fetch(`${byHand}/v1/${call}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-    const { status } = await post("load_lora_adapter", { lora_name, lora_path });
-    if (status === 200) await post("unload_lora_adapter", { lora_name });
+  async function loadByHand(name: string, dir: string): Promise<number> {
+    const status = await alone.load(name, dir);
+    if (status === 200) await alone.unload(name);
     return status;
   }
 

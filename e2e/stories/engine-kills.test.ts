@@ -1,0 +1,100 @@
+// An engine that is killed again and again under constant traffic: its adapters come back by themselves, and nobody gets a wrong answer.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { StandaloneFile } from "@aibrix/devcluster";
+import { parseAnswer } from "@aibrix/mock-engine";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ENGINE } from "../support/cli.ts";
+import { complete } from "../support/client.ts";
+import { manifest } from "../support/manifest.ts";
+import { runs } from "../support/processes.ts";
+import { type Stack, startStack } from "../support/stack.ts";
+
+/** A vLLM takes half a minute to start on two free cores. */
+const KILLS = Number(process.env.AIBRIX_E2E_KILLS ?? (ENGINE === "vllm" ? 2 : 20));
+const BACK_MS = ENGINE === "vllm" ? 300_000 : 60_000;
+/** Envoy does not repeat what it has sent: for a moment it sends on connections whose end it has not seen yet. */
+const UNSEEN_MS = 250;
+const CLIENTS = 4;
+const NAMES = ["sql-lora", "chat-lora"];
+
+describe("an engine that is killed under traffic, with a second one up", () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack({
+      manifests: Object.fromEntries(NAMES.map((name) => [`${name}.yaml`, manifest(name, `hf://acme/${name}`)])),
+      args: ["--engines=2", ...(ENGINE === "mock" ? ["--engine-arg=--mock-startup-delay-ms=500"] : [])],
+    });
+  });
+  afterAll(() => stack?.[Symbol.asyncDispose]());
+
+  /** `undefined` while it is down. */
+  const pid = () => (JSON.parse(readFileSync(join(stack.dir, "stack.json"), "utf8")) as StandaloneFile).pids["engine-1"];
+  const otherThan = (before: number | undefined) =>
+    vi.waitFor(
+      () => {
+        const now = pid();
+        if (now === undefined || now === before) throw new Error("the engine was not started again");
+        return now;
+      },
+      { timeout: BACK_MS, interval: 20 },
+    );
+  const serving = async () => {
+    const { engine, adapters } = await stack.snapshot();
+    return engine.ready && NAMES.every((name) => adapters.some((a) => a.lora_name === name && a.state === "Serving"));
+  };
+
+  test(
+    `${KILLS} times: each time it is back with its adapters, no answer is wrong, and only what ran on it fails`,
+    async () => {
+      const right = new Map<string, string>();
+      for (const name of NAMES) right.set(name, await answerOf(name));
+      expect(new Set(right.values()).size).toBe(NAMES.length);
+      const stop = new AbortController();
+      const wrong: string[] = [];
+      /** When the engine had ended for sure: what was sent before may have run on it. */
+      let endedMs = 0;
+      let answered = 0;
+      const client = async (first: number) => {
+        for (let i = first; !stop.signal.aborted; i += 1) {
+          const name = NAMES[i % NAMES.length] ?? "";
+          const startedMs = performance.now();
+          const answer = await complete(stack.gateway, name).catch((error: unknown) => ({ status: 0, text: "", body: String(error) }));
+          if (answer.status === 200 && weightsIn(answer.text) === right.get(name)) answered += 1;
+          else if (answer.status === 200 || answer.status === 404 || startedMs > endedMs + UNSEEN_MS)
+            wrong.push(`${name}: ${answer.status} ${answer.text || answer.body}, ${Math.round(startedMs - endedMs)} ms after the end`);
+        }
+      };
+      const clients = Promise.all(Array.from({ length: CLIENTS }, (_, i) => client(i)));
+      try {
+        for (let kill = 1; kill <= KILLS; kill += 1) {
+          const before = await otherThan(undefined);
+          const answeredBefore = answered;
+          endedMs = Number.POSITIVE_INFINITY;
+          process.kill(before, "SIGKILL");
+          await vi.waitFor(() => expect(runs(before)).toBe(false), { timeout: BACK_MS, interval: 1 });
+          endedMs = performance.now();
+          await otherThan(before);
+          await vi.waitFor(async () => expect(await serving()).toBe(true), { timeout: BACK_MS, interval: 50 });
+          await vi.waitFor(() => expect(answered).toBeGreaterThan(answeredBefore + 20), { timeout: BACK_MS, interval: 50 });
+        }
+      } finally {
+        stop.abort();
+        await clients;
+      }
+      expect(wrong).toEqual([]);
+    },
+    KILLS * 2 * BACK_MS,
+  );
+
+  async function answerOf(name: string): Promise<string> {
+    const { status, text, body } = await complete(stack.gateway, name);
+    expect(status, body).toBe(200);
+    return weightsIn(text);
+  }
+});
+
+/** What an answer shows of the weights that it comes from: the mock engine names them, a real one's text differs. */
+function weightsIn(text: string): string {
+  return parseAnswer(text)?.digest ?? text;
+}
