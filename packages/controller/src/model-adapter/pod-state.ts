@@ -87,7 +87,7 @@ export function mayHold(o: Observed, p: ObservedPod): boolean {
   if (p.facts.terminating || p.facts.finished) return false;
   if (p.call.running === "load" || strayed(o, p)) return true;
   const entry = p.view.adapters.get(o.name);
-  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : rowOf(o, p) !== undefined;
+  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : taken(o, p);
   // The adapter may be gone since, with all that was written down.
   if (!asked(o, p) && p.call.done?.kind !== "load") return false;
   if (p.view.knowledge === "fresh") return entry === undefined ? inheritedUntilMs(o, p) !== undefined : !entry.base;
