@@ -69,7 +69,7 @@ export {
   type Phase,
   stringEnum,
 } from "./model-adapter.ts";
-export { createdSec, holdsBefore, type NameHolder } from "./name-holder.ts";
+export { createdSec, type NameHolder, nameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
 export { rankLimit } from "./rank-limit.ts";
 export { modelAdapterReference } from "./reference.ts";

@@ -35,6 +35,12 @@ test.each<{ name: string; adapters?: KubeObject[]; pods?: Pod[]; want: object }>
   { name: "an older base model that has ended", pods: [pod("c", "p", 9, "Failed")], want: { heldBy: undefined, basesBehind: [] } },
   { name: "its namespace's base model, though it is younger", pods: [pod("b", "p", 12)], want: { basePods: ["b/p"], heldBy: undefined } },
   {
+    name: "an older adapter that a base model of its namespace keeps from it",
+    adapters: [adapter("a", 9)],
+    pods: [pod("a", "p", 12)],
+    want: { heldBy: undefined, basesBehind: ["a"] },
+  },
+  {
     name: "base models behind an older adapter of elsewhere: that one tells of them",
     adapters: [adapter("a", 9)],
     pods: [pod("c", "p", 12)],

@@ -1,4 +1,4 @@
-import { createdSec, holdsBefore, LABEL_MODEL_NAME, type NameHolder } from "@aibrix/api";
+import { createdSec, LABEL_MODEL_NAME, type NameHolder, nameHolder } from "@aibrix/api";
 import { type KubeObject, keyOf, type Pod } from "@aibrix/kube";
 import { factsOf } from "../pods/trim.ts";
 
@@ -28,15 +28,15 @@ export function nameFacts(adapter: KubeObject, adapters: readonly KubeObject[], 
   // One that has ended for good serves nothing, and may lie about for days.
   const living = pods.filter((pod) => !factsOf(pod).finished);
   const holders = [...adapters.map((a) => holder("adapter", a)), ...living.map((pod) => holder("base", pod))];
-  const first = holders.reduce<Holder>((best, h) => (holdsBefore(h, best) ? h : best), holder("adapter", adapter));
+  const first = nameHolder(() => holders);
   const elsewhere = living.map((pod) => pod.metadata.namespace ?? "").filter((ns) => ns !== namespace);
   return {
     basePods: living
       .filter((pod) => pod.metadata.namespace === namespace)
       .map(keyOf)
       .sort(),
-    heldBy: first.namespace === namespace ? undefined : first,
-    basesBehind: first.namespace === namespace ? [...new Set(elsewhere)].sort() : [],
+    heldBy: first?.namespace === namespace ? undefined : first,
+    basesBehind: first?.namespace === namespace && first.kind === "adapter" ? [...new Set(elsewhere)].sort() : [],
   };
 }
 

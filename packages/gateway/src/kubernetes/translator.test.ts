@@ -176,15 +176,17 @@ test.each([
   expect([table.find("lora"), table.find("base")]).toEqual([addresses[other], addresses[other]]);
 });
 
-test("an adapter and a base model of one name: the older holds it, and they never mix", () => {
+test("an adapter and a base model of one name and namespace: the base model holds it, and they never mix", () => {
   const { table, routes } = world();
   routes.pod("ns/p1", pod(1, { baseModel: "lora", createdSec: 60 }));
   routes.pod("ns/p2", pod(2));
   routes.adapter("ns/lora", LORA);
   routes.slice("ns/lora-0", slice(entry(1), entry(2)));
-  expect(table.find("lora")).toEqual(routable("10.0.0.2:8000"));
-  routes.adapter("ns/lora", { ...LORA, createdSec: 70 });
-  expect(table.find("lora")).toEqual(routable("10.0.0.1:8000"));
+  for (const createdSec of [50, 70]) {
+    routes.adapter("ns/lora", { ...LORA, createdSec });
+    expect(table.find("lora")).toEqual(routable("10.0.0.1:8000"));
+    expect(table.find("lora", "ns")).toEqual(routable("10.0.0.1:8000"));
+  }
   routes.pod("ns/p1", pod(1));
   expect(table.find("lora")).toEqual(routable("10.0.0.2:8000", "10.0.0.1:8000"));
   routes.pod("ns/p1", pod(1, { baseModel: "lora", createdSec: 60 }));

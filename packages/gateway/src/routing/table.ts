@@ -1,4 +1,4 @@
-import { holdsBefore } from "@aibrix/api";
+import { nameHolder } from "@aibrix/api";
 import type { DeclarationSink, EngineChange, EngineModel, Found, ModelCard, RoutingSink, RoutingView } from "./types.ts";
 
 interface Engine {
@@ -140,9 +140,10 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
 
   /** One entry of the model that a name means. */
   #holder(model: string, namespace: string | undefined): EngineModel | undefined {
-    let first: EngineModel | undefined;
-    for (const { entry } of this.#entries(model, namespace)) if (first === undefined || holdsBefore(entry, first)) first = entry;
-    return first;
+    const entries = this.#entries.bind(this, model, namespace);
+    return nameHolder(function* () {
+      for (const { entry } of entries()) yield entry;
+    });
   }
 
   #name(id: string): Name {
