@@ -63,7 +63,7 @@ const client = new KubeClient({
 const log = createLogger("controller", process.env.BENCH_LOG ?? "error");
 const manager = new ControllerManager(config, { client, metrics, log, timing, connect: (ip, port) => `${pods}/${ip}/${port}` });
 const stop = new AbortController();
-process.on("disconnect", () => stop.abort());
+for (const event of ["disconnect", "SIGTERM"]) process.on(event, () => stop.abort());
 process.on("message", () => {
   const { rss, heapUsed } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
@@ -82,3 +82,4 @@ process.on("message", () => {
 });
 await manager.run(stop.signal);
 await client.close();
+process.exit(0);

@@ -32,6 +32,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   hang: { does: "one of three pods hangs while adapters come and go", run: hang },
   "always-fail": { does: "loads that always fail: calls per minute, on a clock that is --clock times faster", run: alwaysFail },
   "scale-to-zero": { does: "all pods are deleted", run: scaleToZero },
+  "take-over": { does: "the leader of two controllers is killed, and ends in order", run: takeOver },
   idle: { does: "what is asked while nothing happens, with ten adapters and with 300", run: idle },
   scale: { does: "many adapters on many pods, then one pod is lost (--adapters 1000 --pods 50 --replicas 2)", run: scale },
   flat: { does: "what an adapter costs of 100 and of 1,000", run: flat },
@@ -226,6 +227,23 @@ async function scaleToZero(o: Options): Promise<Report> {
     of: `${n} adapters × 3 pods, ${way(o)}`,
     figures: [seconds("deleted until all say Ready False", (await told) - startMs, "at most 2 s")],
   };
+}
+
+async function takeOver(o: Options): Promise<Report> {
+  const figures: Figure[] = [];
+  for (const [signal, goal] of [
+    ["SIGKILL", "at most the lease of 15 s, a try of 2 s, and a load"],
+    ["SIGTERM", "at most a try of 2 s, and a load"],
+  ] as const) {
+    await using stage = await Stage.start({ ...stageOf(o, 1), leaderElect: true });
+    await stage.create(["before"]);
+    await stage.ready(["before"], 1);
+    await stage.standBy();
+    const endMs = stage.endLeader(signal);
+    await stage.create(["after"]);
+    figures.push(seconds(`${signal} until an adapter that was created then is Ready`, (await stage.ready(["after"], 1)) - endMs, goal));
+  }
+  return { scenario: "take-over", of: way(o), figures };
 }
 
 async function idle(o: Options): Promise<Report> {

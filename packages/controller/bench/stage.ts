@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Timing } from "@aibrix/controller";
 import { ENDPOINT_SLICES, type EndpointSlice, Reflector, type Store } from "@aibrix/kube";
@@ -22,6 +23,8 @@ export interface StageOptions {
   readonly loadMs: number;
   /** Engines without sidecar. */
   readonly direct: boolean;
+  /** The controller elects a leader, so that another may stand by. */
+  readonly leaderElect?: boolean;
   readonly timing?: Timing;
 }
 
@@ -40,6 +43,7 @@ export class Stage implements AsyncDisposable {
   readonly #stop = new AbortController();
   #watching: Promise<unknown> | undefined;
   #controller: ChildProcess | undefined;
+  #standby: ChildProcess | undefined;
 
   private constructor(world: World, options: StageOptions) {
     this.world = world;
@@ -56,7 +60,7 @@ export class Stage implements AsyncDisposable {
       const { signal } = stage.#stop;
       stage.#watching = Promise.all([stage.#adapters.run(signal), stage.#slices.run(signal)]);
       await Promise.all([stage.#adapters.synced(signal), stage.#slices.synced(signal)]);
-      await stage.#startController();
+      stage.#controller = await stage.#startController();
       return stage;
     } catch (error) {
       await stage[Symbol.asyncDispose]();
@@ -144,30 +148,45 @@ export class Stage implements AsyncDisposable {
   }
 
   /** What the controller's process says of itself. */
-  async figures(): Promise<Figures> {
-    const child = this.#controller;
-    if (child === undefined || child.exitCode !== null) throw new Error("the controller's process has ended: see its log");
-    child.send("figures");
-    const [figures] = await once(child, "message", { signal: AbortSignal.timeout(60_000) });
-    return figures as Figures;
+  figures(): Promise<Figures> {
+    return ask(this.#controller);
   }
 
-  async #startController(): Promise<void> {
+  /** Starts another controller that waits for the lease. */
+  async standBy(): Promise<void> {
+    this.#standby = await this.#startController();
+  }
+
+  /** Ends the leader. @returns when it was told to, on the steady clock */
+  endLeader(signal: "SIGKILL" | "SIGTERM"): number {
+    this.#controller?.kill(signal);
+    this.#controller = this.#standby;
+    this.#standby = undefined;
+    return performance.now();
+  }
+
+  async #startController(): Promise<ChildProcess> {
     const options: ProcessOptions = {
       kubeconfig: await this.world.controllerKubeconfig(),
       pods: this.world.pods.url,
-      flags: this.#options.direct ? [] : ["--enable-runtime-sidecar"],
+      flags: [
+        ...(this.#options.direct ? [] : ["--enable-runtime-sidecar"]),
+        ...(this.#options.leaderElect === true ? ["--leader-elect"] : []),
+      ],
       timing: this.#options.timing ?? {},
     };
-    // As it ships: what was built, not the sources that this file runs from.
+    // As it ships: what was built, not the sources that this file runs from, with the flags of the program's first line.
+    const [line = ""] = (await readFile(new URL("../src/main.ts", import.meta.url), "utf8")).split("\n");
+    const execArgv = [...(line.match(/ --\S+/g) ?? []).map((flag) => flag.trim()), ...MORE_FLAGS];
     const file = fileURLToPath(new URL("controller-process.ts", import.meta.url));
-    this.#controller = fork(file, [JSON.stringify(options)], { execArgv: CONTROLLER_FLAGS });
-    await until("the caches are filled", async () => (await this.figures()).ready);
+    const child = fork(file, [JSON.stringify(options)], { execArgv });
+    await until("the caches are filled", async () => (await ask(child)).ready);
+    return child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const child = this.#controller;
-    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+    for (const child of [this.#controller, this.#standby]) {
+      if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue;
       const ended = once(child, "exit");
       child.disconnect();
       await ended;
@@ -178,8 +197,15 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** Node's own flags of the controller's process; what a profiler wants for example. */
-const CONTROLLER_FLAGS: string[] = (process.env.BENCH_NODE_FLAGS ?? "").split(" ").filter((flag) => flag !== "");
+/** More flags of Node for the controller's process; what a profiler wants for example. */
+const MORE_FLAGS: string[] = (process.env.BENCH_NODE_FLAGS ?? "").split(" ").filter((flag) => flag !== "");
+
+async function ask(child: ChildProcess | undefined): Promise<Figures> {
+  if (child === undefined || child.exitCode !== null) throw new Error("the controller's process has ended: see its log");
+  child.send("figures");
+  const [figures] = await once(child, "message", { signal: AbortSignal.timeout(60_000) });
+  return figures as Figures;
+}
 
 export function isReady(a: Adapter | undefined): boolean {
   return a?.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true;
