@@ -17,6 +17,8 @@ export class BenchEngine implements Answerer {
   readonly adapters = new Map<string, string>();
   /** Loads that were asked for, and when, in milliseconds of the steady clock. */
   readonly loads: { readonly name: string; readonly atMs: number }[] = [];
+  /** When a load ended the last time, on the steady clock. */
+  lastLoadedMs = 0;
   lists = 0;
   unloads = 0;
   /** Loads come to an error. */
@@ -65,6 +67,7 @@ export class BenchEngine implements Answerer {
       // Another process took its place meanwhile.
       if (queue !== this.#queue || this.fails) return false;
       this.adapters.set(name, root);
+      this.lastLoadedMs = performance.now();
       return true;
     });
   }

@@ -71,6 +71,11 @@ async function peer(scenario: string, n: number, factor: number, o: Options): Pr
     figures: [
       seconds("created until all are Ready", tookMs, `at most ${factor} × ${floorMs / 1000} s, which the engines take`),
       count("× what the engines take", tookMs / floorMs, `at most ${factor}`),
+      seconds(
+        "created until the engines had been asked for all",
+        Math.max(...stage.pods.map((p) => p.engine.loads.at(-1)?.atMs ?? 0)) - startMs,
+      ),
+      seconds("created until the engines had loaded all", Math.max(...stage.pods.map((p) => p.engine.lastLoadedMs)) - startMs),
       count("load calls to each engine and adapter", sum(stage.pods, (p) => p.engine.loads.length) / (3 * n), "1"),
       ...costs(before, after, n),
     ],
