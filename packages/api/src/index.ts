@@ -98,6 +98,8 @@ export {
   ModelListSchema,
   type ModelStatus,
   ModelStatusSchema,
+  modelAdapterOf,
+  ownerOf,
   RUNTIME_PATHS,
   type Snapshot,
   SnapshotSchema,

@@ -74,6 +74,20 @@ const OWNER = Type.Optional(
   }),
 );
 
+const OWNER_OF_ADAPTERS = "modeladapter";
+
+/** Who declares the adapter of a ModelAdapter, for `owner`. */
+export function ownerOf(namespace: string, name: string, uid: string): string {
+  return `${OWNER_OF_ADAPTERS}/${namespace}/${name}/${uid}`;
+}
+
+/** The ModelAdapter that an owner is; `undefined` for any other owner. */
+export function modelAdapterOf(owner: string): { readonly namespace: string; readonly name: string } | undefined {
+  const [kind, namespace, name, uid, ...more] = owner.split("/");
+  if (kind !== OWNER_OF_ADAPTERS || !namespace || !name || !uid || more.length > 0) return undefined;
+  return { namespace, name };
+}
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -85,6 +99,12 @@ export const LoadRequestSchema = Type.Object(
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
     owner: OWNER,
+    adopt: Type.Optional(
+      Type.Boolean({
+        description:
+          "Take the adapter over where nobody in particular declared it: by an owner that knows that it did so itself, before it said who it is.",
+      }),
+    ),
     probe: Type.Optional(
       stringEnum(["auto", "off"], {
         description:
@@ -185,8 +205,8 @@ export const AdapterStatusSchema = Type.Object({
       bytes_per_second: Type.Optional(Type.Integer()),
     }),
   ),
-  /** Who declared it, as its load call said. */
-  owner: Type.Optional(Type.String()),
+  /** Who declared it, as its load call said; null for a call that did not say it. Absent for a manifest. */
+  owner: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   /** The highest rank of any of its modules, once its files were read. */
   max_rank: Type.Optional(Type.Integer()),
   /** Whether the engine answered a request under its name since it was loaded first: `served`, `notNeeded` (its task has no completions), `off`. */

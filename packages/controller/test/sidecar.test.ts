@@ -382,6 +382,45 @@ test("a name that a manifest of the sidecar holds is not touched", async () => {
   expect(a.runtime.unloads).toEqual([]);
 });
 
+test("what somebody loaded by hand through the sidecar is not replaced, and is ours once they have unloaded it", async () => {
+  const a = await pod("a");
+  a.runtime.putByHand("x", "/models/theirs");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  expect(await adapters.refusal(`${ns}/x`, "NameConflict")).toMatch(/loaded by hand.*unload it there/);
+  await adapters.remove(`${ns}/x`);
+  expect(a.runtime.serving).toEqual(["x"]);
+  await world.applyObject(lora("x"));
+  await adapters.refusal(`${ns}/x`, "NameConflict");
+  a.runtime.removeByHand("x");
+  await adapters.ready(`${ns}/x`);
+  const { uid } = (await world.get("ModelAdapter", `${ns}/x`))?.metadata ?? {};
+  expect(a.runtime.owner("x")).toBe(`modeladapter/${ns}/x/${uid}`);
+  // Another that somebody loads while all is watched is theirs, too.
+  a.runtime.putByHand("y", "/models/theirs");
+  await world.applyObject(lora("y"));
+  await adapters.refusal(`${ns}/y`, "NameConflict");
+  expect([a.runtime.loads.length, a.runtime.unloads]).toEqual([1, []]);
+});
+
+test("an adapter that is made again takes over what the one before it loaded, and takes it away in its turn", async () => {
+  const a = await pod("a");
+  await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const before = a.runtime.owner("x");
+  await world.stopControllers();
+  await world.kubectl("patch", "modeladapter", "x", "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+  await world.remove("ModelAdapter", `${ns}/x`);
+  await world.applyObject(lora("x"));
+  await world.controller();
+  await adapters.ready(`${ns}/x`);
+  await until("the owner is another", () => a.runtime.owner("x") !== before && a.runtime.owner("x")?.startsWith(`modeladapter/${ns}/x/`));
+  expect(a.runtime.unloads).toEqual([]);
+  await adapters.remove(`${ns}/x`);
+  expect(a.runtime.serving).toEqual([]);
+});
+
 test("a pod that left the selector, and one that was forgotten, is swept", async () => {
   const a = await pod("a", { labels: { tier: "gold" } });
   await world.controller();

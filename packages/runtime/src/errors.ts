@@ -40,6 +40,7 @@ const STATUSES: Readonly<Partial<Record<Reason, number>>> = {
   ArtifactNotFound: 404,
   DuplicateName: 409,
   NameConflict: 409,
+  NotOurs: 409,
   FolderTaken: 409,
   ArtifactInvalid: 422,
   ArtifactUnfit: 422,

@@ -70,6 +70,32 @@ test("rank, times and limits are told", async () => {
   await eventually(async () => expect((await runtime.snapshot()).engine.limits).toEqual({ max_loras: 2, max_lora_rank: 8 }));
 });
 
+test("what one owner declared is kept from others, also over a restart", async () => {
+  const engine = await world.engine();
+  const first = await world.runtime(engine.url, { env: HUB() });
+  const mine = { owner: "modeladapter/default/a/uid-1" };
+  await first.load("a", "hf://acme/a", mine);
+  await first.load("b", "hf://acme/b");
+  await first.until("a", { state: "Serving", ...mine });
+  await first.until("b", { state: "Serving", owner: null });
+  await first.program.kill();
+  const runtime = await world.runtime(engine.url, { env: HUB() });
+  const refused = { status: 409, body: { error: { code: "NotOurs", retryable: false, message: expect.stringContaining("default/a") } } };
+  expect(await runtime.load("a", "hf://acme/b")).toMatchObject(refused);
+  expect(await runtime.load("a", "hf://acme/b", { owner: "ci" })).toMatchObject(refused);
+  expect(await runtime.post("unload", { lora_name: "a" })).toMatchObject(refused);
+  expect(await runtime.load("b", "hf://acme/a", mine)).toMatchObject({ status: 409, body: { error: { code: "NotOurs" } } });
+  expect(await runtime.post("unload", { lora_name: "b", ...mine })).toMatchObject({ status: 409 });
+  const again = { owner: "modeladapter/default/a/uid-2" };
+  expect(await runtime.load("a", "hf://acme/a", again)).toMatchObject({ status: 200, body: again });
+  expect(await runtime.post("unload", { lora_name: "a", ...mine })).toMatchObject({ status: 409 });
+  expect(await runtime.load("b", "hf://acme/b", { owner: "ci", adopt: true })).toMatchObject({ status: 200, body: { owner: "ci" } });
+  expect(loadsOf(engine, "a")).toBe(1);
+  expect((await runtime.post("unload", { lora_name: "a", ...again })).status).toBeLessThan(300);
+  await runtime.gone("a");
+  expect(await engineModels(engine)).not.toHaveProperty("a");
+});
+
 test("an adapter that somebody unloads is put back", async () => {
   const engine = await world.engine();
   const runtime = await world.runtime(engine.url, { env: HUB() });

@@ -9,8 +9,15 @@ export interface AdapterView {
   readonly serving: boolean;
   /** A base model has this name. */
   readonly base: boolean;
-  /** Whether it came by our calls; `undefined` where the pod cannot tell (an engine without sidecar). */
-  readonly own: boolean | undefined;
+  /**
+   * Whether it came by our calls; `undefined` where the pod cannot tell (an engine without sidecar). `unsaid`: a call without an owner, perhaps
+   * ours of before owners were told: what was written down decides.
+   */
+  readonly own: boolean | "unsaid" | undefined;
+  /** Who declared it to the sidecar, where a call said so. */
+  readonly owner?: string | undefined;
+  /** A manifest in the sidecar's folder declared it. */
+  readonly manifest?: boolean | undefined;
   /** What was declared to the sidecar. */
   readonly artifactUrl: string | undefined;
   /** Where the engine says its weights come from. */
@@ -71,10 +78,22 @@ export interface LoadCall {
   /** Hosts that the credentials may be sent to, where their Secret names some. */
   readonly credentialsHosts?: readonly string[] | undefined;
   readonly apiKey: string | undefined;
+  /** Who declares it: for the sidecar, which keeps it from anybody else. */
+  readonly owner: string;
+  /** It is ours already, from before owners were told. */
+  readonly adopt: boolean;
   /** The highest rank that the engine takes, where it is known. */
   readonly maxLoraRank: number | undefined;
   /** Without the API key. */
   readonly additionalConfig: Readonly<Record<string, string>>;
+}
+
+/** That an adapter should no longer be served. */
+export interface UnloadCall {
+  readonly name: string;
+  readonly apiKey: string | undefined;
+  /** Who declared it, as far as the sidecar was told. */
+  readonly owner: string | undefined;
 }
 
 /** How to reach what runs on a pod. Calls throw {@link CallError}. */
@@ -83,9 +102,9 @@ export interface PodAgent {
   readonly view: PodView;
   load(call: LoadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away; one that is not there is no error. */
-  unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
+  unload(call: UnloadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away for good, and returns once it is gone: the other kind of agent is going to load it. */
-  release(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void>;
+  release(call: UnloadCall, signal: AbortSignal): Promise<void>;
   /** Looks now, where nothing tells of changes by itself. */
   refresh(signal: AbortSignal): Promise<void>;
   /** What was seen may no longer be so, the engine may be another one: it is believed again once it was looked at anew. */

@@ -11,6 +11,7 @@ import {
   NOTHING_KNOWN,
   type PodAgent,
   type PodView,
+  type UnloadCall,
 } from "./agent.ts";
 import { type Answer, call, isRefused } from "./http.ts";
 import { explainRefusal, refusalText } from "./refusals.ts";
@@ -63,7 +64,7 @@ export class DirectAgent implements PodAgent {
     await this.#look(signal);
   }
 
-  async unload(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+  async unload({ name, apiKey }: UnloadCall, signal: AbortSignal): Promise<void> {
     // Who deletes an adapter and its Secret leaves us without the key.
     const key = apiKey ?? this.#followed.get(name) ?? this.#goodKey;
     const call = { body: { lora_name: name }, apiKey: key, timeoutMs: UNLOAD_TIMEOUT_MS };
@@ -73,8 +74,8 @@ export class DirectAgent implements PodAgent {
     await this.#look(signal);
   }
 
-  release(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
-    return this.unload(name, apiKey, signal);
+  release(call: UnloadCall, signal: AbortSignal): Promise<void> {
+    return this.unload(call, signal);
   }
 
   refresh(signal: AbortSignal): Promise<void> {

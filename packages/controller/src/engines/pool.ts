@@ -1,7 +1,7 @@
 import type { Log } from "@aibrix/kube";
 import type { Dispatcher } from "undici";
 import { enginePort, type PodFacts } from "../pods/facts.ts";
-import type { Connect, PodAgent } from "./agent.ts";
+import type { Connect, PodAgent, UnloadCall } from "./agent.ts";
 import { DirectAgent } from "./direct.ts";
 import { podDispatcher } from "./http.ts";
 import { SidecarAgent } from "./sidecar.ts";
@@ -89,16 +89,10 @@ export class AgentPool {
    *
    * @throws CallError
    */
-  async release(
-    pod: PodFacts,
-    adapterLabels: Readonly<Record<string, string>>,
-    name: string,
-    apiKey: string | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async release(pod: PodFacts, adapterLabels: Readonly<Record<string, string>>, call: UnloadCall, signal: AbortSignal): Promise<void> {
     const viaRuntime = !this.viaRuntime(pod);
     const port = viaRuntime ? pod.runtimePort : enginePort(pod, adapterLabels);
-    if (port !== undefined) await this.#create(pod, viaRuntime, port, () => undefined).release(name, apiKey, signal);
+    if (port !== undefined) await this.#create(pod, viaRuntime, port, () => undefined).release(call, signal);
     // Where the pod went meanwhile nobody is there to look, and none is made.
     await this.#running.get(pod.key)?.get(this.#way(pod, adapterLabels).id)?.agent.refresh(signal);
   }

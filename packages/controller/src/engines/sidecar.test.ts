@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdapterStatus } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { AdapterView } from "./agent.ts";
 import { podDispatcher } from "./http.ts";
-import { SidecarAgent } from "./sidecar.ts";
+import { ownership, SidecarAgent } from "./sidecar.ts";
 
 const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
@@ -138,9 +139,12 @@ const LOAD = {
   credentials: { a: "b" },
   credentialsHosts: ["a.example"],
   apiKey: "sk",
+  owner: "modeladapter/default/x/u-x",
+  adopt: false,
   maxLoraRank: 64,
   additionalConfig: { more: "1" },
 } as const;
+const UNLOAD = { name: "x", apiKey: undefined, owner: "modeladapter/default/x/u-x" };
 
 test("a load says everything, and an unload of what is not there is fine", async () => {
   const seen: unknown[] = [];
@@ -149,7 +153,7 @@ test("a load says everything, and an unload of what is not there is fine", async
     reply.writeHead(request.url?.endsWith("unload") === true ? 404 : 202).end("{}");
   };
   await agent.load(LOAD, stop.signal);
-  await agent.unload("x", undefined, stop.signal);
+  await agent.unload(UNLOAD, stop.signal);
   expect(seen).toEqual([
     [
       "/v1/lora_adapter/load",
@@ -161,9 +165,10 @@ test("a load says everything, and an unload of what is not there is fine", async
         additional_config: { more: "1", "api-key": "sk" },
         delivery: { mode: "volume", runtime_dir: "/r", engine_dir: "/e" },
         limits: { max_lora_rank: 64 },
+        owner: "modeladapter/default/x/u-x",
       },
     ],
-    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true }],
+    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true, owner: "modeladapter/default/x/u-x" }],
   ]);
 });
 
@@ -220,6 +225,58 @@ test("a sidecar that does not know limits gets the load without them, and is not
   await running;
 });
 
+test("a sidecar of before owners is spared every field that it does not know, one after the other", async () => {
+  const sent: string[][] = [];
+  onRequest = (_request, reply, body) => {
+    const fields = Object.keys(JSON.parse(body) as object);
+    sent.push(fields);
+    const unknown = fields.find((f) => ["owner", "limits", "adopt"].includes(f));
+    if (unknown === undefined) reply.writeHead(202).end("{}");
+    else refuseField(reply, unknown);
+  };
+  await agent.load({ ...LOAD, credentialsHosts: undefined, adopt: true }, stop.signal);
+  expect(sent.at(-1)).toEqual(["lora_name", "artifact_url", "credentials", "additional_config", "delivery"]);
+  await agent.unload(UNLOAD, stop.signal);
+  expect(sent.at(-1)).toEqual(["lora_name", "cleanup_local"]);
+});
+
+const before = (more: object) => ({ own: true, ...more }) as AdapterView;
+
+test.each<{ name: string; given: Partial<AdapterStatus>; before?: AdapterView; inSnapshot?: boolean; want: object }>([
+  { name: "a manifest's", given: { origin: "manifest" }, want: { own: false, manifest: true } },
+  { name: "of a sidecar that does not tell", given: {}, want: { own: true } },
+  { name: "of the ModelAdapter", given: { owner: "modeladapter/default/x/u" }, want: { own: true, owner: "modeladapter/default/x/u" } },
+  { name: "of one in another namespace", given: { owner: "modeladapter/other/x/u" }, want: { own: false } },
+  { name: "of one of another name", given: { owner: "modeladapter/default/y/u" }, want: { own: false } },
+  { name: "somebody else's", given: { owner: "ci" }, want: { own: false, owner: "ci" } },
+  { name: "nobody's, there before we looked", given: { owner: null }, inSnapshot: true, want: { own: "unsaid" } },
+  { name: "nobody's, that came while we watched", given: { owner: null }, want: { own: false } },
+  { name: "nobody's that was there before", given: { owner: null }, before: before({ own: "unsaid" }), want: { own: "unsaid" } },
+  { name: "nobody's where ours was", given: { owner: null }, before: before({ owner: "o" }), inSnapshot: true, want: { own: false } },
+  {
+    name: "nobody's of a sidecar that was upgraded",
+    given: { owner: null },
+    before: before({}),
+    inSnapshot: true,
+    want: { own: "unsaid" },
+  },
+  { name: "nobody's, known as by hand", given: { owner: null }, before: before({ own: false }), inSnapshot: true, want: { own: false } },
+])("whose an adapter is: $name", ({ given, before, inSnapshot = false, want }) => {
+  expect(ownership(status("x", given), "default", before, inSnapshot)).toMatchObject(want);
+});
+
+test("a release asks first whose the adapter is", async () => {
+  const seen: unknown[] = [];
+  onRequest = (request, reply, body) => {
+    if (request.method === "GET")
+      return void reply.end(JSON.stringify(snapshot([status("x", { owner: "modeladapter/default/x/u-before" })]).object));
+    seen.push(JSON.parse(body));
+    reply.writeHead(seen.length === 1 ? 202 : 404).end("{}");
+  };
+  await agent.release(UNLOAD, stop.signal);
+  expect(seen).toEqual([1, 2].map(() => ({ lora_name: "x", cleanup_local: true, owner: "modeladapter/default/x/u-before" })));
+});
+
 test("one that cannot keep credentials to their hosts never gets them without these, and is to be upgraded", async () => {
   let loads = 0;
   onRequest = (_request, reply) => {
@@ -254,13 +311,13 @@ test("brings the token that the sidecar wants, as it is in the file now; without
     };
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const guarded = new SidecarAgent({ url, pod: "default/p", dispatcher, onChange: () => undefined, log: LOG, tokenFile });
-    await expect(guarded.unload("x", undefined, stop.signal)).rejects.toMatchObject({
+    await expect(guarded.unload(UNLOAD, stop.signal)).rejects.toMatchObject({
       message: expect.stringContaining("--runtime-token-file"),
       retryable: true,
     });
     for (const token of ["one", "two"]) {
       await writeFile(tokenFile, `${token}\n`);
-      await guarded.unload("x", undefined, stop.signal);
+      await guarded.unload(UNLOAD, stop.signal);
     }
     expect(seen).toEqual(["Bearer one", "Bearer two"]);
   } finally {

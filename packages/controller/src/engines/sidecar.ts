@@ -8,6 +8,7 @@ import {
   type EngineStatus,
   EngineStatusSchema,
   type LoadRequest,
+  modelAdapterOf,
   REASONS,
   type Reason,
   RUNTIME_PATHS,
@@ -27,6 +28,7 @@ import {
   NOTHING_KNOWN,
   type PodAgent,
   type PodView,
+  type UnloadCall,
 } from "./agent.ts";
 import { type Answer, call, failureText } from "./http.ts";
 import { jsonLines } from "./json-lines.ts";
@@ -51,6 +53,9 @@ export interface SidecarOptions {
 const CALL_TIMEOUT_MS = 10_000;
 /** How long an unload in the engine may take, and how often its end is asked for, in milliseconds. */
 const [RELEASE_TIMEOUT_MS, RELEASE_PERIOD_MS] = [30_000, 100];
+/** Fields that a sidecar of an earlier release may be spared. */
+const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds"] as const;
+type Spare = (typeof SPARE)[number];
 const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
 
 /** Talks to the sidecar of a pod, and follows its stream of changes. */
@@ -63,8 +68,8 @@ export class SidecarAgent implements PodAgent {
   #view: PodView = NOTHING_KNOWN;
   #engineReady = false;
   #silence: NodeJS.Timeout | undefined;
-  /** The instance of a sidecar that does not know `limits`. */
-  #withoutLimits: string | undefined;
+  /** Fields that a sidecar does not know, and its instance. */
+  #unknown: { readonly instance: string | undefined; readonly fields: ReadonlySet<Spare> } = { instance: undefined, fields: new Set() };
 
   constructor(options: SidecarOptions) {
     this.#options = options;
@@ -86,15 +91,53 @@ export class SidecarAgent implements PodAgent {
       ...(Object.keys(config).length === 0 ? {} : { additional_config: config }),
       ...(request === undefined ? {} : { delivery: request }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
+      owner: c.owner,
+      ...(c.adopt ? { adopt: true } : {}),
     };
-    refuseUnlessOk(await this.#postLoad(body, signal));
+    refuseUnlessOk(await this.#postSparing(RUNTIME_PATHS.load, body, signal));
   }
 
-  /** An older sidecar does not know every field. Without limits it still loads: what the engine does not take it refuses itself. */
-  async #postLoad({ limits, ...rest }: LoadRequest, signal: AbortSignal): Promise<Answer> {
+  async unload({ name, owner }: UnloadCall, signal: AbortSignal): Promise<void> {
+    const answer = await this.#postUnload(name, owner, signal);
+    if (answer.status !== 404) refuseUnlessOk(answer);
+  }
+
+  async release({ name }: UnloadCall, signal: AbortSignal): Promise<void> {
+    const within = AbortSignal.any([signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)]);
+    // Nobody has followed its stream: it is asked whose the adapter is.
+    const owner = await this.#ownerOf(name, within);
+    // It goes on by itself after 202, and knows nothing of the adapter any more once the engine has unloaded it.
+    for (let answer = await this.#postUnload(name, owner, within); answer.status !== 404; ) {
+      refuseUnlessOk(answer);
+      if (!(await sleep(RELEASE_PERIOD_MS, within)))
+        throw new CallError("RuntimeUnavailable", "the sidecar aibrix-runtime does not get the adapter out of the engine", {
+          retryable: true,
+        });
+      answer = await this.#postUnload(name, owner, within);
+    }
+  }
+
+  async #postUnload(name: string, owner: string | undefined, signal: AbortSignal): Promise<Answer> {
+    const body: UnloadRequest = { lora_name: name, cleanup_local: true, ...(owner === undefined ? {} : { owner }) };
+    return await this.#postSparing(RUNTIME_PATHS.unload, body, signal);
+  }
+
+  /** Who declared an adapter of ours, as the sidecar says now. */
+  async #ownerOf(name: string, signal: AbortSignal): Promise<string | undefined> {
+    const { dispatcher, url } = this.#options;
+    const request = { method: "GET", url: `${url}${RUNTIME_PATHS.adapters}`, timeoutMs: CALL_TIMEOUT_MS } as const;
+    const { status, body } = await call(dispatcher, request, "RuntimeUnavailable", signal);
+    const snapshot: unknown = status === 200 ? JSON.parse(body) : undefined;
+    const entry = Value.Check(SnapshotSchema, snapshot) ? snapshot.adapters.find((a) => a.lora_name === name) : undefined;
+    return entry?.owner ?? undefined;
+  }
+
+  /** An older sidecar does not know every field. Some it does well without: what the engine does not take, for example, it refuses itself. */
+  async #postSparing(path: string, body: LoadRequest | UnloadRequest, signal: AbortSignal): Promise<Answer> {
     const { instance } = this.#view;
-    const spare = limits === undefined || (instance !== undefined && instance === this.#withoutLimits);
-    const answer = await this.#post(RUNTIME_PATHS.load, spare ? rest : { ...rest, limits }, signal);
+    const known = instance !== undefined && instance === this.#unknown.instance ? this.#unknown.fields : new Set<Spare>();
+    const sent = Object.fromEntries(Object.entries(body).filter(([field]) => !known.has(field as Spare)));
+    const answer = await this.#post(path, sent, signal);
     // Credentials that a Secret keeps to some hosts are for no sidecar that cannot keep them there.
     if (isUnknownField(answer, "credentials_hosts"))
       throw new CallError(
@@ -102,29 +145,11 @@ export class SidecarAgent implements PodAgent {
         "the sidecar aibrix-runtime is older than the controller and cannot keep the Secret's credentials to its allowed hosts: upgrade the image of the pod's container aibrix-runtime to the controller's release",
         { retryable: false },
       );
-    if (spare || !isUnknownField(answer, "limits")) return answer;
-    this.#withoutLimits = instance;
-    return await this.#postLoad(rest, signal);
-  }
-
-  async unload(name: string, _apiKey: string | undefined, signal: AbortSignal): Promise<void> {
-    const body: UnloadRequest = { lora_name: name, cleanup_local: true };
-    const answer = await this.#post(RUNTIME_PATHS.unload, body, signal);
-    if (answer.status !== 404) refuseUnlessOk(answer);
-  }
-
-  async release(name: string, _apiKey: string | undefined, signal: AbortSignal): Promise<void> {
-    const within = AbortSignal.any([signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)]);
-    const body: UnloadRequest = { lora_name: name, cleanup_local: true };
-    // It goes on by itself after 202, and knows nothing of the adapter any more once the engine has unloaded it.
-    for (let answer = await this.#post(RUNTIME_PATHS.unload, body, within); answer.status !== 404; ) {
-      refuseUnlessOk(answer);
-      if (!(await sleep(RELEASE_PERIOD_MS, within)))
-        throw new CallError("RuntimeUnavailable", "the sidecar aibrix-runtime does not get the adapter out of the engine", {
-          retryable: true,
-        });
-      answer = await this.#post(RUNTIME_PATHS.unload, body, within);
-    }
+    const spare = SPARE.find((field) => field in sent && isUnknownField(answer, field));
+    if (spare === undefined) return answer;
+    this.#unknown = { instance, fields: new Set([...known, spare]) };
+    const { [spare]: _, ...rest } = sent;
+    return await this.#postSparing(path, rest as LoadRequest | UnloadRequest, signal);
   }
 
   async refresh(): Promise<void> {
@@ -204,7 +229,7 @@ export class SidecarAgent implements PodAgent {
         const snapshot = Value.Parse(SnapshotSchema, object);
         const { engine } = snapshot;
         this.#engineReady = engine.ready;
-        this.#adapters = new Map(snapshot.adapters.map((a) => [a.lora_name, adapterView(a)]));
+        this.#adapters = new Map(snapshot.adapters.map((a) => [a.lora_name, this.#adapterView(a, true)]));
         this.#view = {
           ...NOTHING_KNOWN,
           knowledge: "fresh",
@@ -218,7 +243,7 @@ export class SidecarAgent implements PodAgent {
         return;
       }
       case "ADAPTER": {
-        const view = adapterView(Value.Parse(AdapterStatusSchema, object));
+        const view = this.#adapterView(Value.Parse(AdapterStatusSchema, object), false);
         // A download's progress is not shown here.
         if (isDeepStrictEqual(this.#adapters.get(view.name), view)) return;
         this.#adapters.set(view.name, view);
@@ -245,6 +270,11 @@ export class SidecarAgent implements PodAgent {
     }
   }
 
+  #adapterView(a: AdapterStatus, inSnapshot: boolean): AdapterView {
+    const namespace = this.#options.pod.slice(0, this.#options.pod.indexOf("/"));
+    return adapterView(a, ownership(a, namespace, this.#adapters.get(a.lora_name), inSnapshot));
+  }
+
   /** Begins the silence anew after which what is known is no longer believed. */
   #listen(): void {
     clearTimeout(this.#silence);
@@ -269,13 +299,39 @@ export class SidecarAgent implements PodAgent {
   }
 }
 
-function adapterView(a: AdapterStatus): AdapterView {
+/**
+ * Whose an adapter is. Pure.
+ *
+ * @param namespace - of the pod: a ModelAdapter of its name there is who may have declared it for us
+ * @param before - what was known of it
+ * @param inSnapshot - it may have been there before the stream began; else it has just come, or changed
+ */
+export function ownership(
+  { lora_name: name, origin, owner }: AdapterStatus,
+  namespace: string,
+  before: AdapterView | undefined,
+  inSnapshot: boolean,
+): Pick<AdapterView, "own" | "owner" | "manifest"> {
+  if (origin === "manifest") return { own: false, manifest: true };
+  // A sidecar of before knows no owners: what calls declared counts as ours, as it did.
+  if (owner === undefined) return { own: true };
+  if (owner !== null) {
+    const adapter = modelAdapterOf(owner);
+    return { own: adapter?.namespace === namespace && adapter.name === name, owner };
+  }
+  // Ours come with an owner: what has come without one while we watched is somebody else's.
+  const wasUnsaid = before?.own === "unsaid";
+  const wasUntold = before === undefined || (before.own === true && before.owner === undefined);
+  return { own: wasUnsaid || (inSnapshot && wasUntold) ? "unsaid" : false };
+}
+
+function adapterView(a: AdapterStatus, whose: Pick<AdapterView, "own" | "owner" | "manifest">): AdapterView {
   return {
     name: a.lora_name,
     state: a.state,
     serving: a.serving !== null,
     base: false,
-    own: a.origin === "api",
+    ...whose,
     artifactUrl: a.artifact_url,
     root: a.serving?.path,
     contentDigest: a.serving?.content_digest,
@@ -318,7 +374,9 @@ function isUnknownField({ status, body }: Answer, field: string): boolean {
 function refuseUnlessOk({ status, body }: Answer): void {
   if (status >= 200 && status < 300) return;
   const error = errorOf(body);
-  const retryable = typeof error.retryable === "boolean" ? error.retryable : status >= 500 || status === 408 || status === 429;
+  // Somebody else was faster: what the stream shows next tells who, and when it is gone.
+  const raced = error.code === "NotOurs";
+  const retryable = raced || (typeof error.retryable === "boolean" ? error.retryable : status >= 500 || status === 408 || status === 429);
   const message = typeof error.message === "string" ? error.message : `the sidecar aibrix-runtime answered HTTP ${status}`;
   const reason: Reason = typeof error.code === "string" && error.code in REASONS ? (error.code as Reason) : "RuntimeUnavailable";
   throw new CallError(reason, message, { retryable });

@@ -18,6 +18,7 @@ import type { AdapterSecrets } from "../secrets/secrets.ts";
 import { declaredUrl } from "./declared-url.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
+import { declaredBy } from "./ownership.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
@@ -179,13 +180,16 @@ function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed
   const agent = agentOf(p, labels, deps);
   if (agent === undefined) return;
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
+  const entry = p.view.adapters.get(o.name);
+  const owner = entry === undefined && o.adapter !== undefined ? declaredBy(o.adapter) : entry?.owner;
+  const call = { name: o.name, apiKey, owner };
   calls.start({
     kind,
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
     atOnce: agent.via === "direct" ? 1 : 16,
-    run: (signal) => (kind === "unload" ? agent.unload(o.name, apiKey, signal) : agents.release(p.facts, labels, o.name, apiKey, signal)),
+    run: (signal) => (kind === "unload" ? agent.unload(call, signal) : agents.release(p.facts, labels, call, signal)),
   });
 }
 
@@ -198,6 +202,8 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,
     apiKey: secrets.apiKey,
+    owner: declaredBy(adapter),
+    adopt: p.view.adapters.get(adapter.metadata.name)?.own === "unsaid",
     maxLoraRank: p.limits.maxLoraRank,
     additionalConfig,
   };

@@ -5,8 +5,9 @@ import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
 import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
+import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
-import { asked, inheritedUntilMs, mayHold, podState, routable, strayed } from "./pod-state.ts";
+import { asked, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -148,8 +149,9 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   const entry = p.view.adapters.get(o.name);
   if (p.via === "direct") return entry === undefined && inheritedUntilMs(o, p) === undefined;
   if (entry === undefined) return true;
-  if (entry.own !== true) return false;
-  if (!isDeclared(o.adapter, entry.artifactUrl) || entry.state === "Draining") return true;
+  if (!isOurs(entry, rowOf(o, p), p)) return false;
+  // One that was made again goes on with what the one before it declared.
+  if (!isDeclaredBy(entry, o.adapter) || !isDeclared(o.adapter, entry.artifactUrl) || entry.state === "Draining") return true;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.
   return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
 }

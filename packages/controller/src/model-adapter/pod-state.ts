@@ -3,6 +3,7 @@ import { REASONS } from "@aibrix/api";
 import type { Accepted, CallFailure, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import { isDeclared } from "./declared-url.ts";
+import { isDeclaredBy, isOurs, toldTaken, whose } from "./ownership.ts";
 import type { Observed, ObservedPod, PodRow } from "./types.ts";
 
 /** One adapter on one pod, in one word and what belongs to it. */
@@ -60,11 +61,10 @@ export function asked(o: Observed, p: ObservedPod): boolean {
 /** Whether the pod's sidecar has taken the adapter up for us, and has not given it up. */
 export function taken(o: Observed, p: ObservedPod): boolean {
   const row = rowOf(o, p);
-  // Only a sidecar tells a digest: rows of before it was written down.
-  const told = row?.taken === true || (row?.contentDigest !== undefined && row.asked !== true);
+  const told = toldTaken(row);
   if (p.via === "direct") return told && p.facts.runtimePort !== undefined && p.call.done?.kind !== "release";
   const entry = p.view.knowledge === "fresh" ? p.view.adapters.get(o.name) : undefined;
-  if (entry !== undefined) return entry.own === true;
+  if (entry !== undefined) return isOurs(entry, row, p);
   return p.call.done?.kind === "load" || told;
 }
 
@@ -87,7 +87,8 @@ export function mayHold(o: Observed, p: ObservedPod): boolean {
   if (p.facts.terminating || p.facts.finished) return false;
   if (p.call.running === "load" || strayed(o, p)) return true;
   const entry = p.view.adapters.get(o.name);
-  if (p.via === "sidecar") return p.view.knowledge === "fresh" ? entry?.own === true : taken(o, p);
+  if (p.via === "sidecar" && p.view.knowledge === "fresh") return entry !== undefined && isOurs(entry, rowOf(o, p), p);
+  if (p.via === "sidecar") return taken(o, p);
   // The adapter may be gone since, with all that was written down.
   if (!asked(o, p) && p.call.done?.kind !== "load") return false;
   if (p.view.knowledge === "fresh") return entry === undefined ? inheritedUntilMs(o, p) !== undefined : !entry.base;
@@ -158,10 +159,7 @@ function declaredStill(o: Observed): boolean {
 function bySidecar(o: Observed, p: ObservedPod): PodState {
   const entry = p.view.adapters.get(o.name);
   if (entry === undefined) return withoutEntry(o, p);
-  if (entry.own === false)
-    return conflict(
-      "the pod's sidecar has an adapter of this name from a manifest in its folder: remove that, or give this one another name",
-    );
+  if (!isOurs(entry, rowOf(o, p), p)) return { ...QUIET, state: "Failed", ...whose(entry), final: true };
   const serving = entry.serving && p.view.engineReady;
   const declared = isDeclared(o.adapter, entry.artifactUrl);
   const refusedLoad = failedLoad(p);
@@ -266,7 +264,7 @@ export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
   if (entry === undefined || entry.base) return ["unload", "release"];
   const declared =
     p.via === "sidecar"
-      ? entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
+      ? isDeclaredBy(entry, o.adapter) && entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
       : entry.root === engineRoot(p.delivery);
   // What is there already is no effect of a call that says more than its URL: keys, limits.
   const { done } = p.call;

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
-import type { AdapterStatus, LoadRequest, Snapshot, WatchEvent } from "@aibrix/api";
+import type { AdapterStatus, LoadRequest, Snapshot, UnloadRequest, WatchEvent } from "@aibrix/api";
 import { type Answerer, type Asked, json } from "./fake-pods.ts";
 
 /** What a load comes to. */
@@ -44,7 +44,7 @@ export class FakeRuntime implements Answerer {
     this.#engineReady = ready;
     this.#tell({ type: "ENGINE", object: this.#snapshot().engine });
     for (const a of this.#adapters.values()) {
-      if (ready) this.#put(served(a.lora_name, a.artifact_url));
+      if (ready) this.#put({ ...served(a.lora_name, a.artifact_url), ...(a.owner === undefined ? {} : { owner: a.owner }) });
       else this.#put({ ...a, state: "Pending", serving: null, reason: "EngineUnavailable", message: "the engine does not answer" });
     }
   }
@@ -54,6 +54,20 @@ export class FakeRuntime implements Answerer {
     this.#put({ ...served(name, url), origin: "manifest" });
   }
 
+  /** Somebody put it there by a call without an owner, or takes it away again. */
+  putByHand(name: string, url: string): void {
+    this.#put({ ...served(name, url), owner: null });
+  }
+
+  removeByHand(name: string): void {
+    if (this.#adapters.delete(name)) this.#tell({ type: "DELETED", lora_name: name });
+  }
+
+  /** Who declared what is there. */
+  owner(name: string): string | null | undefined {
+    return this.#adapters.get(name)?.owner;
+  }
+
   answer({ method, path, query, body }: Asked, reply: ServerResponse): void {
     if (method === "GET" && path === "/v1/lora_adapters") {
       if (query.get("watch") === "true") this.#watch(reply);
@@ -61,7 +75,7 @@ export class FakeRuntime implements Answerer {
     } else if (this.#spoils(reply)) {
       // Answered, or never.
     } else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
-    else if (path === "/v1/lora_adapter/unload") this.#unload(String(body.lora_name), reply);
+    else if (path === "/v1/lora_adapter/unload") this.#unload(body as UnloadRequest, reply);
     else json(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
   }
 
@@ -76,12 +90,17 @@ export class FakeRuntime implements Answerer {
 
   #load(load: LoadRequest, reply: ServerResponse): void {
     this.loads.push(load);
-    const { lora_name: name, artifact_url: url } = load;
+    const { lora_name: name, artifact_url: url, owner = null } = load;
+    const there = this.#adapters.get(name);
+    if (there !== undefined && !this.#mayReplace(there, load)) {
+      notOurs(reply);
+      return;
+    }
     const fate = this.fate(load);
-    const base = { ...served(name, url), serving: this.#adapters.get(name)?.serving ?? null };
+    const base = { ...served(name, url), owner, serving: this.#adapters.get(name)?.serving ?? null };
     if (this.loadMs > 0) this.#put({ ...base, state: "Downloading" });
     const settle = () => {
-      if (fate === "serving") this.#put(served(name, url));
+      if (fate === "serving") this.#put({ ...served(name, url), owner });
       else this.#put({ ...base, state: "Failed", attempts: 1, ...fate });
     };
     if (this.loadMs > 0) setTimeout(settle, this.loadMs);
@@ -89,8 +108,21 @@ export class FakeRuntime implements Answerer {
     json(reply, 202, this.#adapters.get(name));
   }
 
-  #unload(name: string, reply: ServerResponse): void {
+  /** As the runtime decides it. */
+  #mayReplace({ owner }: AdapterStatus, load: LoadRequest): boolean {
+    if ((owner ?? undefined) === load.owner) return true;
+    if (owner === null) return load.adopt === true;
+    const object = (text: string | undefined) => text?.split("/").slice(0, 3).join("/");
+    return object(owner) === object(load.owner);
+  }
+
+  #unload({ lora_name: name, owner }: UnloadRequest, reply: ServerResponse): void {
     this.unloads.push(name);
+    const entry = this.#adapters.get(name);
+    if (entry !== undefined && (entry.owner ?? undefined) !== owner) {
+      notOurs(reply);
+      return;
+    }
     const there = this.#adapters.delete(name);
     if (there) this.#tell({ type: "DELETED", lora_name: name });
     json(reply, there ? 200 : 404, {});
@@ -138,6 +170,10 @@ function served(name: string, url: string): AdapterStatus {
     content_digest: digest,
     attempts: 0,
   };
+}
+
+function notOurs(reply: ServerResponse): void {
+  json(reply, 409, { error: { code: "NotOurs", message: "somebody else declared it", retryable: false } });
 }
 
 function line(event: WatchEvent): string {

@@ -28,6 +28,8 @@ export interface Declaration {
   /** The engine's key, as this declaration gave it. */
   readonly apiKey: string | undefined;
   readonly origin: "api" | "manifest";
+  /** Who declared it by a call, where it said so. */
+  readonly owner?: string | undefined;
   /** It came with a key that a restart of the runtime has lost: keys are never written down. */
   readonly lacksKey: boolean;
   /** It was in force before the runtime started: content that is here is taken without asking its source. */

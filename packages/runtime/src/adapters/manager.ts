@@ -7,6 +7,7 @@ import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration, Limits } from "./declaration.ts";
+import { mayReplace, mayUnload, notOurs } from "./owner.ts";
 import { nextRetryMs, plan } from "./plan.ts";
 import { Runner, type RunnerDeps } from "./runner.ts";
 
@@ -61,7 +62,7 @@ export class AdapterManager {
   restore(): void {
     const { memory } = this.#deps;
     const declared = mostRecentFirst(memory.declared, (d) => d.lora_name, memory.byLastUse());
-    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits } of declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits, owner } of declared) {
       this.#declare({
         name,
         url,
@@ -75,6 +76,7 @@ export class AdapterManager {
         baseModel: undefined,
         delivery,
         limits,
+        owner,
       });
     }
   }
@@ -95,12 +97,21 @@ export class AdapterManager {
   /**
    * `POST /v1/lora_adapter/load`.
    *
-   * @throws RequestError 409 where a manifest owns the name, 503 where the declaration cannot be written down: it holds, but not over a restart
+   * @throws RequestError 409 where a manifest or somebody else owns the name, 503 where the declaration cannot be written down: it holds, but not over a restart
    */
   async load(request: LoadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
-    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, additional_config = {} } = request;
+    const {
+      lora_name: name,
+      artifact_url: url,
+      credentials = {},
+      credentials_hosts: credentialsHosts,
+      additional_config = {},
+      owner,
+    } = request;
     await this.#lookAgainAt(name);
     this.#refuseManifests(name, "change the manifest instead, or use another name");
+    const before = this.get(name)?.declaration;
+    if (before !== undefined && !mayReplace(before, request)) throw notOurs(before);
     const apiKey = additional_config[CONFIG_API_KEY];
     const delivery = deliveryOf(request);
     const limits = limitsOf(request);
@@ -118,9 +129,10 @@ export class AdapterManager {
       baseModel: undefined,
       delivery,
       limits,
+      owner,
     });
     // The answer says "remembered": it waits for the file.
-    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits };
+    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner };
     const unsaved = await this.#deps.memory.declare(declared);
     await this.#deps.memory.cancelCleanup(name);
     this.#deps.memory.used(new Set([name]));
@@ -133,16 +145,18 @@ export class AdapterManager {
   /**
    * `POST /v1/lora_adapter/unload`.
    *
-   * @throws RequestError 404 for a name that is not declared, 409 where a manifest owns it, 503 where it cannot be written down that the
+   * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it, 503 where it cannot be written down that the
    *   declaration is gone: the adapter is unloaded all the same, and a restart would load it again. Another call writes it down, also then.
    */
-  async unload({ lora_name: name, cleanup_local }: UnloadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
+  async unload(request: UnloadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
+    const { lora_name: name, cleanup_local } = request;
     const a = this.#adapters.get(name);
     if (a === undefined) {
       await this.#forgetOnDisk(name);
       throw new RequestError(404, "NotFound", `no adapter "${name}" is declared: GET /v1/lora_adapters lists those that are`);
     }
     this.#refuseManifests(name, "delete the manifest instead");
+    if (a.declaration.origin === "api" && !mayUnload(a.declaration, request)) throw notOurs(a.declaration);
     a.cleanupFiles = cleanup_local === true;
     // Both change at once, so that a load call which comes during the write is the later one in every respect.
     const saved = this.#deps.memory.forgetDeclaration(name);

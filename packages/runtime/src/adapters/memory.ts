@@ -28,6 +28,7 @@ export interface RememberedDeclaration {
   readonly needs_api_key: boolean;
   readonly delivery?: Delivery | undefined;
   readonly limits?: Limits | undefined;
+  readonly owner?: string | undefined;
 }
 
 export interface LoadedPath {

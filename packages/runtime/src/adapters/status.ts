@@ -45,6 +45,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
     lora_name: declaration.name,
     artifact_url: declaration.url,
     origin: declaration.origin,
+    ...(declaration.origin === "api" ? { owner: declaration.owner ?? null } : {}),
     state,
     serving: serving === undefined ? null : { ...digest(serving.digest), path: serving.path, since: rfc3339(serving.sinceMs) },
     ...digest(facts.wanted?.digest),
