@@ -24,6 +24,7 @@ export {
   ADAPTER_SLICES,
   ANNOTATION_ALLOWED_HOSTS,
   ANNOTATION_ARTIFACT_SHA256,
+  ANNOTATION_PROBE,
   API_VERSION,
   CONFIG_API_KEY,
   CONTROLLER_MANAGER,
@@ -72,6 +73,7 @@ export {
 export { createdSec, type NameHolder, nameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
 export { rankLimit } from "./rank-limit.ts";
+export { PROBE, type ProbeVerdict, probeRequest, probeTimedOut, probeVerdict } from "./probe.ts";
 export { modelAdapterReference } from "./reference.ts";
 export {
   type AdapterStatus,

@@ -56,6 +56,9 @@ export const ANNOTATION_ALLOWED_HOSTS = "model.aibrix.ai/allowed-hosts";
 /** On a ModelAdapter: the digest that its content must have, as a pin at the end of `artifactURL` says it. `pin-annotation.ts` holds the rule. */
 export const ANNOTATION_ARTIFACT_SHA256 = "model.aibrix.ai/artifact-sha256";
 
+/** On a ModelAdapter: `"off"` lets it serve once the engine lists it, without a request of one token under its name. */
+export const ANNOTATION_PROBE = "adapter.model.aibrix.ai/probe";
+
 /** Keys that a Secret named by `credentialsSecretRef` may hold. */
 export const SECRET_KEYS = {
   awsAccessKeyId: "aws_access_key_id",

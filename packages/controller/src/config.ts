@@ -49,6 +49,12 @@ export const FLAGS = {
     value: "FILE",
     help: "How to reach the cluster. Default: KUBECONFIG, the pod's service account, ~/.kube/config.",
   },
+  probe: {
+    type: "string",
+    value: "auto|off",
+    default: "auto",
+    help: "auto: after a first load an engine has to answer a request of one token under the adapter's name before the pod counts as serving. off: it has to list it.",
+  },
   workers: { type: "string", value: "N", default: "16", help: "How many ModelAdapters are worked on at a time." },
 } as const satisfies Record<string, Flag>;
 
@@ -74,6 +80,7 @@ export interface Config {
   readonly namespace: string | undefined;
   readonly kubeconfig: string | undefined;
   readonly workers: number;
+  readonly probe: "auto" | "off";
 }
 
 /**
@@ -89,6 +96,8 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   if (!Number.isInteger(workers) || workers < 1 || workers > 1000)
     throw new ConfigError(`--workers=${flags.workers}: write a number from 1 to 1000`);
   const systemNamespace = flags["leader-elect-namespace"] || env.POD_NAMESPACE || SYSTEM_NAMESPACE;
+  const probe = (["auto", "off"] as const).find((value) => value === flags.probe);
+  if (probe === undefined) throw new ConfigError(`--probe=${flags.probe}: write auto or off`);
   const gateway = readGateway(flags["httproute-gateway"] || `${systemNamespace}/${DEFAULT_GATEWAY}`);
   if (flags["httproute-gateway"] && !flags["enable-httproutes"])
     throw new ConfigError("--httproute-gateway has no effect without --enable-httproutes: set both, or none");
@@ -104,6 +113,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     namespace: flags.namespace || undefined,
     kubeconfig: flags.kubeconfig || undefined,
     workers,
+    probe,
   };
 }
 

@@ -158,6 +158,7 @@ export class ControllerManager {
       log,
       overcommitment: new Overcommitment(),
       metrics,
+      probe: this.#config.probe,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);

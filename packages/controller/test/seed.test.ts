@@ -35,6 +35,7 @@ test("the documented manifest, applied unchanged, reads as documented", async ()
       artifact_url: "huggingface://ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora",
       delivery: { mode: "engine" },
       limits: { max_lora_rank: 16 },
+      owner: expect.stringMatching(/^modeladapter\/default\/qwen-code-lora\/./),
     },
   ]);
 

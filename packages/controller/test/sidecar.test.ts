@@ -158,6 +158,7 @@ test("a shared volume carries s3://; without one it is refused in words that hel
       credentials: { aws_access_key_id: "id", aws_secret_access_key: "very-secret" },
       delivery: { mode: "volume", runtime_dir: "/tmp/aibrix/adapters", engine_dir: "/tmp/aibrix/adapters" },
       limits: { max_lora_rank: 16 },
+      owner: expect.stringMatching(`^modeladapter/${ns}/x/`),
     },
   ]);
   const everything = await world.kubectl("get", "modeladapters,events,services,endpointslices", "-n", ns, "-o", "yaml");

@@ -85,7 +85,7 @@ function buildServer(engine: Engine, metrics: Metrics): FastifyInstance {
   });
 
   statusRoutes(app, context);
-  generateRoutes(app, context);
+  if (!engine.options.pooling) generateRoutes(app, context);
   if (engine.options.allowRuntimeLoraUpdating) loraRoutes(app, context);
   mockRoutes(app, context);
   return app;

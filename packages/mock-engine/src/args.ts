@@ -26,6 +26,7 @@ Answers like vLLM's OpenAI-compatible server, without a model. Takes vLLM's flag
   --max-model-len N              tokens of prompt and answer (default: config.json, else 4096)
   --max-num-seqs N               requests that run at a time (default 256)
   --enable-lora                  serve LoRA adapters
+  --runner pooling               a model that embeds: no requests for text
   --max-loras N                  distinct adapters that run at a time (default 1)
   --max-cpu-loras N              adapters kept in memory (default: --max-loras)
   --max-lora-rank N              default 16
@@ -134,6 +135,7 @@ const FLAGS: Readonly<Record<string, (flag: Flag) => Patch>> = {
   "--max-model-len": (f) => ({ options: { maxModelLen: integer(f) } }),
   "--max-num-seqs": (f) => ({ options: { maxNumSeqs: integer(f) } }),
   "--enable-lora": () => ({ options: { enableLora: true } }),
+  "--runner": (f) => ({ options: { pooling: one(f) === "pooling" } }),
   "--no-enable-lora": () => ({ options: { enableLora: false } }),
   "--max-loras": (f) => ({ options: { maxLoras: integer(f) } }),
   "--max-cpu-loras": (f) => ({ options: { maxCpuLoras: integer(f) } }),

@@ -37,6 +37,8 @@ export interface EngineOptions {
   /** Names under which the base model answers; the first one stands in answers. Empty: the name is `model`. */
   readonly servedModelNames: readonly string[];
   readonly enableLora: boolean;
+  /** A model that embeds: requests for text have no routes. */
+  readonly pooling: boolean;
   /** Distinct adapters that run at a time. */
   readonly maxLoras: number;
   /** Adapters that are kept in memory. At least `maxLoras`. */
@@ -88,6 +90,7 @@ export function resolveOptions(input: EngineInput): EngineOptions {
     model,
     servedModelNames: names.length === 0 ? [model] : names,
     enableLora: input.enableLora ?? false,
+    pooling: input.pooling ?? false,
     maxLoras,
     maxCpuLoras,
     maxLoraRank,

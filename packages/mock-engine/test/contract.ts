@@ -4,7 +4,7 @@ import { authCases } from "./contract/auth.ts";
 import { loadingCases } from "./contract/loading.ts";
 import { deathCases, memoryCases, swapDeathCases } from "./contract/memory.ts";
 import { BASE, MAX_LORA_RANK, MAX_MODEL_LEN, type Suite } from "./contract/setup.ts";
-import { ALIASES, noLoraCases, staticCases } from "./contract/static.ts";
+import { ALIASES, noLoraCases, poolingCases, staticCases } from "./contract/static.ts";
 import { streamCases } from "./contract/streams.ts";
 import { surfaceCases } from "./contract/surface.ts";
 import { Client } from "./http.ts";
@@ -43,6 +43,10 @@ const SERVERS = {
       return [...COMMON, ...LORA, "--served-model-name", ...ALIASES, "--lora-modules", `first=${world.path("sql")}`, second];
     },
     env: () => ({ HF_HUB_OFFLINE: "1" }),
+  },
+  pooling: {
+    args: () => [...COMMON, ...LORA, "--served-model-name", BASE, "--runner", "pooling"],
+    env: () => ({ VLLM_ALLOW_RUNTIME_LORA_UPDATING: "1", HF_HUB_OFFLINE: "1" }),
   },
   plain: {
     args: () => [...COMMON, "--served-model-name", BASE],
@@ -101,6 +105,7 @@ export function engineContract(target: ContractTarget): void {
     // Slow, because all must happen under one stream; it does not last to its end.
     withServer("adapters swapped by request", { ...SERVERS.dynamic, paceMs: 30 }, [swapDeathCases]);
     withServer("static adapters", SERVERS.static, [staticCases]);
+    withServer("a model that embeds", SERVERS.pooling, [poolingCases]);
     withServer("no adapters", SERVERS.plain, [noLoraCases]);
   });
 }

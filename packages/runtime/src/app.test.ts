@@ -53,6 +53,7 @@ beforeEach(async () => {
     now: Date.now,
     timeOf: (ms: number) => ms,
     maxLoraRank: undefined,
+    probe: "auto",
     random: () => 0,
   });
   observer.onChange((view) => {

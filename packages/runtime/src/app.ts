@@ -19,6 +19,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   model_uri: "write huggingface://ORG/REPO, ORG/REPO, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
   local_dir: "write an absolute path below --models-dir",
   allow_file_suffix: "write suffixes separated by commas: json, safetensors",
+  probe: "write auto or off",
+  grace_seconds: "write seconds, a whole number from 0 to 3600",
+  adopt: "write true or false",
   limits: 'write an object such as {"max_lora_rank": 16}',
 };
 

@@ -77,6 +77,12 @@ const FLAGS = {
     value: "N",
     help: "The engine's --max-lora-rank: adapters of a higher rank are refused before the engine is asked. Without it the engine decides.",
   },
+  probe: {
+    type: "string",
+    default: "auto",
+    value: "auto|off",
+    help: "auto: an adapter counts as serving once the engine has answered a request of one token under its name, after it was loaded first. off: once the engine lists it.",
+  },
 } as const satisfies Record<string, Flag>;
 
 const ENVIRONMENT = `
@@ -116,6 +122,8 @@ export interface Config {
   readonly podLabels: Readonly<Record<string, string>>;
   /** The engine's `--max-lora-rank`; `undefined` where nobody said it. */
   readonly maxLoraRank: number | undefined;
+  /** Whether first loads are probed where a declaration does not say it. */
+  readonly probe: "auto" | "off";
   /** What artifacts may come from although it is guarded. */
   readonly allowedHosts: AllowedHosts;
   readonly engineKind: (typeof SUPPORTED_ENGINES)[number];
@@ -150,6 +158,8 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const maxLoraRank = readRank(rankText);
   if (rankText !== undefined && maxLoraRank === undefined)
     problems.push(`--max-lora-rank=${rankText}: write the number that the engine was started with, 16 for example`);
+  const probe = (["auto", "off"] as const).find((value) => value === flags.probe);
+  if (probe === undefined) problems.push(`--probe=${flags.probe}: write auto or off`);
   const podLabels: Record<string, string> = {};
   for (const label of flags["pod-label"]) {
     const [, key, value] = /^([^=\s]+)=(\S*)$/.exec(label) ?? [];
@@ -202,6 +212,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     adaptersDir: adaptersDir === undefined ? undefined : resolve(adaptersDir),
     podLabels,
     maxLoraRank,
+    probe: probe ?? "auto",
     allowedHosts,
     engineKind,
     engineEndpoint,

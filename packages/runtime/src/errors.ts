@@ -1,7 +1,7 @@
 import type { ErrorBody, Reason } from "@aibrix/api";
 
 /** Reasons after which trying again, without a change from outside, may work. */
-const RETRYABLE: ReadonlySet<Reason> = new Set<Reason>(["ArtifactUnavailable", "StorageFull", "EngineUnavailable"]);
+const RETRYABLE: ReadonlySet<Reason> = new Set<Reason>(["ArtifactUnavailable", "StorageFull", "EngineUnavailable", "ProbeFailed"]);
 
 /** Something that went wrong with an adapter. The message tells people the cause and the remedy; it never holds a secret. */
 export class AdapterError extends Error {
@@ -53,6 +53,7 @@ const STATUSES: Readonly<Partial<Record<Reason, number>>> = {
   StorageFull: 503,
   EngineUnavailable: 503,
   EngineUnauthorized: 503,
+  ProbeFailed: 503,
 };
 
 /** The HTTP status of an error: that of its reason, and 504 where time ran out at the source. */

@@ -75,6 +75,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     keys,
     metrics,
     maxLoraRank: config.maxLoraRank,
+    probe: config.probe,
     feed,
     log,
     now,

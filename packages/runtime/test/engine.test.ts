@@ -80,6 +80,7 @@ test("what one owner declared is kept from others, also over a restart", async (
   await first.until("b", { state: "Serving", owner: null });
   await first.program.kill();
   const runtime = await world.runtime(engine.url, { env: HUB() });
+  for (const name of ["a", "b"]) await runtime.serves(name);
   const refused = { status: 409, body: { error: { code: "NotOurs", retryable: false, message: expect.stringContaining("default/a") } } };
   expect(await runtime.load("a", "hf://acme/b")).toMatchObject(refused);
   expect(await runtime.load("a", "hf://acme/b", { owner: "ci" })).toMatchObject(refused);
@@ -94,6 +95,37 @@ test("what one owner declared is kept from others, also over a restart", async (
   expect((await runtime.post("unload", { lora_name: "a", ...again })).status).toBeLessThan(300);
   await runtime.gone("a");
   expect(await engineModels(engine)).not.toHaveProperty("a");
+});
+
+test("an adapter serves once the engine has answered under its name, and a restart of the engine asks for no second answer", async () => {
+  const engine = await world.engine();
+  const answers = async (of: Program) =>
+    Number(
+      /^vllm:request_success_total\{.*finished_reason="length".*\} (\S+)$/m.exec(await (await fetch(`${of.url}/metrics`)).text())?.[1],
+    );
+  const runtime = await world.runtime(engine.url, { env: HUB() });
+  await loaded(runtime, "a");
+  await runtime.until("a", { probed: "served" });
+  expect(await answers(engine)).toBe(1);
+  await engine.kill();
+  const next = await world.engine({ port: portOf(engine) });
+  await runtime.serves("a");
+  expect(await answers(next)).toBe(0);
+  await runtime.load("b", "hf://acme/b", { probe: "off" });
+  await runtime.until("b", { state: "Serving", probed: "off" });
+  expect(await answers(next)).toBe(0);
+});
+
+test("an engine without completions is not asked for one, and the runtime's flag asks none for any", async () => {
+  const embeds = await world.engine({ args: ["--runner", "pooling"] });
+  const runtime = await world.runtime(embeds.url, { env: HUB() });
+  await loaded(runtime, "a");
+  await runtime.until("a", { probed: "notNeeded" });
+  await runtime.program.kill();
+  await embeds.kill();
+  const off = await world.runtime((await world.engine()).url, { env: HUB(), args: ["--probe=off"] });
+  await off.load("b", "hf://acme/b");
+  await off.until("b", { state: "Serving", probed: "off" });
 });
 
 test("an adapter that somebody unloads is put back", async () => {

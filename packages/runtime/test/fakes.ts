@@ -27,6 +27,8 @@ export class FakeEngine implements Engine {
   /** What loads of a path answer instead of working. */
   refusals = new Map<string, AdapterError>();
   calls: string[] = [];
+  /** Names under which it was asked for an answer. */
+  probes: string[] = [];
   bootReads = 0;
   #disconnected: (() => void)[] = [];
 
@@ -55,6 +57,17 @@ export class FakeEngine implements Engine {
     if (refusal !== undefined) throw refusal;
     if (this.adapters.has(name)) throw new AdapterError("NameConflict", "already loaded", { retryable: true });
     this.adapters.set(name, path);
+  }
+
+  /** What a request under a name comes to; an answer where nothing is said. */
+  answers = new Map<string, "served" | "notNeeded" | AdapterError | Promise<"served">>();
+
+  async probe({ name, apiKey }: Parameters<Engine["probe"]>[0], signal: AbortSignal): Promise<"served" | "notNeeded"> {
+    this.probes.push(name);
+    await this.#enter(apiKey);
+    const answer = this.answers.get(name) ?? "served";
+    if (answer instanceof Error) throw answer;
+    return await Promise.race([answer, aborted(signal)]);
   }
 
   async unload({ name, apiKey }: Parameters<Engine["unload"]>[0]): Promise<void> {

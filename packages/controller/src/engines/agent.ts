@@ -5,7 +5,7 @@ import type { Delivery } from "../pods/delivery.ts";
 export interface AdapterView {
   readonly name: string;
   readonly state: AdapterState;
-  /** Something answers under this name now; it may be older content than the declared one. */
+  /** Something answers under this name now; it may be older content than the declared one. Not what an engine without sidecar only lists so far. */
   readonly serving: boolean;
   /** A base model has this name. */
   readonly base: boolean;
@@ -82,6 +82,8 @@ export interface LoadCall {
   readonly owner: string;
   /** It is ours already, from before owners were told. */
   readonly adopt: boolean;
+  /** `off`: it serves once the engine lists it. Else, after a first load, once the engine has answered a request under its name. */
+  readonly probe: "auto" | "off";
   /** The highest rank that the engine takes, where it is known. */
   readonly maxLoraRank: number | undefined;
   /** Without the API key. */

@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CallError } from "./agent.ts";
 import { adaptersOf, DirectAgent } from "./direct.ts";
 import { podDispatcher } from "./http.ts";
@@ -118,4 +118,72 @@ test.each([
     }
   };
   expect(outcome()).toEqual(Array.isArray(want) ? want : { ...want, ours: true });
+});
+
+describe("a load", () => {
+  const CALL = {
+    name: "y",
+    artifactUrl: "/models/y",
+    delivery: { kind: "asIs", path: "/models/y", checked: false },
+    credentials: undefined,
+    apiKey: "sk",
+    owner: "modeladapter/default/y/u",
+    adopt: false,
+    probe: "auto",
+    maxLoraRank: undefined,
+    additionalConfig: {},
+  } as const;
+  const LISTED = JSON.stringify({ data: [{ id: "y", root: "/models/y", parent: "base" }] });
+  let asked: string[];
+  let completion: (reply: ServerResponse) => void;
+
+  beforeEach(() => {
+    asked = [];
+    completion = (reply) => void reply.end("{}");
+    answer = (reply) => {
+      const { url = "" } = reply.req;
+      if (url !== "/v1/models") asked.push(url);
+      if (url === "/v1/completions") completion(reply);
+      else reply.end(url === "/v1/models" ? LISTED : "Success");
+    };
+    agent.unfollow("x");
+    agent.follow("y", "sk");
+  });
+
+  test("serves once the engine has answered, and not while it only lists it", async () => {
+    const reply = Promise.withResolvers<ServerResponse>();
+    completion = reply.resolve;
+    const loading = agent.load({ ...CALL, delivery: { ...CALL.delivery, path: "/models/z" } }, stop.signal);
+    const waiting = await reply.promise;
+    expect(waiting.req.headers.authorization).toBe("Bearer sk");
+    expect(agent.view.adapters.get("y")).toMatchObject({ state: "Loading", serving: false });
+    waiting.end("{}");
+    await loading;
+    expect(agent.view.adapters.get("y")).toMatchObject({ state: "Serving", serving: true });
+    expect(asked).toEqual(["/v1/load_lora_adapter", "/v1/completions"]);
+  });
+
+  test("in vain is asked for the answer again, and not to load again", async () => {
+    completion = (reply) => void reply.writeHead(500).end('{"error":{"message":"EngineCore encountered an issue."}}');
+    await expect(agent.load(CALL, stop.signal)).rejects.toMatchObject({
+      reason: "ProbeFailed",
+      retryable: true,
+      message: expect.stringContaining("EngineCore encountered an issue."),
+    });
+    expect(agent.view.adapters.get("y")?.serving).toBe(false);
+    completion = (reply) => void reply.end("{}");
+    await agent.load(CALL, stop.signal);
+    expect(agent.view.adapters.get("y")?.serving).toBe(true);
+    expect(asked.filter((url) => url === "/v1/completions")).toHaveLength(2);
+    expect(asked.filter((url) => url === "/v1/load_lora_adapter").length).toBeLessThan(2);
+  });
+
+  test("of a model without completions, or without the question, serves at once", async () => {
+    completion = (reply) => void reply.writeHead(404).end('{"detail":"Not Found"}');
+    await agent.load(CALL, stop.signal);
+    expect(agent.view.adapters.get("y")?.serving).toBe(true);
+    asked = [];
+    await agent.load({ ...CALL, probe: "off" }, stop.signal);
+    expect(asked).toEqual(["/v1/load_lora_adapter"]);
+  });
 });

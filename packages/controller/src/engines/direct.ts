@@ -1,5 +1,7 @@
+import { PROBE, probeRequest, probeTimedOut, probeVerdict } from "@aibrix/api";
 import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
+import pLimit from "p-limit";
 import type { Dispatcher } from "undici";
 import { engineRoot } from "../pods/delivery.ts";
 import {
@@ -13,7 +15,7 @@ import {
   type PodView,
   type UnloadCall,
 } from "./agent.ts";
-import { type Answer, call, isRefused } from "./http.ts";
+import { type Answer, call, isRefused, isTimeout } from "./http.ts";
 import { explainRefusal, refusalText } from "./refusals.ts";
 
 export interface DirectOptions {
@@ -43,6 +45,12 @@ export class DirectAgent implements PodAgent {
   #lastAnswerMs = performance.now();
   #wake = new AbortController();
   #goodKey: string | undefined;
+  /** Names that we had it load, and that have not answered a request yet. */
+  readonly #unproven = new Set<string>();
+  /** Roots that have, by name: after a restart of the engine they are not asked again. */
+  readonly #proven = new Map<string, string>();
+  /** An engine takes one load at a time. */
+  readonly #loads = pLimit(1);
   /** Counts doubts: an answer to a question of before says nothing. */
   #doubts = 0;
 
@@ -57,21 +65,57 @@ export class DirectAgent implements PodAgent {
   async load(c: LoadCall, signal: AbortSignal): Promise<void> {
     const root = engineRoot(c.delivery);
     if (root === undefined) throw new CallError("VolumeMissing", `the engine cannot read ${c.artifactUrl} itself`, { retryable: false });
-    const body = { lora_name: c.name, lora_path: root };
-    const answer = await this.#call("POST", "/v1/load_lora_adapter", { body, apiKey: c.apiKey, timeoutMs: LOAD_TIMEOUT_MS }, signal);
-    if (answer.status !== 200) throw explainRefusal(answer);
+    const asks = c.probe !== "off" && this.#proven.get(c.name) !== root;
+    await this.#loads(() => this.#loadOnce(c, root, asks, signal));
+    if (asks) await this.#probe(c, signal);
+    this.#unproven.delete(c.name);
+    this.#proven.set(c.name, root);
     // What counts is the engine's list, not its word.
     await this.#look(signal);
   }
 
+  /** Has the engine list it; one that does so already, and was not known to answer, is not asked to load it again. */
+  async #loadOnce({ name, apiKey }: LoadCall, root: string, asks: boolean, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const listed = this.#view.adapters.get(name)?.root;
+    if (asks && listed === root) {
+      this.#unproven.add(name);
+      return;
+    }
+    if (this.#unproven.has(name) && listed !== undefined) await this.#unloadOnce(name, apiKey, signal);
+    if (asks) this.#unproven.add(name);
+    const body = { lora_name: name, lora_path: root };
+    const answer = await this.#call("POST", "/v1/load_lora_adapter", { body, apiKey, timeoutMs: LOAD_TIMEOUT_MS }, signal);
+    if (answer.status === 200) return;
+    this.#unproven.delete(name);
+    throw explainRefusal(answer);
+  }
+
+  /** A request like any other, beside the loads of others. */
+  async #probe({ name, apiKey }: LoadCall, signal: AbortSignal): Promise<void> {
+    // It is listed and does not serve: whoever asks meanwhile is told so.
+    await this.#look(signal);
+    const call = { body: probeRequest(name), apiKey, timeoutMs: PROBE.timeoutMs };
+    const answer = await this.#call("POST", PROBE.path, call, signal).catch((error: unknown) => {
+      throw isTimeout(error) ? new CallError("ProbeFailed", probeTimedOut(), { retryable: true, cause: error }) : error;
+    });
+    const verdict = probeVerdict(answer.status, refusalText(answer.body));
+    if (verdict.kind === "failed") throw new CallError("ProbeFailed", verdict.message, { retryable: true });
+  }
+
   async unload({ name, apiKey }: UnloadCall, signal: AbortSignal): Promise<void> {
     // Who deletes an adapter and its Secret leaves us without the key.
-    const key = apiKey ?? this.#followed.get(name) ?? this.#goodKey;
-    const call = { body: { lora_name: name }, apiKey: key, timeoutMs: UNLOAD_TIMEOUT_MS };
+    await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
+    this.#unproven.delete(name);
+    this.#proven.delete(name);
+    await this.#look(signal);
+  }
+
+  async #unloadOnce(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
+    const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
     const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
     if (answer.status !== 200 && !notThere) throw explainRefusal(answer);
-    await this.#look(signal);
   }
 
   release(call: UnloadCall, signal: AbortSignal): Promise<void> {
@@ -121,7 +165,7 @@ export class DirectAgent implements PodAgent {
     let seen: ReadonlyMap<string, AdapterView> | undefined;
     let failure: unknown;
     try {
-      seen = adaptersOf(await this.#list(signal));
+      seen = this.#withoutUnproven(adaptersOf(await this.#list(signal)));
     } catch (error) {
       failure = error;
     }
@@ -134,6 +178,12 @@ export class DirectAgent implements PodAgent {
     const changed = changes(before, this.#view);
     if (before.knowledge !== this.#view.knowledge) this.#options.onChange(undefined);
     else if (changed.length > 0) this.#options.onChange(changed);
+  }
+
+  /** What is listed and has not answered does not serve yet. */
+  #withoutUnproven(listed: ReadonlyMap<string, AdapterView>): ReadonlyMap<string, AdapterView> {
+    if (this.#unproven.size === 0) return listed;
+    return new Map([...listed].map(([name, a]) => [name, this.#unproven.has(name) ? { ...a, state: "Loading", serving: false } : a]));
   }
 
   /**
@@ -226,8 +276,9 @@ function readModels(body: string): ReadonlyMap<string, AdapterView> | undefined 
   );
 }
 
-/** Names that came, went, or changed their root. */
+/** Names that came, went, changed their root, or whether they serve. */
 function changes(a: PodView, b: PodView): string[] {
   const names = new Set([...a.adapters.keys(), ...b.adapters.keys()]);
-  return [...names].filter((n) => a.adapters.get(n)?.root !== b.adapters.get(n)?.root || a.adapters.has(n) !== b.adapters.has(n));
+  const same = (x: AdapterView | undefined, y: AdapterView | undefined) => x?.root === y?.root && x?.serving === y?.serving;
+  return [...names].filter((n) => !same(a.adapters.get(n), b.adapters.get(n)) || a.adapters.has(n) !== b.adapters.has(n));
 }

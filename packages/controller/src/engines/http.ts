@@ -80,6 +80,13 @@ export function isRefused(error: unknown): boolean {
   return false;
 }
 
+/** Whether a call had no answer in time. */
+export function isTimeout(error: unknown): boolean {
+  for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++)
+    if (e.name === "TimeoutError" || e.name === "DeadlineError") return true;
+  return false;
+}
+
 /** What happened, in a few words, for a call that got no answer. */
 export function failureText(error: unknown, timeoutMs: number): string {
   for (let e: unknown = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {

@@ -141,6 +141,7 @@ const LOAD = {
   apiKey: "sk",
   owner: "modeladapter/default/x/u-x",
   adopt: false,
+  probe: "auto",
   maxLoraRank: 64,
   additionalConfig: { more: "1" },
 } as const;

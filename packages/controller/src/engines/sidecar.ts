@@ -93,6 +93,8 @@ export class SidecarAgent implements PodAgent {
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       owner: c.owner,
       ...(c.adopt ? { adopt: true } : {}),
+      // Without it the sidecar's own flag counts.
+      ...(c.probe === "off" ? { probe: "off" } : {}),
     };
     refuseUnlessOk(await this.#postSparing(RUNTIME_PATHS.load, body, signal));
   }

@@ -75,6 +75,7 @@ test.each(
     secretTrouble: undefined,
     usesSecrets: false,
     names: NOBODY_ELSE,
+    probe: "auto",
     service: { kind: "missing" },
     slices: [],
     unwritten: undefined,

@@ -163,13 +163,13 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
   const { calls } = deps;
   const agent = adapter === undefined ? undefined : agentOf(p, adapter.metadata.labels ?? {}, deps);
   if (adapter === undefined || agent === undefined || secrets.kind !== "ok") return;
-  const call = loadCall(adapter, p, secrets);
+  const call = loadCall(adapter, o, p, secrets);
   calls.start({
     kind: "load",
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
-    atOnce: agent.via === "direct" ? 1 : 16,
+    atOnce: 16,
     run: (signal) => agent.load(call, signal),
   });
 }
@@ -193,7 +193,7 @@ function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed
   });
 }
 
-function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {
+function loadCall(adapter: ModelAdapterObject, o: Observed, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {
   const { [CONFIG_API_KEY]: _, ...additionalConfig } = adapter.spec.additionalConfig ?? {};
   return {
     name: adapter.metadata.name,
@@ -204,6 +204,7 @@ function loadCall(adapter: ModelAdapterObject, p: ObservedPod, secrets: Extract<
     apiKey: secrets.apiKey,
     owner: declaredBy(adapter),
     adopt: p.view.adapters.get(adapter.metadata.name)?.own === "unsaid",
+    probe: o.probe,
     maxLoraRank: p.limits.maxLoraRank,
     additionalConfig,
   };

@@ -59,6 +59,7 @@ interface Case {
   readonly secretTrouble?: SecretTrouble;
   readonly names?: Partial<NameFacts>;
   readonly service?: ObservedService["kind"];
+  readonly probe?: "auto" | "off";
   readonly slices?: readonly EndpointSlice[];
   /** Why none of the writes was taken. */
   readonly unwritten?: string;
@@ -183,6 +184,7 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
     secretTrouble: c.secretTrouble,
     usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
     names: { ...NOBODY_ELSE, ...c.names },
+    probe: c.probe ?? "auto",
     service,
     slices: c.slices ?? [],
     unwritten: undefined,

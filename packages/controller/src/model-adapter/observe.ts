@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
+import { ANNOTATION_PROBE, CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
 import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
 import type { Placements } from "../cache/placements.ts";
 import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
@@ -32,6 +32,8 @@ export interface ObserveDeps {
   readonly placements: Placements;
   readonly memories: Memories;
   readonly bounds: Bounds;
+  /** Where an adapter's annotation does not say it. */
+  readonly probe: "auto" | "off";
 }
 
 /** The adapter as it is now, own writes included; `undefined` once it is gone. */
@@ -75,6 +77,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
       adapter === undefined
         ? NOBODY_ELSE
         : nameFacts(adapter, deps.caches.adapters.byIndex(BY_NAME, name), deps.caches.pods.byIndex(BY_BASE_MODEL, name)),
+    probe: probeOf(adapter, deps),
     service: observeService(key, adapter, memory, deps, nowMs),
     slices: observeSlices(key, memory, deps),
     unwritten: memory?.unwritten,
@@ -122,10 +125,11 @@ function observePod(
   // A sidecar that was restarted has lost the keys: it is told again.
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
   const { said, byDefault } = facts.limits.maxLoraRank;
+  const probed = probeOf(adapter, deps) === "off" ? ["not probed"] : [];
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
-    hashed ??= hash([adapter?.metadata.uid, adapter?.metadata.generation, String(url), how, said ?? byDefault, secretsHash, instance]);
+    hashed ??= hash([adapter?.metadata.uid, adapter?.metadata.generation, String(url), how, said ?? byDefault, secretsHash, instance, ...probed]);
     return hashed;
   };
   return {
@@ -149,6 +153,10 @@ function observePod(
 function viewOf(view: PodView, name: string): PodView {
   const entry = view.adapters.get(name);
   return { ...view, adapters: entry === undefined ? NOTHING_KNOWN.adapters : new Map([[name, entry]]) };
+}
+
+function probeOf(adapter: ModelAdapterObject | undefined, { probe }: Pick<ObserveDeps, "probe">): "auto" | "off" {
+  return adapter?.metadata.annotations?.[ANNOTATION_PROBE] === "off" ? "off" : probe;
 }
 
 function observeService(

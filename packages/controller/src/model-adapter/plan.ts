@@ -7,7 +7,7 @@ import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
-import { asked, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed } from "./pod-state.ts";
+import { asked, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -147,7 +147,8 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (p.delivery.kind === "refused") return false;
   if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.secretTrouble !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
-  if (p.via === "direct") return entry === undefined && inheritedUntilMs(o, p) === undefined;
+  // What is listed and has not answered is asked for an answer only.
+  if (p.via === "direct") return (entry === undefined || unproven(o, p)) && inheritedUntilMs(o, p) === undefined;
   if (entry === undefined) return true;
   if (!isOurs(entry, rowOf(o, p), p)) return false;
   // One that was made again goes on with what the one before it declared.

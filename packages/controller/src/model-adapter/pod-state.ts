@@ -195,11 +195,26 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
     return conflict(
       `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
     );
+  if (unproven(o, p)) return withoutEntry(o, p);
   const current = entry.root === engineRoot(p.delivery);
   return { ...QUIET, state: current ? "Serving" : "Updating", serving: true, current };
 }
 
-/** A pod that has been asked and does not have the adapter. */
+/**
+ * Whether an engine without sidecar lists the adapter, and has not answered a request under its name since it was loaded there first. An
+ * earlier process may have ended between the two.
+ */
+export function unproven(o: Observed, p: ObservedPod): boolean {
+  const entry = p.view.adapters.get(o.name);
+  if (p.via !== "direct" || entry === undefined || entry.base) return false;
+  if (!entry.serving) return true;
+  const row = rowOf(o, p);
+  const { done, running } = p.call;
+  const inherited = running === undefined && (done === undefined || done.atMs === 0);
+  return o.probe === "auto" && inherited && row?.asked === true && row.loadingSince !== undefined && row.firstServedTime === undefined;
+}
+
+/** A pod that has been asked and does not have the adapter, or only lists it so far. */
 function withoutEntry(o: Observed, p: ObservedPod): PodState {
   const { running } = p.call;
   // Why it was in vain before is as true as it was.
@@ -265,7 +280,7 @@ export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
   const declared =
     p.via === "sidecar"
       ? isDeclaredBy(entry, o.adapter) && entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
-      : entry.root === engineRoot(p.delivery);
+      : entry.root === engineRoot(p.delivery) && !unproven(o, p);
   // What is there already is no effect of a call that says more than its URL: keys, limits.
   const { done } = p.call;
   const said = p.via === "direct" || (done?.kind === "load" ? done.fingerprint === p.fingerprint : !o.usesSecrets);

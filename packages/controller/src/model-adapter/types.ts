@@ -72,6 +72,8 @@ export interface Observed {
   readonly secretTrouble: SecretTrouble | undefined;
   readonly usesSecrets: boolean;
   readonly names: NameFacts;
+  /** Whether an engine has to answer a request after a first load, before the pod counts as serving. */
+  readonly probe: "auto" | "off";
   readonly service: ObservedService;
   readonly slices: readonly EndpointSlice[];
   /** Why the Service or the slices could not be written; `undefined` where they were, or nothing had to be. */

@@ -19,6 +19,10 @@ export class FakeEngine implements Answerer {
   readonly loading: string[] = [];
   /** Most loads of one name that ran at a time. */
   most = 0;
+  /** What a request under a name comes to. */
+  completes: (name: string) => number = () => 200;
+  /** Names under which a request came. */
+  readonly completed: string[] = [];
   /** Old releases put errors at the top level. */
   oldErrors = false;
 
@@ -46,6 +50,7 @@ export class FakeEngine implements Answerer {
   }
 
   #decide({ method, path, authorization, body }: Asked): readonly [number, object | string] {
+    if (path === "/v1/completions") return this.#complete(String(body.model));
     this.calls.push(`${method} ${path} ${String(body.lora_name ?? "")}`.trim());
     if (this.apiKey !== undefined && authorization !== `Bearer ${this.apiKey}`) return [401, { error: "Unauthorized" }];
     if (path === "/v1/models" && !this.lists) return [500, { error: "Internal Server Error" }];
@@ -64,6 +69,14 @@ export class FakeEngine implements Answerer {
       return [200, `Success: LoRA adapter '${name}' removed successfully.`];
     }
     return [404, { detail: "Not Found" }];
+  }
+
+  #complete(name: string): readonly [number, object | string] {
+    this.completed.push(name);
+    if (!this.adapters.has(name)) return this.#error(404, "NotFoundError", `The model \`${name}\` does not exist.`);
+    const status = this.completes(name);
+    if (status === 404) return [404, { detail: "Not Found" }];
+    return status === 200 ? [200, { choices: [{ text: "x" }] }] : this.#error(status, "InternalServerError", "oops");
   }
 
   #models(): object[] {

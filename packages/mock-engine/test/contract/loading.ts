@@ -27,6 +27,17 @@ export function loadingCases(s: Suite): void {
       expectError(gone, 404, "NotFoundError", `The model \`sql\` does not exist. Valid aliases: ${BASE}.`, "model");
     });
 
+    test("a request of one token is answered under a name that is loaded, and under no other", async () => {
+      const probe = (model: string) =>
+        s.client.call("/v1/completions", { json: { model, prompt: "hello", max_tokens: 1, temperature: 0 } });
+      await s.client.mustLoad("probed", s.world.path("sql"));
+      const answer = await probe("probed");
+      expect(answer.status).toBe(200);
+      expect(JSON.parse(answer.text)).toMatchObject({ model: "probed", usage: { completion_tokens: 1 } });
+      await s.client.mustUnload("probed");
+      expectError(await probe("probed"), 404, "NotFoundError", `The model \`probed\` does not exist. Valid aliases: ${BASE}.`, "model");
+    });
+
     test("answers name the adapter that was asked", async () => {
       await s.client.mustLoad("named", s.world.path("sql"));
       const completion = await s.client.call("/v1/completions", { json: { model: "named", prompt: "hello", max_tokens: 2 } });

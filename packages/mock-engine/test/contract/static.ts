@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { EventStream } from "../http.ts";
 import { modelsShape, shapeOf } from "../shapes.ts";
-import { expectAnswer, expectError, JSON_TYPE, metricsPage, type Suite, series } from "./setup.ts";
+import { BASE, expectAnswer, expectError, JSON_TYPE, metricsPage, type Suite, series } from "./setup.ts";
 
 /** Names of the base model of the second engine. */
 export const ALIASES = ["tiny", "alias"] as const;
@@ -54,6 +54,21 @@ export function staticCases(s: Suite): void {
       await stream.cancel();
       expect(await s.engine.ended).toBe(0);
       await expect(s.client.call("/health")).rejects.toThrow();
+    });
+  });
+}
+
+/** Cases of an engine whose model embeds. */
+export function poolingCases(s: Suite): void {
+  describe("no text", () => {
+    test("takes adapters, and has no route for a request of one token under their names", async () => {
+      expect((await s.client.load("x", s.world.path("sql"))).status).toBe(200);
+      expect((await s.client.call("/v1/models")).text).toContain(s.world.path("sql"));
+      for (const model of ["x", BASE, "nope"]) {
+        const answer = await s.client.call("/v1/completions", { json: { model, prompt: "hello", max_tokens: 1, temperature: 0 } });
+        expectAnswer(answer, 404, JSON_TYPE, '{"detail":"Not Found"}');
+      }
+      expect((await s.client.unload("x")).status).toBe(200);
     });
   });
 }

@@ -28,7 +28,7 @@ test.each([
   },
   { name: "another URL drops what is here", next: { url: "hf://acme/b" }, aborts: true, keeps: false },
 ])("a download under way, declared anew: $name", ({ next, aborts, keeps }) => {
-  const a = new Adapter(DECLARED, new Map());
+  const a = new Adapter(DECLARED, []);
   const fetch = new AbortController();
   a.fetch = fetch;
   a.redeclare({ ...DECLARED, ...next });

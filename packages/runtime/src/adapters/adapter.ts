@@ -5,6 +5,7 @@ import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
 import { NoLongerWanted } from "../errors.ts";
 import { type Declaration, sameContent, sameFiles } from "./declaration.ts";
+import type { LoadedPath, Probed } from "./memory.ts";
 import type { Facts, Failure } from "./plan.ts";
 import { adapterStatus, type Timings } from "./status.ts";
 
@@ -22,6 +23,10 @@ export class Adapter {
   lostBefore = false;
   /** Paths that we loaded under this name, with their digests. */
   own: Map<string, string>;
+  /** What is known of an answer under these paths; where nothing is, the engine served it before there were probes. */
+  probed: Map<string, Probed>;
+  /** Ends the running probe; `undefined` while none runs. */
+  probe: AbortController | undefined;
   /** Ends the running fetch; `undefined` while none runs. */
   fetch: AbortController | undefined;
   queuedForDownload = false;
@@ -41,14 +46,15 @@ export class Adapter {
   servingSinceMs: number | undefined;
   timer: NodeJS.Timeout | undefined;
 
-  constructor(declaration: Declaration, own: ReadonlyMap<string, string>) {
+  constructor(declaration: Declaration, loaded: readonly Omit<LoadedPath, "lora_name">[]) {
     this.declaration = declaration;
-    this.own = new Map(own);
+    this.own = new Map(loaded.map((l) => [l.path, l.content_digest]));
+    this.probed = new Map(loaded.flatMap((l) => (l.probed === undefined ? [] : [[l.path, l.probed] as const])));
     // What was loaded before a restart of the runtime is what may go on serving until the declared content can.
-    const last = [...own].at(-1);
+    const last = loaded.findLast((l) => l.probed !== "pending") ?? loaded.at(-1);
     if (last !== undefined) {
-      this.fallback = { path: last[0], digest: last[1] };
-      this.lastServedPath = last[0];
+      this.fallback = { path: last.path, digest: last.content_digest };
+      this.lastServedPath = last.path;
     }
   }
 
@@ -66,6 +72,7 @@ export class Adapter {
       wanted: this.wanted,
       fallback: this.fallback,
       ownPaths: new Set(this.own.keys()),
+      unproven: new Set([...this.probed].flatMap(([path, probed]) => (probed === "pending" ? [path] : []))),
       failure: this.failure,
       fallbackFailure: this.fallbackFailure,
     };
@@ -82,6 +89,7 @@ export class Adapter {
       this.maxRank = undefined;
     }
     // By other credentials the same may come: what has arrived is kept for them.
+    if (!sameFiles(before, next) || before.probe !== next.probe) this.probe?.abort();
     if (!sameFiles(before, next)) this.abortFetch();
     else if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch(new Error("other credentials were declared"));
     this.retryNow();
@@ -122,6 +130,7 @@ export class Adapter {
   served(engine: EngineView): { readonly path: string; readonly digest: string } | undefined {
     const entry = engine.models?.get(this.name);
     if (entry?.root === undefined || entry.parent === undefined) return undefined;
+    if (this.probed.get(entry.root) === "pending") return undefined;
     const digest = this.own.get(entry.root) ?? (this.wanted?.path === entry.root ? this.wanted.digest : undefined);
     return digest === undefined ? undefined : { path: entry.root, digest };
   }
@@ -148,6 +157,7 @@ export class Adapter {
         trainedOn: this.trainedOn,
         maxRank: this.maxRank,
         timings: this.timings,
+        probed: this.probed.get(served?.path ?? ""),
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },
       engine,

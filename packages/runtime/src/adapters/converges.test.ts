@@ -47,6 +47,7 @@ test("whatever happens, what is declared and can be served is served in the end,
         const manager = new AdapterManager({
           ...deps,
           maxLoraRank: undefined,
+          probe: "auto",
           log: SILENT,
           now: Date.now,
           timeOf: (ms: number) => ms,

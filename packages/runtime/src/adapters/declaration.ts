@@ -25,6 +25,8 @@ export interface Declaration {
   readonly delivery?: Delivery | undefined;
   /** Limits of the engine, as this declaration gave them. */
   readonly limits?: Limits | undefined;
+  /** Whether a first load is probed; as the runtime was started where absent. */
+  readonly probe?: "auto" | "off" | undefined;
   /** The engine's key, as this declaration gave it. */
   readonly apiKey: string | undefined;
   readonly origin: "api" | "manifest";

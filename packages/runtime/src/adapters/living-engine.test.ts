@@ -31,7 +31,14 @@ async function start() {
   await memory.adopt(await store.contents());
   const swept = vi.spyOn(store, "sweep");
   const deps = { engine, observer, artifacts, store, memory, keys, metrics: createMetrics(), feed, log: SILENT };
-  const manager = new AdapterManager({ ...deps, now: Date.now, timeOf: (ms: number) => ms, random: () => 0, maxLoraRank: 16 });
+  const manager = new AdapterManager({
+    ...deps,
+    now: Date.now,
+    timeOf: (ms: number) => ms,
+    random: () => 0,
+    maxLoraRank: 16,
+    probe: "auto",
+  });
   manager.restore();
   manager.sweepOrphans();
   await observer.refresh(NEVER);

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WatchEvent } from "@aibrix/api";
@@ -32,7 +32,7 @@ async function start() {
   const now = () => performance.now();
   const timeOf = wallTime(now, () => Date.now());
   const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now, timeOf, random: () => 0 };
-  const manager = new AdapterManager({ ...deps, maxLoraRank: 16 });
+  const manager = new AdapterManager({ ...deps, maxLoraRank: 16, probe: "auto" });
   manager.restore();
   manager.sweepOrphans();
   await observer.refresh(NEVER);
@@ -493,4 +493,91 @@ test("a wall clock that is set back a day puts off no retry, and the time that i
   } finally {
     set.mockRestore();
   }
+});
+
+test("what the engine lists serves once it has answered, and is not asked again after a restart of either", async () => {
+  const answer = Promise.withResolvers<"served">();
+  engine.answers.set("a", answer.promise);
+  await load("a", "/one");
+  await until(() => expect(engine.probes).toEqual(["a"]));
+  expect(status("a")).toMatchObject({ state: "Loading", serving: null });
+  // Others are loaded and asked meanwhile.
+  await load("b", "/two");
+  await serves("b", "two");
+  answer.resolve("served");
+  await serves("a", "one");
+  expect(status("a")).toMatchObject({ probed: "served", attempts: 0 });
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
+  await serves("a", "one");
+  await restart();
+  engine.restart("boot-3");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(engine.probes).toEqual(["a", "b"]);
+});
+
+test("what does not answer does not serve, is asked again, and is not loaded twice", async () => {
+  engine.answers.set("a", new AdapterError("ProbeFailed", "HTTP 500"));
+  await load("a", "/one");
+  await failed("a", "ProbeFailed");
+  expect(status("a")).toMatchObject({ serving: null, retryable: true, attempts: 1, next_retry_time: expect.any(String) });
+  engine.answers.delete("a");
+  await serves("a", "one");
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  expect(engine.probes).toEqual(["a", "a"]);
+});
+
+test("a model without completions is not asked for one, and a call may switch it off", async () => {
+  engine.answers.set("a", "notNeeded");
+  await load("a", "/one");
+  await serves("a", "one");
+  expect(status("a")).toMatchObject({ probed: "notNeeded" });
+  await world.manager.load({ lora_name: "b", artifact_url: "/two", probe: "off" });
+  await serves("b", "two");
+  expect(status("b")).toMatchObject({ probed: "off" });
+  engine.answers.set("c", new AdapterError("ProbeFailed", "HTTP 500"));
+  await load("c", "/two");
+  await failed("c", "ProbeFailed");
+  await world.manager.load({ lora_name: "c", artifact_url: "/two", probe: "off" });
+  await serves("c", "two");
+  expect(engine.probes).toEqual(["a", "c"]);
+});
+
+test("new content that does not answer makes room for what served before", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.answers.set("a", new AdapterError("ProbeFailed", "HTTP 500"));
+  await load("a", "/two");
+  await until(() => expect(status("a")).toMatchObject({ reason: "ProbeFailed", serving: { path: "/store/one" } }));
+  expect(engine.calls.slice(0, 5)).toEqual(["load a /store/one", "unload a", "load a /store/two", "unload a", "load a /store/one"]);
+});
+
+test("an adapter that is taken away does not wait for its answer", async () => {
+  engine.answers.set("a", new Promise(() => undefined));
+  await load("a", "/one");
+  await until(() => expect(engine.probes).toEqual(["a"]));
+  await world.manager.unload({ lora_name: "a" });
+  await until(() => expect(status("a")).toBeUndefined());
+  expect(engine.adapters.size).toBe(0);
+});
+
+test("a runtime that ends before the answer asks again when it is back, and not for what served before there were probes", async () => {
+  engine.answers.set("a", new Promise(() => undefined));
+  await load("a", "/one");
+  await until(() => expect(engine.probes).toEqual(["a"]));
+  engine.answers.delete("a");
+  await restart();
+  await serves("a", "one");
+  expect(engine.probes).toEqual(["a", "a"]);
+  await world.manager.close();
+  const file = join(dir, ".state/declared.json");
+  await writeFile(file, (await readFile(file, "utf8")).replace(/,\s*"probed": "served"/, ""));
+  world = await start();
+  await serves("a", "one");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+  expect(engine.probes).toEqual(["a", "a"]);
 });

@@ -7,8 +7,9 @@ import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration, Limits } from "./declaration.ts";
+import type { LoadedPath } from "./memory.ts";
 import { mayReplace, mayUnload, notOurs } from "./owner.ts";
-import { nextRetryMs, plan } from "./plan.ts";
+import { nextRetryMs, plan, type Step } from "./plan.ts";
 import { Runner, type RunnerDeps } from "./runner.ts";
 
 export interface ManagerDeps extends RunnerDeps {
@@ -62,7 +63,7 @@ export class AdapterManager {
   restore(): void {
     const { memory } = this.#deps;
     const declared = mostRecentFirst(memory.declared, (d) => d.lora_name, memory.byLastUse());
-    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits, owner } of declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits, owner, probe } of declared) {
       this.#declare({
         name,
         url,
@@ -77,6 +78,7 @@ export class AdapterManager {
         delivery,
         limits,
         owner,
+        probe,
       });
     }
   }
@@ -87,7 +89,7 @@ export class AdapterManager {
       if (this.#adapters.has(name)) continue;
       this.#deps.log.info({ adapter: name, path }, "loaded before the restart and no longer declared: it is unloaded");
       const declaration = { name, url: path, credentials: {}, apiKey: undefined, lacksKey: false, restored: true, revision: "" } as const;
-      const orphan = new Adapter({ ...declaration, origin: "manifest", hold: undefined, baseModel: undefined }, this.#ownPaths(name));
+      const orphan = new Adapter({ ...declaration, origin: "manifest", hold: undefined, baseModel: undefined }, this.#loadedAs(name));
       orphan.removing = true;
       this.#adapters.set(name, orphan);
       this.#kick(orphan);
@@ -107,6 +109,7 @@ export class AdapterManager {
       credentials_hosts: credentialsHosts,
       additional_config = {},
       owner,
+      probe,
     } = request;
     await this.#lookAgainAt(name);
     this.#refuseManifests(name, "change the manifest instead, or use another name");
@@ -130,9 +133,10 @@ export class AdapterManager {
       delivery,
       limits,
       owner,
+      probe,
     });
     // The answer says "remembered": it waits for the file.
-    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner };
+    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner, probe };
     const unsaved = await this.#deps.memory.declare(declared);
     await this.#deps.memory.cancelCleanup(name);
     this.#deps.memory.used(new Set([name]));
@@ -215,7 +219,7 @@ export class AdapterManager {
     const known = this.#adapters.get(declaration.name);
     this.#deps.keys.set(declaration.name, declaration.apiKey);
     if (known === undefined) {
-      const a = new Adapter(declaration, this.#ownPaths(declaration.name));
+      const a = new Adapter(declaration, this.#loadedAs(declaration.name));
       this.#adapters.set(a.name, a);
       this.#kick(a);
       return;
@@ -224,12 +228,13 @@ export class AdapterManager {
     this.#kick(known);
   }
 
-  #ownPaths(name: string): ReadonlyMap<string, string> {
-    return new Map(this.#deps.memory.loaded.filter((l) => l.lora_name === name).map((l) => [l.path, l.content_digest]));
+  #loadedAs(name: string): readonly LoadedPath[] {
+    return this.#deps.memory.loaded.filter((l) => l.lora_name === name);
   }
 
   #remove(a: Adapter): void {
     a.removing = true;
+    a.probe?.abort();
     a.abortFetch();
     a.retryNow();
     this.#kick(a);
@@ -250,14 +255,11 @@ export class AdapterManager {
     else if (step.kind === "forget" && !a.busyWithEngine) {
       this.#forget(a);
       return;
-    } else if ((step.kind === "load" || step.kind === "unload") && !a.busyWithEngine) {
+    } else if ((step.kind === "load" || step.kind === "probe" || step.kind === "unload") && !a.busyWithEngine) {
       a.busyWithEngine = true;
-      const isCurrent = () => JSON.stringify(plan(a.facts(), observer.view, now())) === JSON.stringify(step);
-      const run =
-        step.kind === "load" ? this.#runner.load(a, step, isCurrent, this.#closed.signal) : this.#runner.unload(a, this.#closed.signal);
       this.#start(
         a,
-        run.finally(() => {
+        this.#run(a, step).finally(() => {
           a.busyWithEngine = false;
         }),
       );
@@ -265,6 +267,20 @@ export class AdapterManager {
     const retryAtMs = nextRetryMs(a.facts(), now());
     if (retryAtMs !== undefined) a.timer = setTimeout(() => this.#kick(a), retryAtMs - now() + 1);
     this.#publish(a);
+  }
+
+  #run(a: Adapter, step: Extract<Step, { kind: "load" | "probe" | "unload" }>): Promise<void> {
+    const { observer, now } = this.#deps;
+    const { signal } = this.#closed;
+    const isCurrent = () => JSON.stringify(plan(a.facts(), observer.view, now())) === JSON.stringify(step);
+    switch (step.kind) {
+      case "load":
+        return this.#runner.load(a, step, isCurrent, signal);
+      case "probe":
+        return this.#runner.probe(a, step.content, isCurrent, signal);
+      case "unload":
+        return this.#runner.unload(a, signal);
+    }
   }
 
   #start(a: Adapter, work: Promise<void>): void {

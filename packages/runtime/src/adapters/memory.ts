@@ -29,12 +29,18 @@ export interface RememberedDeclaration {
   readonly delivery?: Delivery | undefined;
   readonly limits?: Limits | undefined;
   readonly owner?: string | undefined;
+  readonly probe?: "auto" | "off" | undefined;
 }
+
+/** Whether the engine answered a request under a name since it was loaded there first. `pending`: not yet; `off`: it was not to be asked. */
+export type Probed = "served" | "notNeeded" | "off" | "pending";
 
 export interface LoadedPath {
   readonly lora_name: string;
   readonly path: string;
   readonly content_digest: string;
+  /** Absent for what was loaded before there were probes: it serves. */
+  readonly probed?: Probed | undefined;
 }
 
 interface Readable {
@@ -145,9 +151,15 @@ export class Memory {
    * place among the others, whose order is that of their last use; a new one is the last.
    *
    * @param bootId - process of the engine that gets them, where that is known for sure
+   * @param probed - by path
    */
-  async setLoaded(name: string, paths: ReadonlyMap<string, string>, bootId: string | undefined): Promise<void> {
-    const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest }));
+  async setLoaded(
+    name: string,
+    paths: ReadonlyMap<string, string>,
+    bootId: string | undefined,
+    probed: ReadonlyMap<string, Probed> = new Map(),
+  ): Promise<void> {
+    const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest, probed: probed.get(path) }));
     const at = this.#state.loaded.findIndex((l) => l.lora_name === name);
     const others = without(this.#state.loaded, name);
     this.#state.loaded = at < 0 ? [...others, ...rows] : [...others.slice(0, at), ...rows, ...others.slice(at)];

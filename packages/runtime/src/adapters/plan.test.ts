@@ -16,6 +16,7 @@ const base: Facts = {
   wanted: undefined,
   fallback: undefined,
   ownPaths: new Set(),
+  unproven: new Set(),
   failure: undefined,
   fallbackFailure: undefined,
 };
@@ -36,10 +37,12 @@ function failed(step: Failure["step"], retryAtMs?: number): Failure {
 
 function short(step: Step): string {
   if (step.kind === "load") return `load ${step.content.path}${step.replaces === undefined ? "" : ` for ${step.replaces}`}`;
+  if (step.kind === "probe") return `probe ${step.content.path}`;
   return step.kind === "blocked" ? `blocked ${step.problem.reason}` : step.kind;
 }
 
 const own = (...paths: string[]) => ({ ownPaths: new Set(paths) });
+const unproven = (...paths: string[]) => ({ unproven: new Set(paths) });
 
 test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: string }>([
   { name: "fetches what is not here", given: {}, want: "fetch" },
@@ -55,6 +58,36 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
     want: "blocked EngineUnauthorized",
   },
   { name: "waits for a key that a restart has lost", given: { wanted: NEW, lacksKey: true }, want: "blocked EngineUnauthorized" },
+  {
+    name: "has it answer a request once it is listed first",
+    given: { wanted: NEW, ...own(NEW.path), ...unproven(NEW.path) },
+    engine: engine({ a: NEW.path }),
+    want: "probe /store/a/new",
+  },
+  {
+    name: "waits before it asks for another answer",
+    given: { wanted: NEW, ...own(NEW.path), ...unproven(NEW.path), failure: failed("load", NOW + 1) },
+    engine: engine({ a: NEW.path }),
+    want: "idle",
+  },
+  {
+    name: "puts the old content back where the new one does not answer",
+    given: { wanted: NEW, fallback: OLD, ...own(OLD.path, NEW.path), ...unproven(NEW.path), failure: failed("load", NOW + 1) },
+    engine: engine({ a: NEW.path }),
+    want: "load /store/a/old for /store/a/new",
+  },
+  {
+    name: "needs the key for that which a restart has lost",
+    given: { wanted: NEW, lacksKey: true, ...own(NEW.path), ...unproven(NEW.path) },
+    engine: engine({ a: NEW.path }),
+    want: "blocked EngineUnauthorized",
+  },
+  {
+    name: "unloads what has not answered yet",
+    given: { removing: true, ...own(NEW.path), ...unproven(NEW.path) },
+    engine: engine({ a: NEW.path }),
+    want: "unload",
+  },
   { name: "is idle once it serves", given: { wanted: NEW, ...own(NEW.path) }, engine: engine({ a: NEW.path }), want: "idle" },
   {
     name: "is idle once it serves, though the key is lost",

@@ -27,6 +27,8 @@ export interface Facts {
   readonly fallback: Content | undefined;
   /** Paths that we loaded under this name. Anything else in the engine is somebody else's and never touched. */
   readonly ownPaths: ReadonlySet<string>;
+  /** Of these, those under which the engine has answered nothing yet, and should before they count as serving. */
+  readonly unproven: ReadonlySet<string>;
   readonly failure: Failure | undefined;
   readonly fallbackFailure: Failure | undefined;
 }
@@ -35,11 +37,18 @@ export type Step =
   | { readonly kind: "fetch" }
   /** `replaces`: the name must be unloaded first; never in place, which gives running streams text of neither version. */
   | { readonly kind: "load"; readonly content: Content; readonly replaces: string | undefined }
+  /** The engine lists it: has it answer a request. */
+  | { readonly kind: "probe"; readonly content: Content }
   | { readonly kind: "unload" }
   /** It is gone from the engine: nothing is left to do for it. */
   | { readonly kind: "forget" }
   | { readonly kind: "blocked"; readonly problem: Problem }
   | { readonly kind: "idle" };
+
+const KEY_LOST: Step = blocked(
+  "EngineUnauthorized",
+  "the engine's API key was lost when the runtime restarted, for keys are not written down: call load again with additional_config.api-key",
+);
 
 /** Decides what to do next for one adapter. Pure. */
 export function plan(f: Facts, engine: EngineView, nowMs: number): Step {
@@ -52,6 +61,7 @@ export function plan(f: Facts, engine: EngineView, nowMs: number): Step {
     // Where the fallback cannot be put back, the fetch of the declared content need not wait for that.
     if (step.kind !== "blocked" || f.wanted !== undefined) return step;
   }
+  if (target !== undefined && served && f.unproven.has(target.path)) return f.lacksKey ? KEY_LOST : { kind: "probe", content: target };
   if (f.wanted === undefined && !f.fetching && !isStuck(f.failure, nowMs))
     return f.hold === undefined ? { kind: "fetch" } : { kind: "blocked", problem: f.hold };
   return { kind: "idle" };
@@ -81,11 +91,7 @@ function planLoad(f: Facts, content: Content, engine: EngineView, entry: EngineM
       "NameConflict",
       `the engine has another adapter as "${f.name}" (from ${entry.root}), which somebody else loaded: unload it there, or give this one another name`,
     );
-  if (f.lacksKey)
-    return blocked(
-      "EngineUnauthorized",
-      "the engine's API key was lost when the runtime restarted, for keys are not written down: call load again with additional_config.api-key",
-    );
+  if (f.lacksKey) return KEY_LOST;
   return { kind: "load", content, replaces: entry?.root };
 }
 

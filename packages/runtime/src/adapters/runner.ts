@@ -20,6 +20,8 @@ const PARALLEL_FETCHES = 4;
 /** And beside them, of sources that only drip. */
 const DRIPPING_FETCHES = 32;
 
+const PARALLEL_PROBES = 8;
+
 export interface RunnerDeps {
   readonly engine: Engine;
   readonly observer: EngineObserver;
@@ -27,6 +29,8 @@ export interface RunnerDeps {
   readonly memory: Memory;
   readonly keys: KeyRing;
   readonly metrics: Metrics;
+  /** Whether first loads are probed where a declaration does not say it. */
+  readonly probe: "auto" | "off";
   /** `--max-lora-rank` of the engine, where the runtime was told and a declaration does not say it. */
   readonly maxLoraRank: number | undefined;
   readonly log: Logger;
@@ -45,6 +49,8 @@ export class Runner {
   readonly #fetches = new Places(PARALLEL_FETCHES, DRIPPING_FETCHES);
   /** An engine takes one load or unload at a time; more at once only make each of them slower. */
   readonly #engineCalls = pLimit(1);
+  /** Requests like any other: an engine that is slow to answer one holds up no load. */
+  readonly #probes = pLimit(PARALLEL_PROBES);
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
@@ -132,6 +138,29 @@ export class Runner {
     });
   }
 
+  /** Has the engine answer a request under a name that it lists, before it counts as serving. `isCurrent` is asked once its turn has come. */
+  async probe(a: Adapter, content: Content, isCurrent: () => boolean, signal: AbortSignal): Promise<void> {
+    const { engine, keys, log, now } = this.#deps;
+    const mine = new AbortController();
+    a.probe = mine;
+    const both = AbortSignal.any([signal, mine.signal]);
+    await this.#probes(async () => {
+      if (both.aborted || !isCurrent()) return;
+      const startedMs = now();
+      try {
+        const apiKey = a.declaration.apiKey ?? keys.mounted;
+        const probed = this.#isProbed(a) ? await engine.probe({ name: a.name, apiKey }, both) : "off";
+        if (both.aborted || a.probed.get(content.path) !== "pending") return;
+        a.probed.set(content.path, probed);
+        await this.#settled(a, content);
+        log.info({ adapter: a.name, probed, ms: Math.round(now() - startedMs) }, "it answers");
+      } catch (error) {
+        if (!both.aborted) this.#loadFailed(a, content, error);
+      }
+    });
+    if (a.probe === mine) a.probe = undefined;
+  }
+
   /** Takes an adapter out of the engine, and sees that it is gone. */
   async unload(a: Adapter, signal: AbortSignal): Promise<void> {
     const { engine, observer, log } = this.#deps;
@@ -164,7 +193,8 @@ export class Runner {
     const { engine, observer, memory, keys, now } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
-    await memory.setLoaded(a.name, a.own, observer.bootId);
+    this.#toProve(a, content.path);
+    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
@@ -181,8 +211,30 @@ export class Runner {
         `the engine said that it loaded "${a.name}", but lists ${root ?? "nothing"} under this name`,
         { retryable: true },
       );
+    // What served before stays at hand until this is known to answer.
+    if (a.probed.get(content.path) !== "pending") await this.#settled(a, content);
+  }
+
+  /** Notes whether content that is going to be loaded has to answer a request first: once for each, not again after a restart of the engine. */
+  #toProve(a: Adapter, path: string): void {
+    const before = a.probed.get(path);
+    if (before === "served" || before === "notNeeded") return;
+    // What the runtime loaded before there were probes has served.
+    if (before === undefined && a.lastServedPath === path) return;
+    a.probed.set(path, this.#isProbed(a) ? "pending" : "off");
+  }
+
+  #isProbed({ declaration }: Adapter): boolean {
+    return (declaration.probe ?? this.#deps.probe) !== "off";
+  }
+
+  /** It serves. */
+  async #settled(a: Adapter, content: Content): Promise<void> {
+    const { memory, observer } = this.#deps;
     a.own = new Map([[content.path, content.digest]]);
-    await memory.setLoaded(a.name, a.own, observer.bootId);
+    const probed = a.probed.get(content.path);
+    a.probed = new Map(probed === undefined ? [] : [[content.path, probed]]);
+    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed);
     a.fallbackFailure = undefined;
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;

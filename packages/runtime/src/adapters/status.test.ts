@@ -19,6 +19,7 @@ const facts: Facts = {
   wanted: undefined,
   fallback: undefined,
   ownPaths: new Set(),
+  unproven: new Set(),
   failure: undefined,
   fallbackFailure: undefined,
 };
@@ -44,6 +45,7 @@ const shown: Shown = {
   trainedOn: undefined,
   maxRank: undefined,
   timings: {},
+  probed: undefined,
   serving: undefined,
 };
 const ready: EngineView = {
@@ -143,6 +145,12 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     name: "the rank, and how long things took",
     given: { maxRank: 32, timings: { downloadMs: 12.6 }, facts: { ...facts, wanted: NEW }, busyWithEngine: true },
     want: { state: "Loading", max_rank: 32, timings: { download_ms: 13 } },
+  },
+  {
+    name: "content that is listed and has not answered yet",
+    given: { facts: { ...facts, wanted: NEW, ownPaths: new Set([NEW.path]), unproven: new Set([NEW.path]) } },
+    engine: { ...ready, models: new Map([["a", { id: "a", root: NEW.path, parent: "base", raw: {} }]]) },
+    want: { state: "Loading", serving: null },
   },
   { name: "a removal", given: { facts: { ...facts, removing: true } }, want: { state: "Draining" } },
   {

@@ -3,6 +3,7 @@ import { baseModelWarning } from "../artifact/check/base-model.ts";
 import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
 import type { Declaration, Problem } from "./declaration.ts";
+import type { Probed } from "./memory.ts";
 import { type Facts, isStuck, plan } from "./plan.ts";
 
 /** How long things took last, in milliseconds. */
@@ -27,6 +28,8 @@ export interface Shown {
   /** The highest rank of any of its modules. */
   readonly maxRank: number | undefined;
   readonly timings: Timings;
+  /** How it was found that what serves answers. */
+  readonly probed: Probed | undefined;
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
 }
 
@@ -54,6 +57,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
       ? {}
       : { download: { bytes: download.bytes, total_bytes: download.totalBytes, bytes_per_second: download.bytesPerSecond } }),
     ...(s.maxRank === undefined ? {} : { max_rank: s.maxRank }),
+    ...(s.probed === undefined || s.probed === "pending" ? {} : { probed: s.probed }),
     ...timings(s.timings),
     attempts: s.attempts,
     ...(problem === undefined ? {} : { reason: problem.reason }),
@@ -94,7 +98,7 @@ function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state:
   const problem = step.kind === "blocked" ? step.problem : facts.hold;
   // An engine that is away is waited for; everything else needs somebody to do something.
   if (problem !== undefined) return { state: problem.reason === "EngineUnavailable" ? "Pending" : "Failed", problem };
-  return { state: serving === undefined ? (step.kind === "load" ? "Loading" : "Pending") : "Updating" };
+  return { state: serving === undefined ? (step.kind === "load" || step.kind === "probe" ? "Loading" : "Pending") : "Updating" };
 }
 
 function withRest(message: string, { serving, facts }: Shown): string {

@@ -22,6 +22,13 @@ export interface Engine {
   listModels(apiKey: string | undefined, signal: AbortSignal): Promise<readonly EngineModel[]>;
   /** Loads an adapter from a folder under a new name. */
   load(adapter: { readonly name: string; readonly path: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<void>;
+  /**
+   * Has an adapter answer a request of one token.
+   *
+   * @returns `notNeeded` where the model's task has no such requests
+   * @throws AdapterError `ProbeFailed`; `EngineUnavailable` where nobody listens
+   */
+  probe(adapter: { readonly name: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<"served" | "notNeeded">;
   /** Takes a name away; one that is not there is no error. */
   unload(adapter: { readonly name: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<void>;
   /** Something that changes when the engine's process does; `undefined` where the engine does not tell. */

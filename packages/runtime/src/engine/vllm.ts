@@ -1,6 +1,7 @@
+import { PROBE, probeRequest, probeTimedOut, probeVerdict } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import { Agent, request } from "undici";
-import { AdapterError, messageOf, networkCode } from "../errors.ts";
+import { AdapterError, HttpAnswer, isTimeout, messageOf, networkCode } from "../errors.ts";
 import type { Engine, EngineModel } from "./engine.ts";
 import { explainRefusal, refusalText } from "./refusals.ts";
 
@@ -50,6 +51,16 @@ export class VllmEngine implements Engine {
     const body = { lora_name: name, lora_path: path };
     const answer = await this.#call("POST", "/v1/load_lora_adapter", { timeoutMs: DEADLINE_MS.load, apiKey, body }, signal);
     if (answer.status !== 200) throw explainRefusal({ status: answer.status, text: refusalText(answer.body), path });
+  }
+
+  async probe({ name, apiKey }: Parameters<Engine["probe"]>[0], signal: AbortSignal): Promise<"served" | "notNeeded"> {
+    const options = { timeoutMs: PROBE.timeoutMs, apiKey, body: probeRequest(name) };
+    const answer = await this.#call("POST", PROBE.path, options, signal).catch((error: unknown) => {
+      throw isTimeout(error) ? new AdapterError("ProbeFailed", probeTimedOut(), { cause: error }) : error;
+    });
+    const verdict = probeVerdict(answer.status, refusalText(answer.body));
+    if (verdict.kind !== "failed") return verdict.kind;
+    throw new AdapterError("ProbeFailed", verdict.message, { cause: new HttpAnswer(answer.status) });
   }
 
   async unload({ name, apiKey }: Parameters<Engine["unload"]>[0], signal: AbortSignal): Promise<void> {

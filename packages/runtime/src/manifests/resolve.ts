@@ -1,5 +1,6 @@
 import {
   ANNOTATION_ARTIFACT_SHA256,
+  ANNOTATION_PROBE,
   ArtifactUrlError,
   CONFIG_API_KEY,
   LABEL_ADAPTER_ENABLED,
@@ -94,15 +95,19 @@ function declare(entry: AdapterEntry, secrets: ReadonlyMap<string, SecretEntry>,
     revision: `${entry.key}@${entry.revision}`,
     hold: "reason" in url ? url : typeof key === "object" ? key : "reason" in credentials ? credentials : undecided,
     baseModel: spec.baseModel,
+    probe: annotationsOf(entry.adapter)[ANNOTATION_PROBE] === "off" ? "off" : undefined,
   };
 }
 
+function annotationsOf({ metadata }: ModelAdapter): Readonly<Record<string, unknown>> {
+  return (metadata as { readonly annotations?: Readonly<Record<string, unknown>> | null }).annotations ?? {};
+}
+
 /** The artifactURL with the pin of the annotation. */
-function pinned({ metadata, spec }: ModelAdapter): { readonly pinned: string } | Problem {
-  const { annotations } = metadata as { readonly annotations?: Readonly<Record<string, unknown>> | null };
-  const annotation = annotations?.[ANNOTATION_ARTIFACT_SHA256];
+function pinned(adapter: ModelAdapter): { readonly pinned: string } | Problem {
+  const annotation = annotationsOf(adapter)[ANNOTATION_ARTIFACT_SHA256];
   try {
-    return { pinned: pinnedArtifactUrl(spec.artifactURL, annotation === undefined ? undefined : String(annotation)) };
+    return { pinned: pinnedArtifactUrl(adapter.spec.artifactURL, annotation === undefined ? undefined : String(annotation)) };
   } catch (error) {
     if (error instanceof ArtifactUrlError) return { reason: "InvalidArtifactURL", message: error.message };
     throw error;
