@@ -20,6 +20,7 @@ export {
   enginePort,
   portOf,
 } from "./engine-port.ts";
+export { adaptersInUse, DRAIN, maxLorasOf, requestsOf } from "./engine-requests.ts";
 export {
   ADAPTER_SLICES,
   ANNOTATION_ALLOWED_HOSTS,

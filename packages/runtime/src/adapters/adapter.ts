@@ -14,6 +14,8 @@ export class Adapter {
   declaration: Declaration;
   removing = false;
   cleanupFiles = false;
+  /** Until when requests under its name may go on before it is unloaded; `undefined` where none is left, or nobody waits for them. */
+  drainUntilMs: number | undefined;
   wanted: Content | undefined;
   fallback: Content | undefined;
   failure: Failure | undefined;
@@ -66,6 +68,7 @@ export class Adapter {
     return {
       name: this.name,
       removing: this.removing,
+      drainUntilMs: this.removing ? this.drainUntilMs : undefined,
       hold: this.declaration.hold,
       lacksKey: this.declaration.lacksKey,
       fetching: this.fetch !== undefined,
@@ -84,6 +87,7 @@ export class Adapter {
     this.declaration = next;
     this.removing = false;
     this.cleanupFiles = false;
+    this.drainUntilMs = undefined;
     if (!sameFiles(before, next)) {
       this.wanted = undefined;
       this.maxRank = undefined;

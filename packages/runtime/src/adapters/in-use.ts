@@ -1,7 +1,7 @@
+import { adaptersInUse } from "@aibrix/api";
 import { type Logger, sleep } from "@aibrix/service";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
-import { adaptersInUse } from "../engine/requests.ts";
 import { messageOf } from "../errors.ts";
 import type { Memory } from "./memory.ts";
 

@@ -581,3 +581,73 @@ test("a runtime that ends before the answer asks again when it is back, and not 
   await serves("a", "one");
   expect(engine.probes).toEqual(["a", "a"]);
 });
+
+const metricsOf = (...running: readonly string[]) =>
+  [
+    `vllm:num_requests_running ${running.length}`,
+    "vllm:num_requests_waiting 0",
+    `vllm:lora_requests_info{max_lora="2",running_lora_adapters="${running.join(",")}",waiting_lora_adapters=""} 1.7e9\n`,
+  ].join("\n");
+
+test("requests under a name may end before it is unloaded, which it is as soon as they have", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  let looks = 0;
+  engine.metrics = async () => {
+    looks += 1;
+    return metricsOf("a");
+  };
+  const before = performance.now();
+  const asked = await world.manager.unload({ lora_name: "a", grace_seconds: 60 });
+  expect(asked).toMatchObject({ status: 202, body: { state: "Draining", serving: { path: "/store/one" } } });
+  await until(() => expect(looks).toBeGreaterThan(1));
+  expect(performance.now() - before).toBeGreaterThan(1_000);
+  expect(status("a")).toMatchObject({ state: "Draining", serving: { path: "/store/one" } });
+  engine.metrics = async () => metricsOf("b");
+  await until(() => expect(status("a")).toBeUndefined());
+  expect(engine.calls).toEqual(["load a /store/one", "unload a"]);
+});
+
+test("a load call ends a drain: nothing was unloaded", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.metrics = async () => metricsOf("a");
+  await world.manager.unload({ lora_name: "a", grace_seconds: 1 });
+  expect(await load("a", "/one")).toMatchObject({ status: 200, body: { state: "Serving" } });
+  // The grace is over, and another adapter has drained meanwhile.
+  await load("b", "/two");
+  await serves("b", "two");
+  await world.manager.unload({ lora_name: "b", grace_seconds: 60 });
+  await until(() => expect(status("b")).toBeUndefined());
+  await serves("a", "one");
+  expect(engine.calls).not.toContain("unload a");
+});
+
+test("requests that do not end have their grace and no more; a later call may only shorten it", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.metrics = async () => metricsOf("a");
+  await world.manager.unload({ lora_name: "a", grace_seconds: 1 });
+  await world.manager.unload({ lora_name: "a", grace_seconds: 3600 });
+  await until(() => expect(status("a")).toBeUndefined());
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.unload({ lora_name: "a", grace_seconds: 3600 });
+  await world.manager.unload({ lora_name: "a" });
+  await until(() => expect(status("a")).toBeUndefined());
+});
+
+test("an engine that does not tell, and one that is restarted, hold a removal no longer than they must", async () => {
+  for (const name of ["a", "b"]) {
+    await load(name, "/one");
+    await serves(name, "one");
+  }
+  engine.metrics = async () => "nothing of the kind 1\n";
+  await world.manager.unload({ lora_name: "a", grace_seconds: 2 });
+  await world.manager.unload({ lora_name: "b", grace_seconds: 3600 });
+  await until(() => expect(status("a")).toBeUndefined());
+  expect(status("b")?.state).toBe("Draining");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(status("b")).toBeUndefined());
+});

@@ -7,6 +7,7 @@ import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration, Limits } from "./declaration.ts";
+import { Drains } from "./drains.ts";
 import type { LoadedPath } from "./memory.ts";
 import { mayReplace, mayUnload, notOurs } from "./owner.ts";
 import { nextRetryMs, plan, type Step } from "./plan.ts";
@@ -27,6 +28,7 @@ const LOOK_WITHIN_MS = 1_000;
 export class AdapterManager {
   readonly #deps: ManagerDeps;
   readonly #runner: Runner;
+  readonly #drains: Drains;
   readonly #adapters = new Map<string, Adapter>();
   readonly #running = new Set<Promise<void>>();
   /** Names whose files a sweep left alone because their adapters were not decided yet. */
@@ -38,6 +40,7 @@ export class AdapterManager {
   constructor(deps: ManagerDeps) {
     this.#deps = deps;
     this.#runner = new Runner(deps);
+    this.#drains = new Drains(deps);
     deps.observer.onChange((view) => this.#onEngine(view));
   }
 
@@ -153,7 +156,7 @@ export class AdapterManager {
    *   declaration is gone: the adapter is unloaded all the same, and a restart would load it again. Another call writes it down, also then.
    */
   async unload(request: UnloadRequest): Promise<{ readonly status: number; readonly body: AdapterStatus }> {
-    const { lora_name: name, cleanup_local } = request;
+    const { lora_name: name, cleanup_local, grace_seconds: graceSeconds = 0 } = request;
     const a = this.#adapters.get(name);
     if (a === undefined) {
       await this.#forgetOnDisk(name);
@@ -164,6 +167,7 @@ export class AdapterManager {
     a.cleanupFiles = cleanup_local === true;
     // Both change at once, so that a load call which comes during the write is the later one in every respect.
     const saved = this.#deps.memory.forgetDeclaration(name);
+    this.#drain(a, graceSeconds * 1_000);
     this.#remove(a);
     const unsaved = await saved;
     if (unsaved !== undefined) throw notForgotten(name, unsaved);
@@ -189,7 +193,7 @@ export class AdapterManager {
   async close(): Promise<void> {
     this.#closed.abort();
     for (const a of this.#adapters.values()) clearTimeout(a.timer);
-    await Promise.allSettled([...this.#running]);
+    await Promise.allSettled([...this.#running, this.#drains.close()]);
   }
 
   /**
@@ -224,12 +228,31 @@ export class AdapterManager {
       this.#kick(a);
       return;
     }
+    this.#drains.forget(declaration.name);
     known.redeclare(declaration);
     this.#kick(known);
   }
 
   #loadedAs(name: string): readonly LoadedPath[] {
     return this.#deps.memory.loaded.filter((l) => l.lora_name === name);
+  }
+
+  /** Lets requests end first. A second call may shorten the wait, and never makes it longer. */
+  #drain(a: Adapter, graceMs: number): void {
+    const { observer, now, log } = this.#deps;
+    const untilMs = now() + graceMs;
+    if (a.removing && untilMs >= (a.drainUntilMs ?? 0)) return;
+    const drains = graceMs > 0 && a.served(observer.view) !== undefined;
+    a.drainUntilMs = drains ? untilMs : undefined;
+    this.#drains.forget(a.name);
+    if (!drains) return;
+    const onDrained = () => {
+      if (this.#adapters.get(a.name) !== a || !a.removing) return;
+      log.info({ adapter: a.name, graceLeftMs: Math.round(untilMs - now()) }, "no request of it is left: it is unloaded");
+      a.drainUntilMs = undefined;
+      this.#kick(a);
+    };
+    this.#drains.add(a.name, onDrained, this.#closed.signal);
   }
 
   #remove(a: Adapter): void {
@@ -301,6 +324,7 @@ export class AdapterManager {
     clearTimeout(a.timer);
     this.#adapters.delete(a.name);
     this.#sweepLater.delete(a.name);
+    this.#drains.forget(a.name);
     keys.set(a.name, undefined);
     feed.removeAdapter(a.name);
     const remember = async () => {

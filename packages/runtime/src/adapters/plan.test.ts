@@ -10,6 +10,7 @@ const NEW = { path: "/store/a/new", digest: "sha256:new" };
 const base: Facts = {
   name: "a",
   removing: false,
+  drainUntilMs: undefined,
   hold: undefined,
   lacksKey: false,
   fetching: false,
@@ -149,6 +150,23 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
     engine: engine({ a: OLD.path }),
     want: "unload",
   },
+  {
+    name: "lets requests end before it unloads",
+    given: { removing: true, drainUntilMs: NOW + 1, ...own(NEW.path) },
+    engine: engine({ a: NEW.path }),
+    want: "idle",
+  },
+  {
+    name: "unloads when they have had their time",
+    given: { removing: true, drainUntilMs: NOW, ...own(NEW.path) },
+    engine: engine({ a: NEW.path }),
+    want: "unload",
+  },
+  {
+    name: "does not wait for requests of what is gone",
+    given: { removing: true, drainUntilMs: NOW + 1, ...own(NEW.path) },
+    want: "forget",
+  },
   { name: "is done once it is gone", given: { removing: true, ...own(NEW.path) }, want: "forget" },
   { name: "is done where nothing was loaded", given: { removing: true }, engine: ENGINE_UNSEEN, want: "forget" },
   {
@@ -176,6 +194,7 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
 test.each([
   { name: "none", given: {}, want: undefined },
   { name: "of a final failure", given: { failure: failed("load") }, want: undefined },
+  { name: "the end of a drain", given: { removing: true, drainUntilMs: NOW + 7 }, want: NOW + 7 },
   { name: "of a retryable one", given: { failure: failed("load", NOW + 5) }, want: NOW + 5 },
   { name: "the earlier of two", given: { failure: failed("load", NOW + 9), fallbackFailure: failed("load", NOW + 5) }, want: NOW + 5 },
 ])("the next try: $name", ({ given, want }) => {

@@ -18,6 +18,8 @@ export interface Facts {
   readonly name: string;
   /** It should no longer be served. */
   readonly removing: boolean;
+  /** Until when requests under its name may go on before it is unloaded; `undefined` where none has to. */
+  readonly drainUntilMs: number | undefined;
   readonly hold: Problem | undefined;
   readonly lacksKey: boolean;
   readonly fetching: boolean;
@@ -71,7 +73,8 @@ function planRemoval(f: Facts, engine: EngineView, entry: EngineModel | undefine
   if (f.ownPaths.size === 0) return { kind: "forget" };
   if (engine.models === undefined) return { kind: "blocked", problem: engineProblem(engine) };
   if (entry?.root === undefined || !f.ownPaths.has(entry.root)) return { kind: "forget" };
-  return isStuck(f.failure, nowMs) ? { kind: "idle" } : { kind: "unload" };
+  const drains = f.drainUntilMs !== undefined && nowMs < f.drainUntilMs;
+  return drains || isStuck(f.failure, nowMs) ? { kind: "idle" } : { kind: "unload" };
 }
 
 /** The content to have in the engine now: the declared one unless it is not here or was refused. */
@@ -113,6 +116,8 @@ export function isStuck(failure: Failure | undefined, nowMs: number): boolean {
 
 /** The next moment at which {@link plan} may decide otherwise by itself. */
 export function nextRetryMs(f: Facts, nowMs: number): number | undefined {
-  const times = [f.failure?.retryAtMs, f.fallbackFailure?.retryAtMs].filter((t): t is number => t !== undefined && t > nowMs);
+  const times = [f.failure?.retryAtMs, f.fallbackFailure?.retryAtMs, f.drainUntilMs].filter(
+    (t): t is number => t !== undefined && t > nowMs,
+  );
   return times.length === 0 ? undefined : Math.min(...times);
 }

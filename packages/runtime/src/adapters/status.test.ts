@@ -13,6 +13,7 @@ const OLD = { path: "/store/a/old", digest: "sha256:old" };
 const facts: Facts = {
   name: "a",
   removing: false,
+  drainUntilMs: undefined,
   hold: undefined,
   lacksKey: false,
   fetching: false,
@@ -151,6 +152,11 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     given: { facts: { ...facts, wanted: NEW, ownPaths: new Set([NEW.path]), unproven: new Set([NEW.path]) } },
     engine: { ...ready, models: new Map([["a", { id: "a", root: NEW.path, parent: "base", raw: {} }]]) },
     want: { state: "Loading", serving: null },
+  },
+  {
+    name: "what goes on serving while its requests end",
+    given: { facts: { ...facts, removing: true, drainUntilMs: NOW + 1 }, serving: servingNew },
+    want: { state: "Draining", serving: { path: NEW.path } },
   },
   { name: "a removal", given: { facts: { ...facts, removing: true } }, want: { state: "Draining" } },
   {

@@ -1,10 +1,9 @@
-import { CONFIG_API_KEY, type EngineStatus } from "@aibrix/api";
+import { CONFIG_API_KEY, type EngineStatus, maxLorasOf } from "@aibrix/api";
 import { type Logger, sleep } from "@aibrix/service";
 import pLimit from "p-limit";
 import { AdapterError, messageOf, networkCode } from "../errors.ts";
 import type { Engine, EngineModel } from "./engine.ts";
 import type { KeyRing } from "./key-ring.ts";
-import { maxLorasOf } from "./requests.ts";
 
 /** How often the engine is looked at, in milliseconds: a restart must be noticed within a second. */
 const PERIOD_MS = 500;

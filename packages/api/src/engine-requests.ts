@@ -26,3 +26,32 @@ export function adaptersInUse(page: string): ReadonlySet<string> {
 export function maxLorasOf(page: string): number | undefined {
   return loraRequests(page)?.maxLoras;
 }
+
+/** How an engine that drains is looked at, in milliseconds. */
+export const DRAIN = {
+  /** Until the first look: requests that were sent before whoever routes them heard of it have arrived by then. */
+  firstLookMs: 1_000,
+  periodMs: 500,
+  /** How long is waited where the engine's metrics cannot be read. */
+  blindMs: 5_000,
+} as const;
+
+/**
+ * Whether requests of an adapter run or wait. Pure. Names of waiting requests are in no label before the engine has begun with them, so while
+ * any request waits, it may be one.
+ *
+ * @returns `unknown` where the page has none of vLLM's numbers
+ */
+export function requestsOf(page: string, name: string): "some" | "none" | "unknown" {
+  const [running, waiting] = [sum(page, "vllm:num_requests_running"), sum(page, "vllm:num_requests_waiting")];
+  if (running === undefined || waiting === undefined) return "unknown";
+  if (running + waiting === 0) return "none";
+  if (waiting > 0 || loraRequests(page)?.names.has(name) === true) return "some";
+  return "none";
+}
+
+/** Of all engines of the server; `undefined` where there is no such number. */
+function sum(page: string, metric: string): number | undefined {
+  const values = [...page.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)`, "gm"))].map(([, value]) => Number(value));
+  return values.length === 0 || values.some(Number.isNaN) ? undefined : values.reduce((a, b) => a + b, 0);
+}
