@@ -73,8 +73,8 @@ export {
 } from "./model-adapter.ts";
 export { createdSec, type NameHolder, nameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
-export { rankLimit } from "./rank-limit.ts";
 export { PROBE, type ProbeVerdict, probeRequest, probeTimedOut, probeVerdict } from "./probe.ts";
+export { rankLimit } from "./rank-limit.ts";
 export { modelAdapterReference } from "./reference.ts";
 export {
   type AdapterStatus,

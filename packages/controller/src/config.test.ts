@@ -19,8 +19,21 @@ test("without flags engines are called directly, and nobody is elected", () => {
   expect(readConfig([], {})).toMatchObject({ leaderElect: false, runtimeSidecar: false, systemNamespace: "aibrix-system", workers: 16 });
 });
 
-test.each([["--workers=0"], ["--metrics-bind-address=everywhere"], ["--what"]])("%s is refused", (flag) => {
+test.each([
+  ["--workers=0"],
+  ["--metrics-bind-address=everywhere"],
+  ["--what"],
+  ["--probe=maybe"],
+  ["--drain-grace-period=30"],
+  ["--drain-grace-period=2h"],
+])("%s is refused", (flag) => {
   expect(() => readConfig([flag], {})).toThrow(/write|--help/);
+});
+
+test("probes and drains unless it is told otherwise", () => {
+  expect(readConfig([], {})).toMatchObject({ probe: "auto", drainGraceMs: 30_000 });
+  expect(readConfig(["--probe=off", "--drain-grace-period=5m"], {})).toMatchObject({ probe: "off", drainGraceMs: 300_000 });
+  expect(readConfig(["--drain-grace-period=0s"], {})?.drainGraceMs).toBe(0);
 });
 
 test("--help names every flag", () => {

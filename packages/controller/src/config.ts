@@ -55,6 +55,12 @@ export const FLAGS = {
     default: "auto",
     help: "auto: after a first load an engine has to answer a request of one token under the adapter's name before the pod counts as serving. off: it has to list it.",
   },
+  "drain-grace-period": {
+    type: "string",
+    value: "TIME",
+    default: "30s",
+    help: "How long requests that run or wait may go on before an adapter is unloaded; 0s for not at all. A deletion waits for it, and 5 s more.",
+  },
   workers: { type: "string", value: "N", default: "16", help: "How many ModelAdapters are worked on at a time." },
 } as const satisfies Record<string, Flag>;
 
@@ -81,6 +87,8 @@ export interface Config {
   readonly kubeconfig: string | undefined;
   readonly workers: number;
   readonly probe: "auto" | "off";
+  /** How long requests may go on before an unload, in milliseconds. */
+  readonly drainGraceMs: number;
 }
 
 /**
@@ -114,7 +122,19 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     kubeconfig: flags.kubeconfig || undefined,
     workers,
     probe,
+    drainGraceMs: readGraceMs(flags["drain-grace-period"]),
   };
+}
+
+/** The longest that a sidecar takes. */
+const MAX_GRACE_MS = 3_600_000;
+
+function readGraceMs(text: string): number {
+  const [, number, unit] = /^(\d{1,6})(s|m)$/.exec(text) ?? [];
+  const ms = Number(number) * (unit === "m" ? 60_000 : 1_000);
+  if (number === undefined || ms > MAX_GRACE_MS)
+    throw new ConfigError(`--drain-grace-period=${text}: write a time in seconds or minutes, 30s or 5m for example, at most 60m`);
+  return ms;
 }
 
 function readGateway(text: string): GatewayName {

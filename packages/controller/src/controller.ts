@@ -12,7 +12,7 @@ import { HEALTH_BOUNDS, type HealthBounds, notAlive, notReady, type QueueHealth 
 import type { ControllerMetrics } from "./metrics.ts";
 import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
-import { BOUNDS, type Bounds, type ModelAdapterObject } from "./model-adapter/types.ts";
+import { type Bounds, boundsOf, type ModelAdapterObject } from "./model-adapter/types.ts";
 import type { PodFacts } from "./pods/facts.ts";
 import { Overcommitment } from "./pods/overcommitment.ts";
 import { keepHttpRoutes, sweepHttpRoutes } from "./routes/http-routes.ts";
@@ -154,7 +154,7 @@ export class ControllerManager {
       memories: new Memories(),
       secrets: new SecretReader(client, timing?.secretMaxAgeMs),
       events: told,
-      bounds: { ...BOUNDS, ...timing?.bounds },
+      bounds: { ...boundsOf(this.#config.drainGraceMs), ...timing?.bounds },
       log,
       overcommitment: new Overcommitment(),
       metrics,

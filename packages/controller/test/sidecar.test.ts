@@ -422,6 +422,36 @@ test("an adapter that is made again takes over what the one before it loaded, an
   expect(a.runtime.serving).toEqual([]);
 });
 
+test("requests may end before an adapter is unloaded: first out of the slices, then drained, and the finalizer last", async () => {
+  const a = await pod("a");
+  await world.controller(["--enable-runtime-sidecar", "--drain-grace-period=20s"]);
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  a.runtime.busy.add("x");
+  await world.kubectl("delete", "modeladapter", "x", "-n", ns, "--wait=false");
+  await until("it drains", () => a.runtime.unloads.length === 1);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  expect(a.runtime.graces[0]).toBeGreaterThan(15);
+  expect(a.runtime.serving).toEqual(["x"]);
+  expect((await world.get("ModelAdapter", `${ns}/x`))?.metadata.finalizers).toHaveLength(1);
+  a.runtime.idle("x");
+  await until("gone", async () => (await world.get("ModelAdapter", `${ns}/x`)) === undefined);
+  expect(a.runtime.unloads).toHaveLength(1);
+  // Lowered replicas drain, too, and a pod that is wanted again is taken back.
+  await pod("b");
+  await world.applyObject(lora("y", { podSelector: { matchLabels: { tier: "gold" } } }));
+  await world.kubectl("label", "pod", "a", "-n", ns, "tier=gold");
+  await adapters.ready(`${ns}/y`);
+  a.runtime.busy.add("y");
+  await world.kubectl("label", "pod", "a", "-n", ns, "tier-");
+  await until("it drains", () => a.runtime.unloads.length === 2);
+  expect(a.runtime.graces[1]).toBe(20);
+  await world.kubectl("label", "pod", "a", "-n", ns, "tier=gold");
+  await until("listed again", async () => (await adapters.addresses(`${ns}/y`)).includes(a.ip));
+  expect(a.runtime.loads.filter((l) => l.lora_name === "y")).toHaveLength(2);
+  a.runtime.idle("y");
+});
+
 test("a pod that left the selector, and one that was forgotten, is swept", async () => {
   const a = await pod("a", { labels: { tier: "gold" } });
   await world.controller();

@@ -96,6 +96,8 @@ export interface UnloadCall {
   readonly apiKey: string | undefined;
   /** Who declared it, as far as the sidecar was told. */
   readonly owner: string | undefined;
+  /** How long requests that run or wait may go on first. */
+  readonly graceSeconds: number;
 }
 
 /** How to reach what runs on a pod. Calls throw {@link CallError}. */

@@ -187,3 +187,52 @@ describe("a load", () => {
     expect(asked).toEqual(["/v1/load_lora_adapter"]);
   });
 });
+
+describe("an unload", () => {
+  const page = (...running: readonly string[]) =>
+    [
+      `vllm:num_requests_running ${running.length}`,
+      "vllm:num_requests_waiting 0",
+      `vllm:lora_requests_info{max_lora="1",running_lora_adapters="${running.join(",")}",waiting_lora_adapters=""} 1.7e9\n`,
+    ].join("\n");
+  const UNLOAD = { name: "x", apiKey: undefined, owner: undefined, graceSeconds: 60 };
+  let metrics: () => string;
+  let unloads: number;
+  let pages: number;
+
+  beforeEach(() => {
+    unloads = 0;
+    pages = 0;
+    answer = (reply) => {
+      const { url } = reply.req;
+      if (url === "/v1/unload_lora_adapter") unloads++;
+      if (url === "/metrics") pages++;
+      reply.end(url === "/metrics" ? metrics() : url === "/v1/models" ? LIST : "Success");
+    };
+  });
+
+  test("waits until no request of that name is left, and not at once", async () => {
+    metrics = () => page("x", "y");
+    const unloading = agent.unload(UNLOAD, stop.signal);
+    await vi.waitFor(() => expect(pages).toBeGreaterThan(1), { timeout: 5_000 });
+    expect(unloads).toBe(0);
+    metrics = () => page("y");
+    await unloading;
+    expect(unloads).toBe(1);
+  });
+
+  test("waits no longer than its grace, and not at all without one", async () => {
+    metrics = () => page("x");
+    await agent.unload({ ...UNLOAD, graceSeconds: 2 }, stop.signal);
+    expect([unloads, pages > 0]).toEqual([1, true]);
+    const before = pages;
+    await agent.unload({ ...UNLOAD, graceSeconds: 0 }, stop.signal);
+    expect([unloads, pages]).toEqual([2, before]);
+  });
+
+  test("waits a short time only for an engine that tells nothing", async () => {
+    metrics = () => "nothing of the kind 1\n";
+    await agent.unload(UNLOAD, stop.signal);
+    expect(unloads).toBe(1);
+  }, 20_000);
+});

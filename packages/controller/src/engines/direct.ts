@@ -1,4 +1,4 @@
-import { PROBE, probeRequest, probeTimedOut, probeVerdict } from "@aibrix/api";
+import { DRAIN, PROBE, probeRequest, probeTimedOut, probeVerdict, requestsOf } from "@aibrix/api";
 import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
 import pLimit from "p-limit";
@@ -49,6 +49,8 @@ export class DirectAgent implements PodAgent {
   readonly #unproven = new Set<string>();
   /** Roots that have, by name: after a restart of the engine they are not asked again. */
   readonly #proven = new Map<string, string>();
+  /** A look at its metrics that is under way. */
+  #looking: Promise<string> | undefined;
   /** An engine takes one load at a time. */
   readonly #loads = pLimit(1);
   /** Counts doubts: an answer to a question of before says nothing. */
@@ -103,12 +105,39 @@ export class DirectAgent implements PodAgent {
     if (verdict.kind === "failed") throw new CallError("ProbeFailed", verdict.message, { retryable: true });
   }
 
-  async unload({ name, apiKey }: UnloadCall, signal: AbortSignal): Promise<void> {
+  async unload({ name, apiKey, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+    if (this.#view.adapters.get(name)?.serving === true) await this.#drained(name, graceSeconds * 1_000, signal);
     // Who deletes an adapter and its Secret leaves us without the key.
     await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
     this.#unproven.delete(name);
     this.#proven.delete(name);
     await this.#look(signal);
+  }
+
+  /** Returns when no request of that name runs or waits any more, or they have had their time. */
+  async #drained(name: string, graceMs: number, signal: AbortSignal): Promise<void> {
+    const untilMs = performance.now() + graceMs;
+    const blindMs = performance.now() + Math.min(graceMs, DRAIN.blindMs);
+    const leftMs = () => untilMs - performance.now();
+    for (
+      let waitMs: number = DRAIN.firstLookMs;
+      leftMs() > 0 && (await sleep(Math.min(waitMs, leftMs()), signal));
+      waitMs = DRAIN.periodMs
+    ) {
+      const requests = requestsOf(await this.#page(signal), name);
+      if (requests === "none" || (requests === "unknown" && performance.now() > blindMs)) return;
+    }
+  }
+
+  /** The engine's metrics; one look is for all that drain. Empty where they cannot be had. */
+  #page(signal: AbortSignal): Promise<string> {
+    this.#looking ??= this.#call("GET", "/metrics", { apiKey: this.#goodKey, timeoutMs: LIST_TIMEOUT_MS }, signal)
+      .then(({ status, body }) => (status === 200 ? body : ""))
+      .catch(() => "")
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
   }
 
   async #unloadOnce(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
@@ -119,7 +148,7 @@ export class DirectAgent implements PodAgent {
   }
 
   release(call: UnloadCall, signal: AbortSignal): Promise<void> {
-    return this.unload(call, signal);
+    return this.unload({ ...call, graceSeconds: 0 }, signal);
   }
 
   refresh(signal: AbortSignal): Promise<void> {

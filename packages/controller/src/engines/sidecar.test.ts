@@ -145,7 +145,7 @@ const LOAD = {
   maxLoraRank: 64,
   additionalConfig: { more: "1" },
 } as const;
-const UNLOAD = { name: "x", apiKey: undefined, owner: "modeladapter/default/x/u-x" };
+const UNLOAD = { name: "x", apiKey: undefined, owner: "modeladapter/default/x/u-x", graceSeconds: 30 };
 
 test("a load says everything, and an unload of what is not there is fine", async () => {
   const seen: unknown[] = [];
@@ -169,7 +169,7 @@ test("a load says everything, and an unload of what is not there is fine", async
         owner: "modeladapter/default/x/u-x",
       },
     ],
-    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true, owner: "modeladapter/default/x/u-x" }],
+    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true, owner: "modeladapter/default/x/u-x", grace_seconds: 30 }],
   ]);
 });
 
@@ -231,7 +231,7 @@ test("a sidecar of before owners is spared every field that it does not know, on
   onRequest = (_request, reply, body) => {
     const fields = Object.keys(JSON.parse(body) as object);
     sent.push(fields);
-    const unknown = fields.find((f) => ["owner", "limits", "adopt"].includes(f));
+    const unknown = fields.find((f) => ["owner", "limits", "adopt", "grace_seconds"].includes(f));
     if (unknown === undefined) reply.writeHead(202).end("{}");
     else refuseField(reply, unknown);
   };

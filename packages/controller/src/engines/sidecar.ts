@@ -99,8 +99,8 @@ export class SidecarAgent implements PodAgent {
     refuseUnlessOk(await this.#postSparing(RUNTIME_PATHS.load, body, signal));
   }
 
-  async unload({ name, owner }: UnloadCall, signal: AbortSignal): Promise<void> {
-    const answer = await this.#postUnload(name, owner, signal);
+  async unload({ name, owner, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+    const answer = await this.#postUnload(name, owner, signal, graceSeconds);
     if (answer.status !== 404) refuseUnlessOk(answer);
   }
 
@@ -119,8 +119,13 @@ export class SidecarAgent implements PodAgent {
     }
   }
 
-  async #postUnload(name: string, owner: string | undefined, signal: AbortSignal): Promise<Answer> {
-    const body: UnloadRequest = { lora_name: name, cleanup_local: true, ...(owner === undefined ? {} : { owner }) };
+  async #postUnload(name: string, owner: string | undefined, signal: AbortSignal, graceSeconds = 0): Promise<Answer> {
+    const body: UnloadRequest = {
+      lora_name: name,
+      cleanup_local: true,
+      ...(owner === undefined ? {} : { owner }),
+      ...(graceSeconds === 0 ? {} : { grace_seconds: graceSeconds }),
+    };
     return await this.#postSparing(RUNTIME_PATHS.unload, body, signal);
   }
 

@@ -182,15 +182,23 @@ function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
   const entry = p.view.adapters.get(o.name);
   const owner = entry === undefined && o.adapter !== undefined ? declaredBy(o.adapter) : entry?.owner;
-  const call = { name: o.name, apiKey, owner };
+  const call = { name: o.name, apiKey, owner, graceSeconds: graceSeconds(o) };
   calls.start({
     kind,
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
-    atOnce: agent.via === "direct" ? 1 : 16,
+    // A drain waits for requests, not for the engine.
+    atOnce: 64,
     run: (signal) => (kind === "unload" ? agent.unload(call, signal) : agents.release(p.facts, labels, call, signal)),
   });
+}
+
+/** A deletion has its grace once, whoever goes on with it. */
+function graceSeconds({ adapter, bounds, nowMs }: Observed): number {
+  const deletedMs = Date.parse(adapter?.metadata.deletionTimestamp ?? "");
+  const leftMs = Number.isNaN(deletedMs) ? bounds.drainMs : Math.min(bounds.drainMs, deletedMs + bounds.drainMs - nowMs);
+  return Math.max(0, Math.ceil(leftMs / 1_000));
 }
 
 function loadCall(adapter: ModelAdapterObject, o: Observed, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {

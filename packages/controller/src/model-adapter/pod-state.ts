@@ -50,7 +50,8 @@ export function podState(o: Observed, p: ObservedPod): PodState {
 
 /** Whether traffic may go to the adapter on this pod. */
 export function routable(p: ObservedPod, s: PodState): boolean {
-  return s.serving && p.facts.ready && !p.facts.terminating && !p.facts.finished;
+  // One that is being taken away serves only what was sent there before.
+  return s.serving && s.state !== "Draining" && p.facts.ready && !p.facts.terminating && !p.facts.finished;
 }
 
 /** Whether we asked the pod's engine itself to load the adapter: that is written down before each such call. */

@@ -169,9 +169,11 @@ function loadedBy(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow>
 }
 
 /** Since when an engine without sidecar is at it, as far as is known: it is written down before it is asked. */
-function loadingSince(o: Observed, plan: Plan, pod: ObservedPod): Partial<PodRow> {
+function loadingSince(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow> {
   if (pod.via !== "direct") return {};
   if (startsLoad(plan, pod)) return { loadingSince: new Date(o.nowMs).toISOString() };
+  // It is done, though the call may not have ended: an engine that is started anew has nothing under way.
+  if (state.serving && state.current) return {};
   const { running, failure, accepted } = pod.call;
   const unknown = failure?.kind !== "load" && accepted.load === undefined && pod.view.knowledge !== "fresh";
   const since = running === "load" || unknown || inheritedUntilMs(o, pod) !== undefined ? rowOf(o, pod)?.loadingSince : undefined;
@@ -199,7 +201,7 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
     name: pod.facts.name,
     uid: pod.facts.uid,
     state: begins ? "Loading" : state.state,
-    ...loadingSince(o, plan, pod),
+    ...loadingSince(o, plan, row),
     ...firstServedTime(o, row),
     ...(maxRank === undefined ? {} : { maxRank }),
     ...(state.digest === undefined ? {} : { contentDigest: state.digest }),

@@ -86,6 +86,8 @@ export interface Observed {
 export interface Bounds {
   /** How long a pod or an API server that does not do its part may hold up a deletion. */
   readonly deletionMs: number;
+  /** How long requests may go on before an adapter is unloaded. */
+  readonly drainMs: number;
   /**
    * How long an engine without sidecar is given to show a load that an earlier process asked for, before it is asked again. Nobody knows whether
    * that call ever came there. Where it did, and the load is a long download, the engine (vLLM) refuses the second one once the first is done.
@@ -95,7 +97,15 @@ export interface Bounds {
   readonly lostMs: number;
 }
 
-export const BOUNDS: Bounds = { deletionMs: 30_000, directLoadMs: 60_000, lostMs: 60_000 };
+/** What an unload itself may take, once requests have ended. */
+const UNLOAD_MS = 5_000;
+
+/** @param drainMs - how long requests may go on before an adapter is unloaded */
+export function boundsOf(drainMs: number): Bounds {
+  return { deletionMs: drainMs + UNLOAD_MS, drainMs, directLoadMs: 60_000, lostMs: 60_000 };
+}
+
+export const BOUNDS: Bounds = boundsOf(30_000);
 
 export type Action =
   | { readonly kind: "addFinalizer" }

@@ -63,6 +63,17 @@ export class FakeRuntime implements Answerer {
     if (this.#adapters.delete(name)) this.#tell({ type: "DELETED", lora_name: name });
   }
 
+  /** Names that have requests: a drain waits for them. */
+  readonly busy = new Set<string>();
+  /** Grace of each unload, in seconds. */
+  readonly graces: (number | undefined)[] = [];
+
+  /** The requests of a name have ended. */
+  idle(name: string): void {
+    this.busy.delete(name);
+    if (this.#adapters.get(name)?.state === "Draining") this.removeByHand(name);
+  }
+
   /** Who declared what is there. */
   owner(name: string): string | null | undefined {
     return this.#adapters.get(name)?.owner;
@@ -116,11 +127,17 @@ export class FakeRuntime implements Answerer {
     return object(owner) === object(load.owner);
   }
 
-  #unload({ lora_name: name, owner }: UnloadRequest, reply: ServerResponse): void {
+  #unload({ lora_name: name, owner, grace_seconds: grace }: UnloadRequest, reply: ServerResponse): void {
     this.unloads.push(name);
+    this.graces.push(grace);
     const entry = this.#adapters.get(name);
     if (entry !== undefined && (entry.owner ?? undefined) !== owner) {
       notOurs(reply);
+      return;
+    }
+    if (entry !== undefined && this.busy.has(name) && grace !== undefined) {
+      this.#put({ ...entry, state: "Draining" });
+      json(reply, 202, this.#adapters.get(name));
       return;
     }
     const there = this.#adapters.delete(name);
