@@ -262,7 +262,7 @@ test("an engine whose list fails goes on serving for a while, and nothing is tol
 
 test("a load that takes long is told, holds up nothing that leaves, and what it brings after a deletion is taken away", async () => {
   const a = await pod("a");
-  await controller({ bounds: { deletionMs: 1_000 } });
+  await controller({ bounds: { deletionMs: 1_000, drainMs: 0 } });
   await world.applyObject(lora("x"));
   await adapters.ready(`${ns}/x`);
   const open = hold(a);
@@ -278,6 +278,29 @@ test("a load that takes long is told, holds up nothing that leaves, and what it 
     "it was loaded and taken away",
     () => a.engine.calls.includes("POST /v1/unload_lora_adapter y") && a.engine.adapters.size === 0,
   );
+});
+
+test("requests may end before the engine is told, and an answer comes before an adapter is listed", async () => {
+  const a = await pod("a");
+  let status = 500;
+  a.engine.completes = () => status;
+  await controller();
+  await world.applyObject(lora("x"));
+  expect(await adapters.refusal(`${ns}/x`, "ProbeFailed")).toMatch(/HTTP 500: oops.*it is tried again/);
+  expect([...a.engine.adapters.keys()]).toEqual(["x"]);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  status = 200;
+  await adapters.ready(`${ns}/x`);
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual(["POST /v1/load_lora_adapter x"]);
+  a.engine.busy.add("x");
+  await world.kubectl("delete", "modeladapter", "x", "-n", ns, "--wait=false");
+  await until("out of the slices", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  const asked = a.engine.calls.length;
+  await until("looked at for a while", () => a.engine.calls.length > asked + 10);
+  expect([...a.engine.adapters.keys()]).toEqual(["x"]);
+  a.engine.busy.clear();
+  await until("gone", async () => (await world.get("ModelAdapter", `${ns}/x`)) === undefined);
+  expect(a.engine.adapters.size).toBe(0);
 });
 
 test("a load that an earlier controller began is not begun a second time", async () => {

@@ -1,5 +1,6 @@
 import type { Logger } from "@aibrix/service";
 import type { FastifyInstance } from "fastify";
+import { watchFiles } from "./adapters/files-watch.ts";
 import { UseWatch } from "./adapters/in-use.ts";
 import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
@@ -98,7 +99,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   feed.subscribe(() => void notReady());
 
   const uses = new UseWatch({ engine, observer, memory, log });
-  const background = [observer.run(signal), folder?.run(signal), uses.run(signal)];
+  const background = [observer.run(signal), folder?.run(signal), uses.run(signal), watchFiles(manager, signal)];
   const checks = new Checks({ env, folders: store, egress, transfers });
   const downloads = new ModelDownloads({ modelsDir: config.modelsDir, env, egress, transfers, log });
   const app = build({

@@ -129,7 +129,16 @@ function observePod(
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
-    hashed ??= hash([adapter?.metadata.uid, adapter?.metadata.generation, String(url), how, said ?? byDefault, secretsHash, instance, ...probed]);
+    hashed ??= hash([
+      adapter?.metadata.uid,
+      adapter?.metadata.generation,
+      String(url),
+      how,
+      said ?? byDefault,
+      secretsHash,
+      instance,
+      ...probed,
+    ]);
     return hashed;
   };
   return {

@@ -19,6 +19,8 @@ export class FakeEngine implements Answerer {
   readonly loading: string[] = [];
   /** Most loads of one name that ran at a time. */
   most = 0;
+  /** Names that have requests. */
+  readonly busy = new Set<string>();
   /** What a request under a name comes to. */
   completes: (name: string) => number = () => 200;
   /** Names under which a request came. */
@@ -50,6 +52,7 @@ export class FakeEngine implements Answerer {
   }
 
   #decide({ method, path, authorization, body }: Asked): readonly [number, object | string] {
+    if (path === "/metrics") return [200, this.#metrics()];
     if (path === "/v1/completions") return this.#complete(String(body.model));
     this.calls.push(`${method} ${path} ${String(body.lora_name ?? "")}`.trim());
     if (this.apiKey !== undefined && authorization !== `Bearer ${this.apiKey}`) return [401, { error: "Unauthorized" }];
@@ -69,6 +72,12 @@ export class FakeEngine implements Answerer {
       return [200, `Success: LoRA adapter '${name}' removed successfully.`];
     }
     return [404, { detail: "Not Found" }];
+  }
+
+  #metrics(): string {
+    const names = [...this.busy].join(",");
+    const info = `vllm:lora_requests_info{max_lora="4",running_lora_adapters="${names}",waiting_lora_adapters="${names}"} 1.7e9`;
+    return [`vllm:num_requests_running ${this.busy.size}`, "vllm:num_requests_waiting 0", info, ""].join("\n");
   }
 
   #complete(name: string): readonly [number, object | string] {

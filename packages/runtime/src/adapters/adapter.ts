@@ -23,6 +23,8 @@ export class Adapter {
   attempts = 0;
   /** Its files were gone or changed when it was to be loaded, and no load has worked since. */
   lostBefore = false;
+  /** Files of what serves were gone, and are not here again yet. */
+  refetches = false;
   /** Paths that we loaded under this name, with their digests. */
   own: Map<string, string>;
   /** What is known of an answer under these paths; where nothing is, the engine served it before there were probes. */
@@ -91,6 +93,7 @@ export class Adapter {
     if (!sameFiles(before, next)) {
       this.wanted = undefined;
       this.maxRank = undefined;
+      this.refetches = false;
     }
     // By other credentials the same may come: what has arrived is kept for them.
     if (!sameFiles(before, next) || before.probe !== next.probe) this.probe?.abort();
@@ -159,6 +162,7 @@ export class Adapter {
         download: this.download,
         attempts: this.attempts,
         trainedOn: this.trainedOn,
+        refetches: this.refetches,
         maxRank: this.maxRank,
         timings: this.timings,
         probed: this.probed.get(served?.path ?? ""),

@@ -651,3 +651,25 @@ test("an engine that does not tell, and one that is restarted, hold a removal no
   await world.observer.refresh(NEVER);
   await until(() => expect(status("b")).toBeUndefined());
 });
+
+test("files that are gone under an adapter that serves are fetched again, and it serves on", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.checkFiles("a");
+  expect(artifacts.asked).toHaveLength(1);
+  const back = Promise.withResolvers<ReturnType<typeof fakeContent>>();
+  artifacts.byUrl.set("/one", back.promise);
+  artifacts.lost.add("/store/one");
+  await world.manager.checkFiles("a");
+  await until(() => expect(artifacts.asked).toHaveLength(2));
+  expect(status("a")).toMatchObject({ state: "Serving", serving: { path: "/store/one" }, message: expect.stringContaining("were gone") });
+  back.resolve(fakeContent("one"));
+  await until(() => expect(status("a")).not.toHaveProperty("message"));
+  expect(status("a")).toMatchObject({ state: "Serving", serving: { path: "/store/one" } });
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  // A source that is away leaves it serving, and is told.
+  artifacts.byUrl.set("/one", new AdapterError("ArtifactUnavailable", "away"));
+  artifacts.lost.add("/store/one");
+  await world.manager.checkFiles("a");
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "ArtifactUnavailable", serving: { path: "/store/one" } }));
+});

@@ -189,6 +189,27 @@ export class AdapterManager {
     }
   }
 
+  /**
+   * Looks whether the files of an adapter that serves are still there, and has them fetched again where they are not. Files that are read in
+   * place are somebody else's: they are checked before each load.
+   */
+  async checkFiles(name: string): Promise<void> {
+    const { artifacts, observer } = this.#deps;
+    const a = this.#adapters.get(name);
+    const content = a?.wanted;
+    if (a === undefined || content === undefined || content.digest === "" || content.stamp !== undefined) return;
+    if (a.served(observer.view)?.path !== content.path) return;
+    const isThere = await artifacts.isComplete(name, content);
+    if (this.#closed.signal.aborted || a.removing || a.busyWithEngine || a.wanted !== content) return;
+    if (isThere) {
+      a.lostBefore = false;
+      return;
+    }
+    this.#runner.lost(a, content);
+    a.refetches = true;
+    this.#kick(a);
+  }
+
   /** Stops what runs. What is in the engine stays there. */
   async close(): Promise<void> {
     this.#closed.abort();

@@ -91,6 +91,9 @@ export class Runner {
       const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
+      a.refetches = false;
+      // It was lost as what to fall back to, too.
+      if (a.lastServedPath === content.path) a.fallback ??= content;
       a.trainedOn = facts?.config.baseModel;
       a.maxRank = facts?.maxRank;
       a.inspected = facts === undefined ? undefined : { content, facts };
@@ -110,7 +113,7 @@ export class Runner {
   async load(a: Adapter, step: LoadStep, isCurrent: () => boolean, signal: AbortSignal): Promise<void> {
     await this.#engineCalls(async () => {
       if (signal.aborted || !isCurrent()) return;
-      if (!(await this.#deps.artifacts.isComplete(a.name, step.content))) return this.#lost(a, step.content);
+      if (!(await this.#deps.artifacts.isComplete(a.name, step.content))) return this.lost(a, step.content);
       const { metrics, log, now } = this.#deps;
       const before = a.fallback;
       const isRepair = a.lastServedPath === step.content.path && step.replaces === undefined;
@@ -257,7 +260,7 @@ export class Runner {
   }
 
   /** Somebody removed or changed the files: they are fetched and checked again; with a pause where that happens again and again. */
-  #lost(a: Adapter, content: Content): void {
+  lost(a: Adapter, content: Content): void {
     const { log } = this.#deps;
     log.warn(
       { adapter: a.name, path: content.path },

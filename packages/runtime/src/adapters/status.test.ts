@@ -44,6 +44,7 @@ const shown: Shown = {
   download: undefined,
   attempts: 0,
   trainedOn: undefined,
+  refetches: false,
   maxRank: undefined,
   timings: {},
   probed: undefined,
@@ -157,6 +158,11 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     name: "what goes on serving while its requests end",
     given: { facts: { ...facts, removing: true, drainUntilMs: NOW + 1 }, serving: servingNew },
     want: { state: "Draining", serving: { path: NEW.path } },
+  },
+  {
+    name: "files that are gone and fetched again while it serves",
+    given: { refetches: true, facts: { ...facts, fetching: true }, serving: servingNew },
+    want: { state: "Serving", message: expect.stringContaining("fetched again before the engine needs them") },
   },
   { name: "a removal", given: { facts: { ...facts, removing: true } }, want: { state: "Draining" } },
   {

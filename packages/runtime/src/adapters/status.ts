@@ -25,6 +25,8 @@ export interface Shown {
   readonly attempts: number;
   /** The base model that the adapter's own configuration names. */
   readonly trainedOn: string | undefined;
+  /** Files of what serves were gone, and are not here again yet. */
+  readonly refetches: boolean;
   /** The highest rank of any of its modules. */
   readonly maxRank: number | undefined;
   readonly timings: Timings;
@@ -43,7 +45,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
   const { facts, declaration, serving, download } = s;
   const retryAtMs = facts.failure?.retryAtMs;
   const rfc3339 = (ms: number) => new Date(timeOf(ms)).toISOString();
-  const message = problem === undefined ? warning(s, engine) : withRest(problem.message, s);
+  const message = problem === undefined ? (s.refetches ? FILES_GONE : warning(s, engine)) : withRest(problem.message, s);
   return {
     lora_name: declaration.name,
     artifact_url: declaration.url,
@@ -88,6 +90,7 @@ function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state:
   const { facts, serving } = s;
   if (facts.removing) return facts.failure === undefined ? { state: "Draining" } : { state: "Draining", problem: facts.failure };
   if (serving !== undefined && serving.path === facts.wanted?.path) return { state: "Serving" };
+  if (serving !== undefined && s.refetches && facts.failure === undefined) return { state: "Serving" };
   if (facts.fetching) {
     if (serving !== undefined) return { state: "Updating" };
     return { state: s.queuedForDownload ? "Pending" : "Downloading" };
@@ -100,6 +103,9 @@ function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state:
   if (problem !== undefined) return { state: problem.reason === "EngineUnavailable" ? "Pending" : "Failed", problem };
   return { state: serving === undefined ? (step.kind === "load" || step.kind === "probe" ? "Loading" : "Pending") : "Updating" };
 }
+
+const FILES_GONE =
+  "warning: files of the adapter were gone from the volume, and are fetched again before the engine needs them: see who removes them";
 
 function withRest(message: string, { serving, facts }: Shown): string {
   return serving === undefined || facts.removing ? message : `${message} (the content that served before goes on serving)`;
