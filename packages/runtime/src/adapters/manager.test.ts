@@ -673,3 +673,12 @@ test("files that are gone under an adapter that serves are fetched again, and it
   await world.manager.checkFiles("a");
   await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "ArtifactUnavailable", serving: { path: "/store/one" } }));
 });
+
+test("what the engine has and has not answered for serves while nothing newer can be had", async () => {
+  engine.answers.set("a", new Promise(() => undefined));
+  await load("a", "/one");
+  await until(() => expect(engine.probes).toEqual(["a"]));
+  engine.answers.delete("a");
+  await load("a", "/nowhere");
+  await until(() => expect(status("a")).toMatchObject({ reason: "ArtifactNotFound", serving: { path: "/store/one" } }));
+});

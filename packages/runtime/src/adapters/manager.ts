@@ -290,13 +290,16 @@ export class AdapterManager {
     const { observer, now } = this.#deps;
     clearTimeout(a.timer);
     if (!a.isUndecided && this.#sweepLater.delete(a.name)) this.#track(this.#sweep(a.name));
-    const step = plan(a.facts(), observer.view, now());
-    if (step.kind === "fetch")
+    let step = plan(a.facts(), observer.view, now());
+    if (step.kind === "fetch") {
       this.#start(
         a,
         this.#runner.fetch(a, () => this.#publishProgress(a), this.#closed.signal),
       );
-    else if (step.kind === "forget" && !a.busyWithEngine) {
+      // The engine has nothing to do with that.
+      step = plan(a.facts(), observer.view, now());
+    }
+    if (step.kind === "forget" && !a.busyWithEngine) {
       this.#forget(a);
       return;
     } else if ((step.kind === "load" || step.kind === "probe" || step.kind === "unload") && !a.busyWithEngine) {

@@ -66,6 +66,18 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
     want: "probe /store/a/new",
   },
   {
+    name: "fetches new content before it asks for an answer under the old one",
+    given: { fallback: OLD, ...own(OLD.path), ...unproven(OLD.path) },
+    engine: engine({ a: OLD.path }),
+    want: "fetch",
+  },
+  {
+    name: "asks for an answer under the old content while the new is fetched",
+    given: { fallback: OLD, fetching: true, ...own(OLD.path), ...unproven(OLD.path) },
+    engine: engine({ a: OLD.path }),
+    want: "probe /store/a/old",
+  },
+  {
     name: "waits before it asks for another answer",
     given: { wanted: NEW, ...own(NEW.path), ...unproven(NEW.path), failure: failed("load", NOW + 1) },
     engine: engine({ a: NEW.path }),

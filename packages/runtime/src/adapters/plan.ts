@@ -63,10 +63,10 @@ export function plan(f: Facts, engine: EngineView, nowMs: number): Step {
     // Where the fallback cannot be put back, the fetch of the declared content need not wait for that.
     if (step.kind !== "blocked" || f.wanted !== undefined) return step;
   }
+  const lacks = f.wanted === undefined && !f.fetching && !isStuck(f.failure, nowMs);
+  if (lacks && f.hold === undefined) return { kind: "fetch" };
   if (target !== undefined && served && f.unproven.has(target.path)) return f.lacksKey ? KEY_LOST : { kind: "probe", content: target };
-  if (f.wanted === undefined && !f.fetching && !isStuck(f.failure, nowMs))
-    return f.hold === undefined ? { kind: "fetch" } : { kind: "blocked", problem: f.hold };
-  return { kind: "idle" };
+  return lacks && f.hold !== undefined ? { kind: "blocked", problem: f.hold } : { kind: "idle" };
 }
 
 function planRemoval(f: Facts, engine: EngineView, entry: EngineModel | undefined, nowMs: number): Step {

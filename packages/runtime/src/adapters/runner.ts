@@ -216,6 +216,7 @@ export class Runner {
       );
     // What served before stays at hand until this is known to answer.
     if (a.probed.get(content.path) !== "pending") await this.#settled(a, content);
+    else a.fallback ??= content;
   }
 
   /** Notes whether content that is going to be loaded has to answer a request first: once for each, not again after a restart of the engine. */
