@@ -1,7 +1,7 @@
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { join } from "node:path";
-import { writeAdapter, writeSafetensors } from "@aibrix/devcluster";
+import { startHub, writeAdapter, writeSafetensors } from "@aibrix/devcluster";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Front, startFront } from "./support/front.ts";
 import { type Program, stopPrograms } from "./support/program.ts";
@@ -100,6 +100,58 @@ describe("a source that drips, faster than counts as silence", () => {
     front.rule = () => undefined;
     await hasty.serves("drips");
   });
+});
+
+test("sources that begin well and then fall silent keep no others waiting, though they are more than are fetched at once", async () => {
+  const names = Array.from({ length: 6 }, (_, i) => `silent-${i}`);
+  const data = new Float32Array((2 * MIB) / 4);
+  for (const name of names) {
+    await writeAdapter(world.path(name), { seed: 4 });
+    await writeSafetensors(world.path(`${name}/adapter_model.safetensors`), {
+      [`${name}.lora_A.weight`]: { shape: [8, data.length / 8], data },
+    });
+    await s3.putFolder("models", name, world.path(name));
+  }
+  const begin = (answer: ServerResponse) => void answer.writeHead(200, { "content-length": 2 * MIB + 8 }).write(Buffer.alloc(MIB));
+  front.rule = ({ url = "", method }) => (method === "GET" && isWeights(url) && url.includes("/silent-") ? begin : undefined);
+  const runtime = await start("silent");
+  for (const name of names) await load(name, name, runtime);
+  await runtime.until("silent-0", { state: "Downloading" });
+  await load("behind", "small", runtime);
+  await runtime.serves("behind");
+  const { adapters } = await runtime.snapshot();
+  const silent = adapters.filter((a) => names.includes(a.lora_name));
+  expect(silent.map(({ attempts, state }) => ({ attempts, state }))).toEqual(names.map(() => ({ attempts: 0, state: "Downloading" })));
+  expect(silent.find((a) => a.lora_name === "silent-0")?.download).toMatchObject({
+    bytes: expect.toSatisfy((n) => n >= MIB),
+    bytes_per_second: 0,
+  });
+});
+
+test("an LFS file of the Hub that is not what its pointer says never reaches the engine", async () => {
+  const hub = await startHub({ root: world.path("hub") });
+  const way = await startFront(hub.url);
+  try {
+    await writeAdapter(world.path("hub/acme/lost-bit"), { seed: 5 });
+    const weights = readFileSync(world.path("hub/acme/lost-bit/adapter_model.safetensors"));
+    const spoilt = weights.with(-1, (weights.at(-1) ?? 0) ^ 1);
+    let given = 0;
+    way.rule = ({ url = "", method }) => {
+      if (method !== "GET" || !url.startsWith("/_storage/")) return undefined;
+      given += 1;
+      return (answer) => void answer.writeHead(200, { "content-length": spoilt.length }).end(spoilt);
+    };
+    const runtime = await world.runtime(engine.url, { args: [`--artifacts-dir=${world.path("lost-bit")}`], env: { HF_ENDPOINT: way.url } });
+    await runtime.load("lost-bit", "hf://acme/lost-bit");
+    expect((await runtime.failed("lost-bit", "ArtifactInvalid")).message).toMatch(/adapter_model\.safetensors.*its sha256 is/);
+    expect(given).toBeGreaterThan(0);
+    way.rule = () => undefined;
+    await runtime.load("lost-bit", "hf://acme/lost-bit");
+    await runtime.serves("lost-bit");
+  } finally {
+    await way.close();
+    await hub.close();
+  }
 });
 
 describe("a folder that may not be read", () => {

@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { DEFAULT_RUNTIME_PORT, RUNTIME_PATHS } from "@aibrix/api";
 import { ensurePrometheus, writeAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { type Program, stopPrograms } from "./support/program.ts";
 import { complete, eventually, type Runtime, World } from "./support/world.ts";
 
@@ -59,6 +61,20 @@ beforeAll(async () => {
   prometheus = spawn(bin, args, { stdio: ["ignore", "ignore", "pipe"] });
   prometheus.stderr?.setEncoding("utf8").on("data", (chunk: string) => (prometheusLog += chunk));
 }, 120_000);
+
+test.each(["base.yaml", "base-with-key.yaml"])(
+  "the Service in %s tells Prometheus the runtime's port, and the path that it asks by default",
+  async (file) => {
+    const documents = parseAllDocuments(await readFile(new URL(`../../../samples/adapter/${file}`, import.meta.url), "utf8"));
+    const services = documents
+      .map((d) => d.toJS() as { kind: string; metadata: { annotations?: object } })
+      .filter((o) => o.kind === "Service");
+    expect(services.map((s) => s.metadata.annotations)).toEqual([
+      { "prometheus.io/scrape": "true", "prometheus.io/port": String(DEFAULT_RUNTIME_PORT) },
+    ]);
+    expect(RUNTIME_PATHS.metrics).toBe("/metrics");
+  },
+);
 
 afterAll(async () => {
   if (prometheus?.exitCode === null) {

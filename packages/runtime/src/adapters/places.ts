@@ -3,7 +3,7 @@ import type { Progress } from "../artifact/transfer/meter.ts";
 
 /** A source that gives less than this keeps no place that others wait for, once it had so long to begin. */
 const DRIP_BYTES_PER_SECOND = 64 * 1024;
-const DRIP_MS = 5_000;
+export const DRIP_MS = 5_000;
 /** How often {@link drips} is to be asked, in milliseconds. */
 export const DRIP_PERIOD_MS = 1_000;
 

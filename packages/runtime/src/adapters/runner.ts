@@ -12,13 +12,13 @@ import type { Metrics } from "../metrics.ts";
 import type { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Memory } from "./memory.ts";
-import { DRIP_PERIOD_MS, drips, Places } from "./places.ts";
+import { DRIP_MS, DRIP_PERIOD_MS, drips, Places } from "./places.ts";
 import type { Failure, Step } from "./plan.ts";
 
 /** Adapters that are fetched at once. */
 const PARALLEL_FETCHES = 4;
-/** And beside them, of sources that only drip. */
-const DRIPPING_FETCHES = 32;
+/** And beside them, of sources that only drip. Each that wakes up takes memory as one of the others does. */
+const DRIPPING_FETCHES = 12;
 
 const PARALLEL_PROBES = 8;
 
@@ -58,7 +58,7 @@ export class Runner {
 
   /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
   async fetch(a: Adapter, onProgress: () => void, signal: AbortSignal): Promise<void> {
-    const { artifacts, metrics, log, now } = this.#deps;
+    const { artifacts, observer, metrics, log, now } = this.#deps;
     const { url, credentials, credentialsHosts, restored, delivery } = a.declaration;
     const mine = new AbortController();
     a.fetch = mine;
@@ -72,14 +72,21 @@ export class Runner {
         onProgress();
         startedMs = now();
         let last: Progress | undefined;
-        // By a clock of its own: a source that is silent makes no progress that would tell.
+        let lastMs = startedMs;
+        // By a clock of its own: a source that falls silent makes no progress that would tell, and the rate that was told last grows old.
         const timer = setInterval(() => {
-          if (drips(last, now() - startedMs)) leave();
+          const silent = now() - lastMs >= DRIP_MS;
+          if (drips(silent ? undefined : last, now() - startedMs)) leave();
+          if (!silent || last === undefined || last.bytesPerSecond === 0 || a.fetch !== mine) return;
+          last = { ...last, bytesPerSecond: 0 };
+          a.download = last;
+          onProgress();
         }, DRIP_PERIOD_MS);
         const obtained = artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (progress) => {
             last = progress;
+            lastMs = now();
             if (a.fetch !== mine) return;
             a.download = progress;
             onProgress();
@@ -96,7 +103,8 @@ export class Runner {
       if (a.lastServedPath === content.path) a.fallback ??= content;
       a.trainedOn = facts?.config.baseModel;
       a.maxRank = facts?.maxRank;
-      a.inspected = facts === undefined ? undefined : { content, facts };
+      // Where the load has to wait, for an engine that starts for example, they are read again.
+      a.inspected = facts === undefined || !observer.view.ready ? undefined : { content, facts };
       a.timings = { ...a.timings, downloadMs: now() - startedMs };
       metrics.downloads.inc({ result: "success" });
       log.info({ adapter: a.name, url, digest: content.digest, revision: content.revision, path: content.path }, "the artifact is here");

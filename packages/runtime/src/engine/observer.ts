@@ -134,7 +134,7 @@ export class EngineObserver {
     const bootId = this.#told.hints === this.#hints ? this.#told.bootId : await this.#readBootId(before.bootId, signal);
     const baseModels = listed.models === undefined ? before.baseModels : baseNames(listed.models);
     // Another process may have other settings.
-    const maxLoras = bootId === before.bootId ? this.#view.maxLoras : undefined;
+    const maxLoras = bootId !== undefined && bootId === before.bootId ? this.#view.maxLoras : undefined;
     return { ready: true, ...listed, baseModels, bootId, maxLoras };
   }
 
