@@ -73,23 +73,22 @@ export class Runner {
         startedMs = now();
         let last: Progress | undefined;
         let lastMs = startedMs;
+        const onRate = (progress: Progress) => {
+          last = progress;
+          if (a.fetch !== mine) return;
+          a.download = progress;
+          onProgress();
+        };
         // By a clock of its own: a source that falls silent makes no progress that would tell, and the rate that was told last grows old.
         const timer = setInterval(() => {
-          const silent = now() - lastMs >= DRIP_MS;
-          if (drips(silent ? undefined : last, now() - startedMs)) leave();
-          if (!silent || last === undefined || last.bytesPerSecond === 0 || a.fetch !== mine) return;
-          last = { ...last, bytesPerSecond: 0 };
-          a.download = last;
-          onProgress();
+          if (last !== undefined && last.bytesPerSecond > 0 && now() - lastMs >= DRIP_MS) onRate({ ...last, bytesPerSecond: 0 });
+          if (drips(last, now() - startedMs)) leave();
         }, DRIP_PERIOD_MS);
         const obtained = artifacts.obtain(
           { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
           (progress) => {
-            last = progress;
             lastMs = now();
-            if (a.fetch !== mine) return;
-            a.download = progress;
-            onProgress();
+            onRate(progress);
           },
           both,
         );
