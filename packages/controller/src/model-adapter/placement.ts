@@ -73,10 +73,10 @@ export function place(o: Observed): Placement {
   // Better a pod that is away than none at all.
   const spare = away.filter((p) => !chosen.includes(p)).slice(0, Math.max(0, replicas - chosen.length));
   const given = failing.filter((p) => !chosen.includes(p));
-  // What serves an older adapter goes on until another pod serves the new one.
-  const covering = added.some((p) => !routable(p, podState(o, p))) ? given.filter((p) => routable(p, podState(o, p))) : [];
+  // What serves an older adapter goes on until another pod serves the new one, which may be many turns later.
+  const covering = chosen.some((p) => !routable(p, podState(o, p))) ? given.filter((p) => routable(p, podState(o, p))) : [];
   const left: Replaced[] = [
-    ...given.filter((p) => !covering.includes(p)).map((p) => ({ pod: p.facts.name, why: whyExchanged(o, p) ?? "" })),
+    ...given.map((p) => ({ pod: p.facts.name, why: whyExchanged(o, p) ?? "" })),
     ...candidates
       .filter(({ pod, rejection: r }) => r?.reason === "RankTooHigh" && o.placed.includes(pod.facts.name))
       .map(({ pod, rejection: r }) => ({ pod: pod.facts.name, why: `it ${r?.message}, and the adapter has rank ${rank}` })),
