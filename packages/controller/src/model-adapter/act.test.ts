@@ -1,6 +1,6 @@
 import { type KubeClient, type Pod, Store } from "@aibrix/kube";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { NOTHING_KNOWN } from "../engines/agent.ts";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { NOTHING_KNOWN, type UnloadCall } from "../engines/agent.ts";
 import { PodCalls } from "../engines/calls.ts";
 import { AgentPool } from "../engines/pool.ts";
 import { NOBODY_ELSE } from "../names/holders.ts";
@@ -12,6 +12,7 @@ import { AdapterMemory } from "./memory.ts";
 import { type Action, BOUNDS, type Observed, type ObservedPod } from "./types.ts";
 
 const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const DELETED_MS = Date.parse("2026-01-01T12:00:00Z");
 const SECRETS = { kind: "ok", credentials: undefined, apiKey: undefined, version: "" } as const;
 const ADAPTER = {
   metadata: { name: "x", namespace: "default", uid: "u-x" },
@@ -51,8 +52,48 @@ test.each(
 )("$kind where $there is there by then", async ({ kind, now, started, followed }) => {
   const pods = new Store<Pod>({ onHandlerError: () => undefined });
   if (now !== undefined) pods.set(now);
+  const pod = observedPod();
+  const action: Action = kind === "unload" ? { kind, pod, swap: false } : { kind, pod };
+  const caches = { pod: (key: string) => pods.get(key) };
+  await act(action, observed(pod), SECRETS, new AdapterMemory(), { client: {} as KubeClient, caches, agents, calls }, stop.signal);
+  expect([calls.state("u-old", "x").running, agents.size]).toEqual([started, followed]);
+});
+
+describe("how long requests may go on before an unload", () => {
+  beforeEach(() => vi.useFakeTimers({ toFake: ["Date"], now: DELETED_MS }));
+  afterEach(() => void vi.useRealTimers());
+
+  test.each([
+    { what: "a deletion", deleted: true, swap: false, waitsMs: 0, graceSeconds: 30 },
+    { what: "a deletion that 64 others held up", deleted: true, swap: false, waitsMs: 29_500, graceSeconds: 1 },
+    { what: "a deletion whose grace is over by its turn", deleted: true, swap: false, waitsMs: 31_000, graceSeconds: 0 },
+    { what: "a pod that should no longer have it", deleted: false, swap: false, waitsMs: 10_000, graceSeconds: 20 },
+    { what: "a path that changes: new requests come all the time", deleted: false, swap: true, waitsMs: 0, graceSeconds: 0 },
+  ])("$what", async ({ deleted, swap, waitsMs, graceSeconds }) => {
+    const others = Promise.withResolvers<void>();
+    const pod = observedPod();
+    for (let i = 0; i < 64; i++)
+      calls.start({ kind: "unload", pod: pod.facts, name: `y-${i}`, fingerprint: "f", atOnce: 64, run: () => others.promise });
+    const told = Promise.withResolvers<UnloadCall>();
+    const agent = { unload: async (call: UnloadCall) => told.resolve(call) };
+    const deps = {
+      client: {} as KubeClient,
+      caches: { pod: () => podOf("u-old") },
+      agents: { agent: () => agent } as unknown as AgentPool,
+      calls,
+    };
+    const metadata = { ...ADAPTER.metadata, ...(deleted ? { deletionTimestamp: new Date(DELETED_MS).toISOString() } : {}) };
+    const o = { ...observed(pod), adapter: { ...ADAPTER, metadata }, nowMs: DELETED_MS };
+    await act({ kind: "unload", pod, swap }, o, SECRETS, new AdapterMemory(), deps, stop.signal);
+    vi.setSystemTime(DELETED_MS + waitsMs);
+    others.resolve();
+    expect((await told.promise).graceSeconds).toBe(graceSeconds);
+  });
+});
+
+function observedPod(): ObservedPod {
   const facts = podFacts(podOf("u-old"));
-  const pod: ObservedPod = {
+  return {
     facts,
     matches: true,
     via: "direct",
@@ -65,7 +106,10 @@ test.each(
     call: calls.state(facts.uid, "x"),
     fingerprint: "f",
   };
-  const o: Observed = {
+}
+
+function observed(pod: ObservedPod): Observed {
+  return {
     key: "default/x",
     namespace: "default",
     name: "x",
@@ -82,14 +126,4 @@ test.each(
     bounds: BOUNDS,
     nowMs: 0,
   };
-  const action: Action = { kind, pod };
-  await act(
-    action,
-    o,
-    SECRETS,
-    new AdapterMemory(),
-    { client: {} as KubeClient, caches: { pod: (key) => pods.get(key) }, agents, calls },
-    stop.signal,
-  );
-  expect([calls.state("u-old", "x").running, agents.size]).toEqual([started, followed]);
-});
+}

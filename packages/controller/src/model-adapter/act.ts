@@ -59,7 +59,7 @@ export async function act(
       return startLoad(action.pod, o, secrets, deps);
     case "unload":
     case "release":
-      return startTakingAway(action.kind, action.pod, o, secrets, deps);
+      return startTakingAway(action, o, secrets, deps);
   }
 }
 
@@ -174,15 +174,20 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
   });
 }
 
-function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
+type TakingAway = Extract<Action, { kind: "unload" | "release" }>;
+
+function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
   const { agents, calls } = deps;
+  const { kind, pod: p } = action;
   const labels = o.adapter?.metadata.labels ?? {};
   const agent = agentOf(p, labels, deps);
   if (agent === undefined) return;
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
   const entry = p.view.adapters.get(o.name);
   const owner = entry === undefined && o.adapter !== undefined ? declaredBy(o.adapter) : entry?.owner;
-  const call = { name: o.name, apiKey, owner, graceSeconds: graceSeconds(o) };
+  const untilMs = graceUntilMs(action, o);
+  // It may wait for others first: what is left counts when it runs.
+  const call = () => ({ name: o.name, apiKey, owner, graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)) });
   calls.start({
     kind,
     pod: p.facts,
@@ -190,15 +195,15 @@ function startTakingAway(kind: "unload" | "release", p: ObservedPod, o: Observed
     fingerprint: p.fingerprint,
     // A drain waits for requests, not for the engine.
     atOnce: 64,
-    run: (signal) => (kind === "unload" ? agent.unload(call, signal) : agents.release(p.facts, labels, call, signal)),
+    run: (signal) => (kind === "unload" ? agent.unload(call(), signal) : agents.release(p.facts, labels, call(), signal)),
   });
 }
 
-/** A deletion has its grace once, whoever goes on with it. */
-function graceSeconds({ adapter, bounds, nowMs }: Observed): number {
+/** Until when requests may go on, in milliseconds since the epoch. A deletion has its grace once, whoever goes on with it. */
+function graceUntilMs(action: TakingAway, { adapter, bounds, nowMs }: Observed): number {
+  if (action.kind === "unload" && action.swap) return nowMs;
   const deletedMs = Date.parse(adapter?.metadata.deletionTimestamp ?? "");
-  const leftMs = Number.isNaN(deletedMs) ? bounds.drainMs : Math.min(bounds.drainMs, deletedMs + bounds.drainMs - nowMs);
-  return Math.max(0, Math.ceil(leftMs / 1_000));
+  return bounds.drainMs + (Number.isNaN(deletedMs) ? nowMs : Math.min(nowMs, deletedMs));
 }
 
 function loadCall(adapter: ModelAdapterObject, o: Observed, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {

@@ -215,8 +215,9 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
   const p = plan(o);
   const actions = p.actions.map((a) => {
     switch (a.kind) {
-      case "load":
       case "unload":
+        return `${a.kind} ${a.pod.facts.name}${a.swap ? ", to load it anew" : ""}`;
+      case "load":
       case "release":
         return `${a.kind} ${a.pod.facts.name}`;
       case "writeSlices": {

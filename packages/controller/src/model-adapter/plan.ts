@@ -7,7 +7,7 @@ import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
-import { asked, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
+import { askedEver, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -48,7 +48,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   const swapping = placed.filter((p) => wantsSwap(o, p) && mayCall(o, p, "load"));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
   const straying = placed.filter((p) => strayed(o, p));
-  actions.push(...takeAway(o, [...leaving, ...swapping, ...straying]));
+  actions.push(...takeAway(o, [...leaving, ...swapping, ...straying], swapping));
   actions.push(...loading.filter((p) => mayCall(o, p, "load")).map((pod): Action => ({ kind: "load", pod })));
   return {
     actions,
@@ -133,11 +133,11 @@ function withdraw(o: Observed): Action[] {
   return isEmpty(changes) ? [] : [{ kind: "writeSlices", changes, shrink: changes }];
 }
 
-/** The adapter leaves these pods, by whoever loaded it there. */
-function takeAway(o: Observed, pods: readonly ObservedPod[]): Action[] {
+/** The adapter leaves these pods, by whoever loaded it there; some only for a moment. */
+function takeAway(o: Observed, pods: readonly ObservedPod[], swapping: readonly ObservedPod[] = []): Action[] {
   return pods.flatMap((pod): Action[] => {
-    const kind = strayed(o, pod) ? "release" : "unload";
-    return mayCall(o, pod, kind) ? [{ kind, pod }] : [];
+    if (strayed(o, pod)) return mayCall(o, pod, "release") ? [{ kind: "release", pod }] : [];
+    return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) }] : [];
   });
 }
 
@@ -159,7 +159,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
 
 /** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */
 function wantsSwap(o: Observed, p: ObservedPod): boolean {
-  if (p.via !== "direct" || p.delivery.kind === "refused" || !asked(o, p)) return false;
+  if (p.via !== "direct" || p.delivery.kind === "refused" || !askedEver(o, p)) return false;
   const s = podState(o, p);
   return s.state === "Updating" && s.serving && !s.current && p.view.knowledge === "fresh";
 }

@@ -59,6 +59,15 @@ export function asked(o: Observed, p: ObservedPod): boolean {
   return rowOf(o, p)?.asked === true;
 }
 
+/**
+ * Whether we asked the pod's engine itself, for whichever object of the name. One that was made again has nothing written down of what the one
+ * before it left in the engine.
+ */
+export function askedEver(o: Observed, p: ObservedPod): boolean {
+  const { running, done } = p.call;
+  return asked(o, p) || (p.via === "direct" && (running === "load" || done?.kind === "load"));
+}
+
 /** Whether the pod's sidecar has taken the adapter up for us, and has not given it up. */
 export function taken(o: Observed, p: ObservedPod): boolean {
   const row = rowOf(o, p);
@@ -91,7 +100,7 @@ export function mayHold(o: Observed, p: ObservedPod): boolean {
   if (p.via === "sidecar" && p.view.knowledge === "fresh") return entry !== undefined && isOurs(entry, rowOf(o, p), p);
   if (p.via === "sidecar") return taken(o, p);
   // The adapter may be gone since, with all that was written down.
-  if (!asked(o, p) && p.call.done?.kind !== "load") return false;
+  if (!askedEver(o, p)) return false;
   if (p.view.knowledge === "fresh") return entry === undefined ? inheritedUntilMs(o, p) !== undefined : !entry.base;
   return true;
 }
@@ -192,7 +201,7 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
   const entry = p.view.adapters.get(o.name);
   if (entry === undefined) return withoutEntry(o, p);
   if (entry.base) return conflict("the engine serves a base model under this name: give the adapter another name");
-  if (!asked(o, p))
+  if (!askedEver(o, p))
     return conflict(
       `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
     );

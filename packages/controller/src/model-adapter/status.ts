@@ -2,7 +2,7 @@ import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } fr
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { nameCondition } from "../names/told.ts";
-import { asked, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import { asked, askedEver, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
 import { adapterRank, toldRank } from "./rank.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
@@ -147,7 +147,7 @@ function readiness(
 /** Whether the pod's engine was asked before, or is about to be. Kept until a sidecar that has come into force may load it. */
 function wasAsked(o: Observed, plan: Plan, pod: ObservedPod): boolean {
   if (strayed(o, pod)) return asked(o, pod);
-  return pod.via === "direct" && (asked(o, pod) || startsLoad(plan, pod));
+  return pod.via === "direct" && (askedEver(o, pod) || startsLoad(plan, pod));
 }
 
 /** Whether the pod's sidecar was asked before, or is about to be. */

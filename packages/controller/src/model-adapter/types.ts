@@ -119,7 +119,8 @@ export type Action =
   /** `shrink`: what of the changes takes pods out, and adds none; for a Service that could not be made. */
   | { readonly kind: "writeSlices"; readonly changes: SliceChanges; readonly shrink: SliceChanges }
   | { readonly kind: "load"; readonly pod: ObservedPod }
-  | { readonly kind: "unload"; readonly pod: ObservedPod }
+  /** `swap`: it is loaded there again at once, so that nobody waits for requests to end: new ones come as long as it serves. */
+  | { readonly kind: "unload"; readonly pod: ObservedPod; readonly swap: boolean }
   /** It was loaded the other way: by the sidecar before `--enable-runtime-sidecar` was removed, or by us before it was set. */
   | { readonly kind: "release"; readonly pod: ObservedPod };
 
