@@ -60,6 +60,9 @@ export class Stage implements AsyncDisposable {
       const { signal } = stage.#stop;
       stage.#watching = Promise.all([stage.#adapters.run(signal), stage.#slices.run(signal)]);
       await Promise.all([stage.#adapters.synced(signal), stage.#slices.synced(signal)]);
+      // An API server is slow with the first objects of a new kind, by some two seconds; they are no work of the controller's.
+      await stage.create(["first"]);
+      await stage.remove(["first"]);
       stage.#controller = await stage.#startController();
       return stage;
     } catch (error) {
