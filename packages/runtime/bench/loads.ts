@@ -12,11 +12,13 @@ const TIMEOUT_MS = 120_000;
 export interface LoadTimes {
   /** Of the engine's own call. */
   readonly engineMs: readonly number[];
-  /** From the call to the runtime until it tells that the adapter is served. */
+  /** From the call to the runtime until it tells that the adapter is served, without a request to the engine in between. */
   readonly runtimeMs: readonly number[];
+  /** The same, where the engine has to answer a request of one token first. */
+  readonly probedMs: readonly number[];
 }
 
-/** Loads small adapters that are on this machine, by turns straight into the engine and through a runtime. */
+/** Loads small adapters that are on this machine, by turns straight into the engine, and through a runtime without and with its probe. */
 export async function measureLoads(engine: Server, dir: string, count: number): Promise<LoadTimes> {
   const runtime = await startRuntime(join(dir, "artifacts"), engine.url);
   const stop = new AbortController();
@@ -24,6 +26,7 @@ export async function measureLoads(engine: Server, dir: string, count: number): 
     const told = await watch(runtime, AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT_MS)]));
     const engineMs: number[] = [];
     const runtimeMs: number[] = [];
+    const probedMs: number[] = [];
     // The first of each warms up.
     for (let i = 0; i <= count; i += 1) {
       const path = join(dir, `adapter-${i}`);
@@ -32,17 +35,19 @@ export async function measureLoads(engine: Server, dir: string, count: number): 
       await post(engine, "/v1/load_lora_adapter", { lora_name: "direct", lora_path: path });
       if (i > 0) engineMs.push(performance.now() - startMs);
       await post(engine, "/v1/unload_lora_adapter", { lora_name: "direct" });
-      const name = `bench-${i}`;
-      const served = told(name, (s) => s === "Serving");
-      startMs = performance.now();
-      await post(runtime, RUNTIME_PATHS.load, { lora_name: name, artifact_url: path });
-      await served;
-      if (i > 0) runtimeMs.push(performance.now() - startMs);
-      const gone = told(name, (s) => s === "gone");
-      await post(runtime, RUNTIME_PATHS.unload, { lora_name: name });
-      await gone;
+      for (const probe of ["off", "auto"] as const) {
+        const name = `bench-${probe}-${i}`;
+        const served = told(name, (s) => s === "Serving");
+        startMs = performance.now();
+        await post(runtime, RUNTIME_PATHS.load, { lora_name: name, artifact_url: path, probe });
+        await served;
+        if (i > 0) (probe === "off" ? runtimeMs : probedMs).push(performance.now() - startMs);
+        const gone = told(name, (s) => s === "gone");
+        await post(runtime, RUNTIME_PATHS.unload, { lora_name: name });
+        await gone;
+      }
     }
-    return { engineMs, runtimeMs };
+    return { engineMs, runtimeMs, probedMs };
   } finally {
     stop.abort();
     await runtime.close();

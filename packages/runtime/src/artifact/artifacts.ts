@@ -92,6 +92,8 @@ export interface ArtifactDeps {
 export class RemoteArtifacts implements Artifacts {
   readonly #store: ArtifactStore;
   readonly #env: NodeJS.ProcessEnv;
+  /** What was found in a content while it was obtained, for the first who asks. */
+  readonly #justRead = new WeakMap<Content, AdapterFacts>();
   readonly #metrics: Metrics;
   readonly #egress: Egress;
   readonly #transfers: Transfers;
@@ -135,6 +137,9 @@ export class RemoteArtifacts implements Artifacts {
   }
 
   async inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts> {
+    const read = this.#justRead.get(content);
+    this.#justRead.delete(content);
+    if (read !== undefined) return read;
     const dir = content.local ?? content.path;
     const files = selectFiles(await listFolder(dir), dir);
     return await inspectFolder(
@@ -150,14 +155,23 @@ export class RemoteArtifacts implements Artifacts {
     signal: AbortSignal,
   ): Promise<Content> {
     const files = selectFiles(await listFolder(path), path);
-    await inspectFolder(
-      path,
-      files.map((f) => f.name),
-      signal,
-    );
-    const digest = contentDigest(await hashFiles(path, files, signal));
+    const names = files.map((f) => f.name);
+    const unfit = new AbortController();
+    const hashing = hashFiles(path, files, AbortSignal.any([signal, unfit.signal]));
+    // Where they are no adapter, that is what is told.
+    hashing.catch(() => undefined);
+    let facts: AdapterFacts;
+    try {
+      facts = await inspectFolder(path, names, signal);
+    } catch (error) {
+      unfit.abort(error);
+      throw error;
+    }
+    const digest = contentDigest(await hashing);
     checkPin(url, sha256, [digest]);
-    return { path, digest, stamp: sourceFingerprint(files) };
+    const content = { path, digest, stamp: sourceFingerprint(files) };
+    this.#justRead.set(content, facts);
+    return content;
   }
 
   async #fetched(

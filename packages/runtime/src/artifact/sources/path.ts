@@ -15,13 +15,12 @@ export async function listFolder(path: string): Promise<readonly RemoteFile[]> {
   try {
     if (!(await stat(path)).isDirectory())
       throw new AdapterError("ArtifactNotFound", `${path} is a file: write the folder that the adapter's files are in`);
-    const files: RemoteFile[] = [];
-    for (const name of await readdir(path)) {
+    const found = (await readdir(path)).map(async (name): Promise<readonly RemoteFile[]> => {
       // A link to nothing is no file; one that is gone since is none either.
       const info = await stat(join(path, name), { bigint: true }).catch(unlessGone);
-      if (info?.isFile()) files.push({ name, sizeBytes: Number(info.size), etag: `${info.mtimeNs}-${info.ino}` });
-    }
-    return files;
+      return info?.isFile() ? [{ name, sizeBytes: Number(info.size), etag: `${info.mtimeNs}-${info.ino}` }] : [];
+    });
+    return (await Promise.all(found)).flat();
   } catch (error) {
     throw readError(path, error);
   }
