@@ -128,6 +128,7 @@ describe.runIf(ENGINE === "vllm")("a real vLLM with 2 slots on the device and 4 
       const { serving } = await adapterState(stack, "streamed", (a) => a.state === "Serving");
       const streams = await Promise.all(Array.from({ length: 50 }, () => streamed(stack.gateway, "streamed")));
       await withdraw("streamed");
+      await adapterState(stack, "streamed", (a) => a.state === "Draining" && a.serving !== null);
       await vi.waitFor(async () => expect((await complete(stack.gateway, "streamed")).status).toBe(404), { timeout: 60_000, interval: 50 });
       const ended = await Promise.all(streams.map((s) => s.text()));
       expect(ended).toEqual(Array(50).fill(long));

@@ -21,6 +21,8 @@ export interface ManagerDeps extends RunnerDeps {
 }
 
 const PROGRESS_PERIOD_MS = 500;
+/** How long requests may go on of an adapter whose manifest is gone; a call says it itself. */
+const MANIFEST_GRACE_MS = 30_000;
 /** How long a load call waits for a look at an engine that is slow, in milliseconds. */
 const LOOK_WITHIN_MS = 1_000;
 
@@ -180,7 +182,8 @@ export class AdapterManager {
   setManifests(declarations: ReadonlyMap<string, Declaration>): void {
     for (const a of this.#adapters.values())
       if (a.declaration.origin === "manifest" && !a.removing && !declarations.has(a.name)) {
-        this.#deps.log.info({ adapter: a.name }, "its manifest is gone: it is unloaded");
+        this.#deps.log.info({ adapter: a.name }, "its manifest is gone: it is unloaded once its requests have ended");
+        this.#drain(a, MANIFEST_GRACE_MS);
         this.#remove(a);
       }
     for (const next of declarations.values()) {
