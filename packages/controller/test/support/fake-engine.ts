@@ -15,6 +15,8 @@ export class FakeEngine implements Answerer {
   lists = true;
   /** Loads end once this is resolved, whoever asked for them is there or not. */
   gate: Promise<void> = Promise.resolve();
+  /** How long a load takes. */
+  loadMs = 0;
   /** Loads that run now, by name. */
   readonly loading: string[] = [];
   /** Most loads of one name that ran at a time. */
@@ -48,6 +50,7 @@ export class FakeEngine implements Answerer {
     this.loading.push(name);
     this.most = Math.max(this.most, this.loading.filter((n) => n === name).length);
     await this.gate;
+    if (this.loadMs > 0) await new Promise((resolve) => setTimeout(resolve, this.loadMs));
     this.loading.splice(this.loading.indexOf(name), 1);
   }
 

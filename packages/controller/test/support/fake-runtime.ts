@@ -29,6 +29,12 @@ export class FakeRuntime implements Answerer {
     return [...this.#adapters.values()].filter((a) => a.serving !== null).map((a) => a.lora_name);
   }
 
+  /** What answers under a name. */
+  servedUrl(name: string): string | undefined {
+    const a = this.#adapters.get(name);
+    return a?.serving === null ? undefined : a?.artifact_url;
+  }
+
   /** The sidecar's process is another one, and remembers its declarations. */
   restart(): void {
     this.#instance = randomUUID();
