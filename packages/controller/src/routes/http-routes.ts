@@ -61,7 +61,7 @@ export async function keepHttpRoutes(options: HttpRoutesOptions, gateway: Gatewa
   await watching;
 }
 
-/** Removes the routes of a time when they were wanted. Never rejects. */
+/** Removes the routes of a time when they were wanted, where the right to is still there. Never rejects. */
 export async function sweepHttpRoutes(
   { client, namespace, log, againMs = AGAIN_MS }: HttpRoutesOptions,
   signal: AbortSignal,
@@ -81,10 +81,11 @@ export async function sweepHttpRoutes(
       return;
     } catch (error) {
       if (signal.aborted || isMissing(error)) return;
+      // The right comes with the feature: who never gave it has none to remove.
       if (error instanceof KubeError && error.status === 403)
-        return log.warn(
+        return log.debug(
           {},
-          "cannot look for HTTPRoutes of an earlier time: apply the controller's RBAC (deploy/rbac) again, and restart it",
+          "HTTPRoutes of an earlier time are not looked for: the controller may not. Where there are some, apply deploy/rbac/httproutes.yaml and restart it",
         );
       log.warn({ err: error }, "cannot look for HTTPRoutes of an earlier time: will try again");
     }

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { type ControlPlane, ensureKubernetes, type KubernetesBinaries, startControlPlane } from "@aibrix/devcluster";
-import { type Call, KubeClient, type KubeObject, loadKubeConfig, PODS, type Pod, type Resource, splitKey } from "@aibrix/kube";
+import { type Call, KubeClient, type KubeObject, type Log, loadKubeConfig, PODS, type Pod, type Resource, splitKey } from "@aibrix/kube";
 import { createLogger, createRegistry, type Registry } from "@aibrix/service";
 import { parseAllDocuments } from "yaml";
 import { ControllerManager, ControllerMetrics, readConfig, type Timing } from "../../src/index.ts";
@@ -74,6 +74,8 @@ export interface FakePod {
 export interface RunningController {
   readonly calls: Call[];
   readonly registry: Registry;
+  /** What its log warned of. */
+  readonly warnings: string[];
   readonly ended: Promise<unknown>;
   notReady(): string | undefined;
   notAlive(): string | undefined;
@@ -217,7 +219,17 @@ export class World implements AsyncDisposable {
         metrics.apiCall(call);
       },
     });
-    const log = createLogger("controller", process.env.TEST_LOG ?? "silent");
+    const logger = createLogger("controller", process.env.TEST_LOG ?? "silent");
+    const warnings: string[] = [];
+    const log: Log = {
+      debug: (fields, message) => logger.debug(fields, message),
+      info: (fields, message) => logger.info(fields, message),
+      warn: (fields, message) => {
+        warnings.push(message);
+        logger.warn(fields, message);
+      },
+      error: (fields, message) => logger.error(fields, message),
+    };
     const manager = new ControllerManager(config, { client, metrics, log, connect: this.pods.connect, timing });
     const stop = new AbortController();
     const ended = manager.run(stop.signal).then(
@@ -230,6 +242,7 @@ export class World implements AsyncDisposable {
     const running: RunningController = {
       calls,
       registry,
+      warnings,
       ended,
       notReady: () => manager.notReady(),
       notAlive: () => manager.notAlive(),
