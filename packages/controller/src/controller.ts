@@ -12,6 +12,7 @@ import { HEALTH_BOUNDS, type HealthBounds, notAlive, notReady, type QueueHealth 
 import type { ControllerMetrics } from "./metrics.ts";
 import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
+import { StatusWriter } from "./model-adapter/status-writer.ts";
 import { type Bounds, boundsOf, type ModelAdapterObject } from "./model-adapter/types.ts";
 import type { PodFacts } from "./pods/facts.ts";
 import { Overcommitment } from "./pods/overcommitment.ts";
@@ -157,6 +158,7 @@ export class ControllerManager {
       bounds: { ...boundsOf(this.#config.drainGraceMs), ...timing?.bounds },
       log,
       overcommitment: new Overcommitment(),
+      statuses: new StatusWriter(client, log),
       metrics,
       probe: this.#config.probe,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),

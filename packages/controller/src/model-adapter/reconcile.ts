@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, isRetryable, KubeError, type NewEvent, type Result, truncate, withoutManagedFields } from "@aibrix/kube";
+import { type EventRecorder, isRetryable, KubeError, type NewEvent, type Result, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { baseBehindEvent } from "../names/told.ts";
 import { type Overcommitment, overcommittedEvent } from "../pods/overcommitment.ts";
@@ -14,12 +14,14 @@ import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-c
 import { shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
 import { status } from "./status.ts";
+import type { StatusWriter } from "./status-writer.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
 
 export interface ReconcileDeps extends ObserveDeps, TellDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
   readonly events: Pick<EventRecorder, "record">;
   readonly overcommitment: Overcommitment;
+  readonly statuses: StatusWriter;
   /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
   readonly requeueAfter: (key: string, ms: number) => void;
 }
@@ -172,15 +174,11 @@ async function tellStatus(
   deps: ReconcileDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, events } = deps;
-  const next = status(o, adapter, p);
+  const { statuses, events } = deps;
+  const next = statuses.known(status(o, adapter, p));
   if (isDeepStrictEqual(adapter.status, next)) return;
-  const { namespace, name, uid } = adapter.metadata;
   try {
-    // With the uid: a status never lands on a later object of the same name.
-    const metadata = { namespace: namespace ?? "", name, ...(uid === undefined ? {} : { uid }) };
-    const written = await client.applyStatus(MODEL_ADAPTERS, { metadata, status: next }, {}, signal);
-    memory.adapter.wrote(o.key, withoutManagedFields(written));
+    memory.adapter.wrote(o.key, await statuses.write(adapter, next, signal));
   } catch (error) {
     if (error instanceof KubeError && error.notFound) return;
     throw error;

@@ -12,6 +12,8 @@ export class FakeRuntime implements Answerer {
   readonly unloads: string[] = [];
   watches = 0;
   fate: (load: LoadRequest) => Fate = () => "serving";
+  /** The rank of what is loaded, where it tells one. */
+  rank: number | undefined;
   /** How long a load takes. */
   loadMs = 0;
   /** Calls are not answered. */
@@ -117,7 +119,7 @@ export class FakeRuntime implements Answerer {
     const base = { ...served(name, url), owner, serving: this.#adapters.get(name)?.serving ?? null };
     if (this.loadMs > 0) this.#put({ ...base, state: "Downloading" });
     const settle = () => {
-      if (fate === "serving") this.#put({ ...served(name, url), owner });
+      if (fate === "serving") this.#put({ ...served(name, url), owner, ...(this.rank === undefined ? {} : { max_rank: this.rank }) });
       else this.#put({ ...base, state: "Failed", attempts: 1, ...fate });
     };
     if (this.loadMs > 0) setTimeout(settle, this.loadMs);
