@@ -209,7 +209,10 @@ export const AdapterStatusSchema = Type.Object({
   owner: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   /** The highest rank of any of its modules, once its files were read. */
   max_rank: Type.Optional(Type.Integer()),
-  /** Whether the engine answered a request under its name since it was loaded first: `served`, `notNeeded` (its task has no completions), `off`. */
+  /**
+   * Whether the engine answered a request under its name since it was loaded first: `served`, `notNeeded` (its task has no completions), `off`.
+   * Absent for content that took the place of what served, which is not asked.
+   */
   probed: Type.Optional(stringEnum(["served", "notNeeded", "off"])),
   /** How long the last download and the last load in the engine took, in milliseconds. */
   timings: Type.Optional(Type.Object({ download_ms: Type.Optional(Type.Integer()), load_ms: Type.Optional(Type.Integer()) })),

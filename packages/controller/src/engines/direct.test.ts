@@ -178,10 +178,36 @@ describe("a load", () => {
     expect(asked.filter((url) => url === "/v1/load_lora_adapter").length).toBeLessThan(2);
   });
 
+  test("of newer content in place of what served is not asked for an answer, also where an earlier process loaded the older", async () => {
+    completion = () => expect.fail("it was asked");
+    await vi.waitFor(() => expect(agent.view.adapters.get("y")?.serving).toBe(true));
+    await agent.unload({ name: "y", apiKey: "sk", owner: undefined, graceSeconds: 0 }, stop.signal);
+    await agent.load({ ...CALL, delivery: { ...CALL.delivery, path: "/models/z" } }, stop.signal);
+    expect(agent.view.adapters.get("y")?.serving).toBe(true);
+    expect(asked).toEqual(["/v1/unload_lora_adapter", "/v1/load_lora_adapter"]);
+    // One that was given up begins anew.
+    agent.unfollow("y");
+    agent.follow("y", "sk");
+    completion = (reply) => void reply.end("{}");
+    await agent.load(CALL, stop.signal);
+    expect(asked).toContain("/v1/completions");
+  });
+
+  test("whose question is left out later is not unloaded for the answer that it did not give", async () => {
+    completion = (reply) => void reply.writeHead(500).end("oops");
+    await vi.waitFor(() => expect(agent.view.adapters.get("y")?.root).toBe("/models/y"));
+    await expect(agent.load(CALL, stop.signal)).rejects.toMatchObject({ reason: "ProbeFailed" });
+    await agent.load({ ...CALL, probe: "off" }, stop.signal);
+    expect(agent.view.adapters.get("y")?.serving).toBe(true);
+    expect(asked).toEqual(["/v1/completions"]);
+  });
+
   test("of a model without completions, or without the question, serves at once", async () => {
     completion = (reply) => void reply.writeHead(404).end('{"detail":"Not Found"}');
     await agent.load(CALL, stop.signal);
     expect(agent.view.adapters.get("y")?.serving).toBe(true);
+    agent.unfollow("y");
+    agent.follow("y", "sk");
     asked = [];
     await agent.load({ ...CALL, probe: "off" }, stop.signal);
     expect(asked).toEqual(["/v1/load_lora_adapter"]);

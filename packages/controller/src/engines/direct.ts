@@ -47,8 +47,8 @@ export class DirectAgent implements PodAgent {
   #goodKey: string | undefined;
   /** Names that we had it load, and that have not answered a request yet. */
   readonly #unproven = new Set<string>();
-  /** Roots that have, by name: after a restart of the engine they are not asked again. */
-  readonly #proven = new Map<string, string>();
+  /** Names that serve or have served here, while they are followed: neither after a restart of the engine nor with newer content they are asked again. */
+  readonly #served = new Set<string>();
   /** A look at its metrics that is under way. */
   #looking: Promise<string> | undefined;
   /** An engine takes one load at a time. */
@@ -67,20 +67,20 @@ export class DirectAgent implements PodAgent {
   async load(c: LoadCall, signal: AbortSignal): Promise<void> {
     const root = engineRoot(c.delivery);
     if (root === undefined) throw new CallError("VolumeMissing", `the engine cannot read ${c.artifactUrl} itself`, { retryable: false });
-    const asks = c.probe !== "off" && this.#proven.get(c.name) !== root;
+    const asks = c.probe !== "off" && !this.#served.has(c.name);
     await this.#loads(() => this.#loadOnce(c, root, asks, signal));
     if (asks) await this.#probe(c, signal);
     this.#unproven.delete(c.name);
-    this.#proven.set(c.name, root);
+    this.#served.add(c.name);
     // What counts is the engine's list, not its word.
     await this.#look(signal);
   }
 
-  /** Has the engine list it; one that does so already, and was not known to answer, is not asked to load it again. */
+  /** Has the engine list it; one that does so already, and was not known to answer, is not asked to load it again, nor to unload it for that. */
   async #loadOnce({ name, apiKey }: LoadCall, root: string, asks: boolean, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const listed = this.#view.adapters.get(name)?.root;
-    if (asks && listed === root) {
+    if (listed === root && (asks || this.#unproven.has(name))) {
       this.#unproven.add(name);
       return;
     }
@@ -106,11 +106,14 @@ export class DirectAgent implements PodAgent {
   }
 
   async unload({ name, apiKey, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
-    if (this.#view.adapters.get(name)?.serving === true) await this.#drained(name, graceSeconds * 1_000, signal);
+    if (this.#view.adapters.get(name)?.serving === true) {
+      // An earlier process may have had it loaded.
+      this.#served.add(name);
+      await this.#drained(name, graceSeconds * 1_000, signal);
+    }
     // Who deletes an adapter and its Secret leaves us without the key.
     await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
     this.#unproven.delete(name);
-    this.#proven.delete(name);
     await this.#look(signal);
   }
 
@@ -175,6 +178,7 @@ export class DirectAgent implements PodAgent {
 
   unfollow(name: string): void {
     this.#followed.delete(name);
+    this.#served.delete(name);
     // Nobody looks any more: what was seen grows old.
     if (this.#followed.size === 0) this.#view = NOTHING_KNOWN;
   }

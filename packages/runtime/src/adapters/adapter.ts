@@ -27,7 +27,7 @@ export class Adapter {
   refetches = false;
   /** Paths that we loaded under this name, with their digests. */
   own: Map<string, string>;
-  /** What is known of an answer under these paths; where nothing is, the engine served it before there were probes. */
+  /** What is known of an answer under these paths; where nothing is, it took the place of what served, or served before there were probes. */
   probed: Map<string, Probed>;
   /** Ends the running probe; `undefined` while none runs. */
   probe: AbortController | undefined;

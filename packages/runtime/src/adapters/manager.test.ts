@@ -545,13 +545,55 @@ test("a model without completions is not asked for one, and a call may switch it
   expect(engine.probes).toEqual(["a", "c"]);
 });
 
-test("new content that does not answer makes room for what served before", async () => {
+test("new content in place of what serves counts at once, is not asked, and is never swapped back", async () => {
   await load("a", "/one");
   await serves("a", "one");
-  engine.answers.set("a", new AdapterError("ProbeFailed", "HTTP 500"));
+  const seen: (string | undefined)[] = [];
+  world.feed.subscribe((event) => {
+    if (event.type === "ADAPTER" && engine.adapters.get("a") === "/store/two") seen.push(event.object.serving?.path);
+  });
+  engine.answers.set("a", new AdapterError("ProbeFailed", "no answer within 30 s"));
   await load("a", "/two");
-  await until(() => expect(status("a")).toMatchObject({ reason: "ProbeFailed", serving: { path: "/store/one" } }));
-  expect(engine.calls.slice(0, 5)).toEqual(["load a /store/one", "unload a", "load a /store/two", "unload a", "load a /store/one"]);
+  await serves("a", "two");
+  expect(status("a")).not.toHaveProperty("probed");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/two"));
+  await serves("a", "two");
+  await restart();
+  await serves("a", "two");
+  expect(engine.calls).toEqual(["load a /store/one", "unload a", "load a /store/two", "load a /store/two"]);
+  expect(engine.probes).toEqual(["a"]);
+  // From the moment that the engine lists it.
+  expect(seen.length).toBeGreaterThan(0);
+  expect(new Set(seen)).toEqual(new Set(["/store/two"]));
+});
+
+test("new content on an engine that had nothing under its name is asked, again and again under the same load", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.up = false;
+  await world.observer.refresh(NEVER);
+  await load("a", "/two");
+  engine.answers.set("a", new AdapterError("ProbeFailed", "no answer within 30 s"));
+  engine.up = true;
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(status("a")).toMatchObject({ reason: "ProbeFailed", attempts: 2, serving: null }));
+  engine.answers.delete("a");
+  await serves("a", "two");
+  expect(engine.calls).toEqual(["load a /store/one", "load a /store/two"]);
+});
+
+test("content that takes the place of some that never answered is asked", async () => {
+  engine.answers.set("a", new AdapterError("ProbeFailed", "HTTP 500"));
+  await load("a", "/one");
+  await failed("a", "ProbeFailed");
+  await load("a", "/two");
+  await until(() => expect(status("a")).toMatchObject({ reason: "ProbeFailed", content_digest: "sha256:two", serving: null }));
+  engine.answers.delete("a");
+  await serves("a", "two");
+  expect(engine.calls).toEqual(["load a /store/one", "unload a", "load a /store/two"]);
 });
 
 test("an adapter that is taken away does not wait for its answer", async () => {

@@ -39,7 +39,7 @@ export interface LoadedPath {
   readonly lora_name: string;
   readonly path: string;
   readonly content_digest: string;
-  /** Absent for what was loaded before there were probes: it serves. */
+  /** Absent for what took the place of content that served, and for what was loaded before there were probes: it serves. */
   readonly probed?: Probed | undefined;
 }
 

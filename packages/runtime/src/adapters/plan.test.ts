@@ -79,15 +79,32 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
   },
   {
     name: "waits before it asks for another answer",
-    given: { wanted: NEW, ...own(NEW.path), ...unproven(NEW.path), failure: failed("load", NOW + 1) },
+    given: { wanted: NEW, ...own(NEW.path), ...unproven(NEW.path), failure: failed("probe", NOW + 1) },
     engine: engine({ a: NEW.path }),
     want: "idle",
   },
   {
-    name: "puts the old content back where the new one does not answer",
-    given: { wanted: NEW, fallback: OLD, ...own(OLD.path, NEW.path), ...unproven(NEW.path), failure: failed("load", NOW + 1) },
+    name: "leaves content that does not answer where it is, whatever served before",
+    given: { wanted: NEW, fallback: OLD, ...own(OLD.path, NEW.path), ...unproven(NEW.path), failure: failed("probe", NOW + 1) },
     engine: engine({ a: NEW.path }),
-    want: "load /store/a/old for /store/a/new",
+    want: "idle",
+  },
+  {
+    name: "asks again for an answer when it is time",
+    given: { wanted: NEW, fallback: OLD, ...own(OLD.path, NEW.path), ...unproven(NEW.path), failure: failed("probe", NOW) },
+    engine: engine({ a: NEW.path }),
+    want: "probe /store/a/new",
+  },
+  {
+    name: "leaves older content that does not answer where it is",
+    given: { fallback: OLD, fetching: true, ...own(OLD.path), ...unproven(OLD.path), fallbackFailure: failed("probe", NOW + 1) },
+    engine: engine({ a: OLD.path }),
+    want: "idle",
+  },
+  {
+    name: "loads again what the engine lost before it answered",
+    given: { wanted: NEW, fallback: OLD, ...own(NEW.path), ...unproven(NEW.path), failure: failed("probe", NOW + 1) },
+    want: "load /store/a/new",
   },
   {
     name: "needs the key for that which a restart has lost",

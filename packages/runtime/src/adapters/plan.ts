@@ -5,7 +5,7 @@ import type { Problem } from "./declaration.ts";
 
 /** A try that did not work. */
 export interface Failure extends Problem {
-  readonly step: "fetch" | "load" | "unload";
+  readonly step: "fetch" | "load" | "probe" | "unload";
   readonly retryable: boolean;
   /** Why, in a word that programs can compare, where there is one. */
   readonly cause: string | undefined;
@@ -65,7 +65,11 @@ export function plan(f: Facts, engine: EngineView, nowMs: number): Step {
   }
   const lacks = f.wanted === undefined && !f.fetching && !isStuck(f.failure, nowMs);
   if (lacks && f.hold === undefined) return { kind: "fetch" };
-  if (target !== undefined && served && f.unproven.has(target.path)) return f.lacksKey ? KEY_LOST : { kind: "probe", content: target };
+  if (target !== undefined && served && f.unproven.has(target.path)) {
+    if (f.lacksKey) return KEY_LOST;
+    const failure = target.path === f.wanted?.path ? f.failure : f.fallbackFailure;
+    if (!isStuck(failure, nowMs)) return { kind: "probe", content: target };
+  }
   return lacks && f.hold !== undefined ? { kind: "blocked", problem: f.hold } : { kind: "idle" };
 }
 
@@ -79,10 +83,15 @@ function planRemoval(f: Facts, engine: EngineView, entry: EngineModel | undefine
 
 /** The content to have in the engine now: the declared one unless it is not here or was refused. */
 function loadable(f: Facts, nowMs: number): Content | undefined {
-  if (f.wanted !== undefined && !isStuck(f.failure, nowMs)) return f.wanted;
+  if (f.wanted !== undefined && !isRefused(f.failure, nowMs)) return f.wanted;
   // What served last may be the very content that is refused now, by an engine that was started otherwise.
   if (f.fallback === undefined || f.fallback.path === f.wanted?.path) return undefined;
-  return isStuck(f.fallbackFailure, nowMs) ? undefined : f.fallback;
+  return isRefused(f.fallbackFailure, nowMs) ? undefined : f.fallback;
+}
+
+/** What only did not answer stays where it is, and is asked again: an engine that is too busy for one token is not given loads instead. */
+function isRefused(failure: Failure | undefined, nowMs: number): boolean {
+  return failure?.step !== "probe" && isStuck(failure, nowMs);
 }
 
 function planLoad(f: Facts, content: Content, engine: EngineView, entry: EngineModel | undefined): Step {

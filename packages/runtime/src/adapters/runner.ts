@@ -131,7 +131,7 @@ export class Runner {
       } catch (error) {
         if (signal.aborted) return;
         metrics.loadSeconds.observe({ result: "failure" }, (now() - startedMs) / 1000);
-        this.#loadFailed(a, step.content, error);
+        this.#failed(a, "load", step.content, error);
         // What was unloaded for it is put back at once, which only a new look at the engine shows to be needed.
         await this.#deps.observer.refresh(signal);
         return;
@@ -165,7 +165,7 @@ export class Runner {
         await this.#settled(a, content);
         log.info({ adapter: a.name, probed, ms: Math.round(now() - startedMs) }, "it answers");
       } catch (error) {
-        if (!both.aborted) this.#loadFailed(a, content, error);
+        if (!both.aborted) this.#failed(a, "probe", content, error);
       }
     });
     if (a.probe === mine) a.probe = undefined;
@@ -203,7 +203,7 @@ export class Runner {
     const { engine, observer, memory, keys, now } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
-    this.#toProve(a, content.path);
+    this.#toProve(a, content.path, replaces);
     await memory.setLoaded(a.name, a.own, observer.bootId, a.probed);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
@@ -226,13 +226,18 @@ export class Runner {
     else a.fallback ??= content;
   }
 
-  /** Notes whether content that is going to be loaded has to answer a request first: once for each, not again after a restart of the engine. */
-  #toProve(a: Adapter, path: string): void {
+  /**
+   * Notes whether content that is going to be loaded has to answer a request before it counts as serving: not again after a restart of the
+   * engine, and not in place of what serves, where every pod would be without it until then.
+   */
+  #toProve(a: Adapter, path: string, replaces: string | undefined): void {
     const before = a.probed.get(path);
     if (before === "served" || before === "notNeeded") return;
     // What the runtime loaded before there were probes has served.
     if (before === undefined && a.lastServedPath === path) return;
-    a.probed.set(path, this.#isProbed(a) ? "pending" : "off");
+    if (!this.#isProbed(a)) a.probed.set(path, "off");
+    else if (replaces === undefined || a.probed.get(replaces) === "pending") a.probed.set(path, "pending");
+    else a.probed.delete(path);
   }
 
   #isProbed({ declaration }: Adapter): boolean {
@@ -262,9 +267,9 @@ export class Runner {
       .catch((error: unknown) => log.debug({ adapter: a.name, error: messageOf(error) }, "the use of its files cannot be noted"));
   }
 
-  #loadFailed(a: Adapter, content: Content, error: unknown): void {
-    if (a.wanted?.path === content.path) a.failure = this.#failure(a, "load", error);
-    else a.fallbackFailure = this.#failure(a, "load", error);
+  #failed(a: Adapter, step: "load" | "probe", content: Content, error: unknown): void {
+    if (a.wanted?.path === content.path) a.failure = this.#failure(a, step, error);
+    else a.fallbackFailure = this.#failure(a, step, error);
   }
 
   /** Somebody removed or changed the files: they are fetched and checked again; with a pause where that happens again and again. */
