@@ -14,6 +14,9 @@ export interface Limits {
   readonly maxLoraRank: number;
 }
 
+/** A call, or a manifest of the adapters folder. */
+export type Origin = "api" | "manifest";
+
 /** That an adapter should be served, and from what. */
 export interface Declaration {
   readonly name: string;
@@ -29,7 +32,7 @@ export interface Declaration {
   readonly probe?: "auto" | "off" | undefined;
   /** The engine's key, as this declaration gave it. */
   readonly apiKey: string | undefined;
-  readonly origin: "api" | "manifest";
+  readonly origin: Origin;
   /** Who declared it by a call, where it said so. */
   readonly owner?: string | undefined;
   /** It came with a key that a restart of the runtime has lost: keys are never written down. */

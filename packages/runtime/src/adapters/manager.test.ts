@@ -596,6 +596,49 @@ test("content that takes the place of some that never answered is asked", async 
   expect(engine.calls).toEqual(["load a /store/one", "unload a", "load a /store/two"]);
 });
 
+test("what was being taken away when the runtime ended is told as whose it was until it is gone", async () => {
+  const owner = "modeladapter/default/a/u1";
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", owner: "modeladapter/default/a/u0" });
+  await serves("a", "one");
+  // Another declares the same: nothing is loaded for that.
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", owner });
+  world.manager.setManifests(new Map([manifest("m", "/two")]));
+  await serves("m", "two");
+  engine.metrics = async () => metricsOf("a");
+  await world.manager.unload({ lora_name: "a", owner, grace_seconds: 3600 });
+  engine.up = false;
+  await restart();
+  expect(status("a")).toMatchObject({ state: "Draining", origin: "api", owner });
+  expect(status("m")).toMatchObject({ state: "Draining", origin: "manifest" });
+  expect(status("m")).not.toHaveProperty("owner");
+  await expect(world.manager.unload({ lora_name: "a", owner: "modeladapter/default/b/u2" })).rejects.toMatchObject({ status: 409 });
+  expect(await world.manager.unload({ lora_name: "a", owner })).toMatchObject({ status: 202, body: { owner } });
+  engine.up = true;
+  await world.observer.refresh(NEVER);
+  await until(() => expect([status("a"), status("m")]).toEqual([undefined, undefined]));
+  expect(engine.adapters.size).toBe(0);
+});
+
+test("what an earlier version was taking away goes too", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.metrics = async () => metricsOf("a");
+  await world.manager.unload({ lora_name: "a", grace_seconds: 3600 });
+  await world.manager.close();
+  const file = join(dir, ".state/declared.json");
+  const state = JSON.parse(await readFile(file, "utf8")) as { loaded: object[] };
+  expect(state.loaded).toMatchObject([{ lora_name: "a", origin: "api" }]);
+  const loaded = [{ lora_name: "a", path: "/store/one", content_digest: "sha256:one" }];
+  await writeFile(file, JSON.stringify({ ...state, loaded }));
+  engine.up = false;
+  world = await start();
+  expect(status("a")).toMatchObject({ state: "Draining", origin: "manifest" });
+  engine.up = true;
+  await world.observer.refresh(NEVER);
+  await until(() => expect(status("a")).toBeUndefined());
+  expect(engine.adapters.size).toBe(0);
+});
+
 test("an adapter that is taken away does not wait for its answer", async () => {
   engine.answers.set("a", new Promise(() => undefined));
   await load("a", "/one");

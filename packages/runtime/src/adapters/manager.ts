@@ -88,13 +88,16 @@ export class AdapterManager {
     }
   }
 
-  /** Takes away what an earlier runtime loaded and nobody declares now. To be called once all that is declared at the start is known. */
+  /**
+   * Takes away what an earlier runtime loaded and nobody declares now. To be called once all that is declared at the start is known. It is told
+   * as whose it was: whoever had it unloaded before the restart waits until it is gone.
+   */
   sweepOrphans(): void {
-    for (const { lora_name: name, path } of this.#deps.memory.loaded) {
+    for (const { lora_name: name, path, origin = "manifest", owner } of this.#deps.memory.loaded) {
       if (this.#adapters.has(name)) continue;
       this.#deps.log.info({ adapter: name, path }, "loaded before the restart and no longer declared: it is unloaded");
       const declaration = { name, url: path, credentials: {}, apiKey: undefined, lacksKey: false, restored: true, revision: "" } as const;
-      const orphan = new Adapter({ ...declaration, origin: "manifest", hold: undefined, baseModel: undefined }, this.#loadedAs(name));
+      const orphan = new Adapter({ ...declaration, origin, owner, hold: undefined, baseModel: undefined }, this.#loadedAs(name));
       orphan.removing = true;
       this.#adapters.set(name, orphan);
       this.#kick(orphan);
@@ -246,6 +249,7 @@ export class AdapterManager {
   #declare(declaration: Declaration): void {
     const known = this.#adapters.get(declaration.name);
     this.#deps.keys.set(declaration.name, declaration.apiKey);
+    this.#deps.memory.declaredBy(declaration.name, declaration);
     if (known === undefined) {
       const a = new Adapter(declaration, this.#loadedAs(declaration.name));
       this.#adapters.set(a.name, a);

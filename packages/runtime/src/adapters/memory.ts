@@ -5,7 +5,7 @@ import pLimit from "p-limit";
 import type { Delivery } from "../artifact/artifacts.ts";
 import type { NamedContent } from "../artifact/store/store.ts";
 import { messageOf } from "../errors.ts";
-import type { Limits } from "./declaration.ts";
+import type { Limits, Origin } from "./declaration.ts";
 
 /** What a restart of the runtime must not forget. It never holds a key or a credential. */
 interface State {
@@ -41,7 +41,13 @@ export interface LoadedPath {
   readonly content_digest: string;
   /** Absent for what took the place of content that served, and for what was loaded before there were probes: it serves. */
   readonly probed?: Probed | undefined;
+  /** Who declared it last. Absent in what earlier versions wrote down. */
+  readonly origin?: Origin | undefined;
+  readonly owner?: string | undefined;
 }
+
+/** Whose something in the engine is, also once its declaration is gone. */
+export type Whose = Pick<LoadedPath, "origin" | "owner">;
 
 interface Readable {
   readonly lora_name: string;
@@ -152,19 +158,33 @@ export class Memory {
    *
    * @param bootId - process of the engine that gets them, where that is known for sure
    * @param probed - by path
+   * @param whose - who has declared it
    */
   async setLoaded(
     name: string,
     paths: ReadonlyMap<string, string>,
     bootId: string | undefined,
     probed: ReadonlyMap<string, Probed> = new Map(),
+    { origin, owner }: Whose = {},
   ): Promise<void> {
-    const rows = [...paths].map(([path, content_digest]) => ({ lora_name: name, path, content_digest, probed: probed.get(path) }));
+    const rows = [...paths].map(([path, content_digest]) => ({
+      lora_name: name,
+      path,
+      content_digest,
+      probed: probed.get(path),
+      origin,
+      owner,
+    }));
     const at = this.#state.loaded.findIndex((l) => l.lora_name === name);
     const others = without(this.#state.loaded, name);
     this.#state.loaded = at < 0 ? [...others, ...rows] : [...others.slice(0, at), ...rows, ...others.slice(at)];
     for (const { content_digest } of rows) this.#addReadable(name, content_digest, bootId ?? null);
     await this.#save();
+  }
+
+  /** Notes who declares now what was loaded under a name. Written down with the next change. */
+  declaredBy(name: string, { origin, owner }: Whose): void {
+    this.#state.loaded = this.#state.loaded.map((l) => (l.lora_name === name ? { ...l, origin, owner } : l));
   }
 
   /** Notes that adapters are in use. Written down with the next change, or by {@link flush}. */

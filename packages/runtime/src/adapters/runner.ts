@@ -204,7 +204,7 @@ export class Runner {
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     this.#toProve(a, content.path, replaces);
-    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed);
+    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed, a.declaration);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
@@ -250,7 +250,7 @@ export class Runner {
     a.own = new Map([[content.path, content.digest]]);
     const probed = a.probed.get(content.path);
     a.probed = new Map(probed === undefined ? [] : [[content.path, probed]]);
-    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed);
+    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed, a.declaration);
     a.fallbackFailure = undefined;
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;
