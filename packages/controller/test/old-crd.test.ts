@@ -70,7 +70,9 @@ test("statuses are written without what the CRD does not know, and it is said on
   await world.applyObject(adapter("x", { artifactURL: "huggingface://acme/other" }));
   await until("the edit is told", async () => (await adapters.status("default/x"))?.observedGeneration === 2);
   const refused = controller.calls.filter((c) => c.status === 500);
-  expect([refused.length, controller.warnings]).toEqual([1, [expect.stringContaining(FILE)]]);
+  // It is tried whole again after a minute.
+  expect(refused.length).toBeLessThanOrEqual(3);
+  expect(controller.warnings).toEqual([expect.stringContaining(FILE)]);
 });
 
 test("once the present CRD is there, the rank is told", async () => {

@@ -44,7 +44,7 @@ beforeEach(async () => {
     onChange: () => undefined,
     log: LOG,
     periodMs: 20,
-    lostAfterMs: 700,
+    lostAfterMs: 2_000,
   });
   agent.follow("x", undefined);
   running = agent.run(stop.signal);
@@ -77,7 +77,7 @@ test.each([
   looks = 0;
   await vi.waitFor(() => expect(looks).toBeGreaterThan(3));
   expect(agent.view).toMatchObject({ knowledge: "fresh", problem: expect.stringMatching(problem) });
-  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), 5_000);
+  await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"), 10_000);
   expect(agent.view).toMatchObject({ problemReason: undefined, reborn: false });
 });
 
