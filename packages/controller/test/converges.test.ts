@@ -14,7 +14,7 @@ const TIMING = {
   callSettleMs: 200,
   directPeriodMs: 100,
   secretMaxAgeMs: 300,
-  bounds: { directLoadMs: 2_000 },
+  bounds: { directLoadMs: 2_000, deletionMs: 4_000 },
 } as const;
 
 const NAMES = ["a", "b", "c"] as const;
@@ -114,7 +114,7 @@ class Story {
     switch (s.kind) {
       case "declare":
         this.#declared.set(s.name, { url: s.url, replicas: s.replicas });
-        await world.applyObject(this.#object(s.name));
+        await this.#apply(s.name);
         return;
       case "delete adapter":
         this.#declared.delete(s.name);
@@ -173,7 +173,7 @@ class Story {
     // What was refused for good waits for an edit.
     for (const [name, { replicas }] of this.#declared) {
       this.#declared.set(name, { url: "final", replicas });
-      await world.applyObject(this.#object(name));
+      await this.#apply(name);
     }
     for (const name of NAMES) await until(`${this.namespace}/${name} is as declared`, () => this.#isAsDeclared(name), HEALED_MS, 100);
   }
@@ -249,7 +249,10 @@ class Story {
   }
 
   async #start(): Promise<void> {
-    this.#controller = await world.controller(["--enable-runtime-sidecar", `--namespace=${this.namespace}`], TIMING);
+    this.#controller = await world.controller(
+      ["--enable-runtime-sidecar", "--drain-grace-period=1s", `--namespace=${this.namespace}`],
+      TIMING,
+    );
   }
 
   async #make(p: string): Promise<void> {
@@ -293,6 +296,13 @@ class Story {
       metadata: { name: "store", namespace: this.namespace },
       stringData,
     } as never);
+  }
+
+  /** What is applied to an object that is being deleted goes with it. */
+  async #apply(name: string): Promise<void> {
+    const isLeaving = async () => (await world.get("ModelAdapter", this.#key(name)))?.metadata.deletionTimestamp !== undefined;
+    await until(`${name} is gone before it is declared again`, async () => !(await isLeaving()), HEALED_MS);
+    await world.applyObject(this.#object(name));
   }
 
   async #touch(name: string): Promise<void> {

@@ -54,7 +54,7 @@ async function actedOn(name: string): Promise<void> {
 
 test("the leader's process is killed: the other one acts once the lease is over, and at once where the leader ends in order", async () => {
   await using one = await ControllerProcess.start(world, FLAGS);
-  await until("the first leads", holder);
+  await until("the first leads", async () => (await holder()) !== "");
   await using two = await ControllerProcess.start(world, FLAGS);
   await until("the second is ready", async () => (await two.get("/readyz")) === 200);
   await actedOn("first");

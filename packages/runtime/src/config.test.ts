@@ -18,6 +18,7 @@ test("has defaults for everything", () => {
     transfer: { timeoutMs: 43_200_000, bytesPerSecond: Number.POSITIVE_INFINITY },
     engineKind: "vllm",
     engineEndpoint: "http://localhost:8000",
+    probe: "auto",
   });
 });
 
