@@ -228,8 +228,8 @@ test("somebody who writes all the time: it converges, and deletion ends", async 
   await spoil;
   expect(writes).toBeGreaterThan(atReady);
   expect(pod.runtime.loads).toHaveLength(1);
-  // Writes of others that change nothing for us cost nothing.
-  expect(controller.calls.filter((c) => c.verb !== "watch").length).toBeLessThan(60);
+  // Writes of others that change nothing for us cost nothing: what was called is for the adapter's own steps, and their conflicts.
+  expect(controller.calls.filter((c) => c.verb !== "watch").length).toBeLessThan(100);
 });
 
 test("two controllers: one acts, and the other takes over when it stops", async () => {
