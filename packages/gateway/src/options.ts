@@ -1,7 +1,23 @@
 import { ConfigError, type Flag, helpText, readBindAddress, readFlags } from "@aibrix/service";
+import { DEFAULT_TRANSPORT, type GrpcOptions, TRANSPORTS, type TransportName } from "./grpc/server.ts";
+import type { TlsFiles } from "./grpc/transport.ts";
+
+const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as TransportName[];
 
 const FLAGS = {
   "grpc-bind-address": { type: "string", value: "ADDRESS", default: ":50052", help: "Where Envoy's ext_proc filter calls." },
+  "grpc-transport": {
+    type: "string",
+    value: "NAME",
+    help: `Which server Envoy calls: ${TRANSPORT_NAMES.join(" or ")}. Default: ${DEFAULT_TRANSPORT}.`,
+  },
+  "grpc-tls-cert-file": {
+    type: "string",
+    value: "FILE",
+    help: "Serve Envoy over TLS with this certificate (PEM); it is read again when it changes.",
+  },
+  "grpc-tls-key-file": { type: "string", value: "FILE", help: "The key of that certificate (PEM)." },
+  "grpc-tls-client-ca-file": { type: "string", value: "FILE", help: "Take only clients with a certificate of these authorities (PEM)." },
   "metrics-bind-address": {
     type: "string",
     value: "ADDRESS",
@@ -38,7 +54,7 @@ export type SourceOptions =
 
 /** What the program was told on its command line. */
 export interface Options {
-  readonly grpc: { readonly host: string; readonly port: number };
+  readonly grpc: GrpcOptions;
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
   readonly source: SourceOptions;
 }
@@ -56,10 +72,30 @@ export function readOptions(argv: readonly string[]): Options | { readonly help:
   if (grpc === undefined) throw new ConfigError("--grpc-bind-address: 0 would leave nothing to serve; write an address such as :50052");
   const { kubernetes, kubeconfig, namespace } = flags;
   return {
-    grpc,
+    grpc: { ...grpc, ...readTransport(flags) },
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
     source: readSource(flags["endpoints-config"], { kubernetes, kubeconfig, namespace }),
   };
+}
+
+type TransportFlags = Readonly<
+  Record<"grpc-transport" | "grpc-tls-cert-file" | "grpc-tls-key-file" | "grpc-tls-client-ca-file", string | undefined>
+>;
+
+function readTransport(flags: TransportFlags): Pick<GrpcOptions, "transport" | "tls"> {
+  const given = flags["grpc-transport"] || undefined;
+  const transport = TRANSPORT_NAMES.find((name) => name === (given ?? DEFAULT_TRANSPORT));
+  if (transport === undefined) throw new ConfigError(`--grpc-transport=${given}: write ${TRANSPORT_NAMES.join(" or ")}`);
+  return { transport, tls: readTlsFiles(flags) };
+}
+
+function readTlsFiles(flags: TransportFlags): TlsFiles | undefined {
+  const certFile = flags["grpc-tls-cert-file"] || undefined;
+  const keyFile = flags["grpc-tls-key-file"] || undefined;
+  const clientCaFile = flags["grpc-tls-client-ca-file"] || undefined;
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile };
+  if (certFile === undefined && keyFile === undefined && clientCaFile === undefined) return undefined;
+  throw new ConfigError("--grpc-tls-cert-file and --grpc-tls-key-file: TLS needs both");
 }
 
 interface ClusterFlags {

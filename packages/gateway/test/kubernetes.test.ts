@@ -3,6 +3,7 @@ import { Client, credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { grpc } from "#proto";
 import { runGateway } from "../src/gateway.ts";
+import { DEFAULT_TRANSPORT } from "../src/grpc/server.ts";
 import { TestCluster, type TestPod } from "./support/cluster.ts";
 import { type EnvoyPath, GATEWAY_PROGRAM, type Reply, startEnvoyPath } from "./support/data-path.ts";
 import { freePorts } from "./support/ports.ts";
@@ -34,7 +35,11 @@ class InProcess {
       this.named.add(address);
       return engines.get(address) ?? address;
     };
-    const options = { grpc: { host, port: grpcPort }, metrics: { host, port: metricsPort }, source };
+    const options = {
+      grpc: { host, port: grpcPort, transport: DEFAULT_TRANSPORT, tls: undefined },
+      metrics: { host, port: metricsPort },
+      source,
+    };
     this.#ended = runGateway(options, createLogger("gateway", process.env.TEST_LOG ?? "silent"), this.#stop.signal, { reach });
   }
 

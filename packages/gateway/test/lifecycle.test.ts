@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as immediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { TRANSPORTS } from "../src/grpc/server.ts";
 import { type DataPath, GATEWAY_PROGRAM, startDataPath } from "./support/data-path.ts";
 import { FakeRuntime } from "./support/fake-runtime.ts";
 import { freePorts } from "./support/ports.ts";
@@ -84,7 +85,15 @@ describe("the program", () => {
   test("--help names every flag", () => {
     const { status, stdout } = spawnSync(process.execPath, [GATEWAY_PROGRAM, "--help"], { encoding: "utf8" });
     expect(status).toBe(0);
-    for (const flag of ["--grpc-bind-address", "--metrics-bind-address", "--endpoints-config", "--kubeconfig", "--namespace"]) {
+    for (const flag of [
+      "--grpc-bind-address",
+      "--grpc-transport",
+      "--grpc-tls-cert-file",
+      "--metrics-bind-address",
+      "--endpoints-config",
+      "--kubeconfig",
+      "--namespace",
+    ]) {
       expect(stdout).toContain(flag);
     }
   });
@@ -94,6 +103,8 @@ describe("the program", () => {
     { name: "a kubeconfig that does not exist", args: ["--kubeconfig=/nowhere.config"], want: "/nowhere.config" },
     { name: "a file and a cluster", args: ["--endpoints-config=x", "--kubeconfig=y"], want: "--endpoints-config and --kubeconfig" },
     { name: "an endpoints file that does not exist", args: ["--endpoints-config=/nowhere.yaml"], want: "/nowhere.yaml" },
+    { name: "an unknown transport", args: ["--endpoints-config=x", "--grpc-transport=quic"], want: "--grpc-transport=quic: write" },
+    { name: "a certificate without key", args: ["--endpoints-config=x", "--grpc-tls-cert-file=c"], want: "TLS needs both" },
     { name: "an unknown flag", args: ["--port=1"], want: "--port" },
     { name: "a bad address", args: ["--endpoints-config=x", "--grpc-bind-address=nonsense"], want: "--grpc-bind-address=nonsense" },
   ])("$name ends it with 2 and a message", ({ args, want }) => {
@@ -124,46 +135,50 @@ describe("the program", () => {
     expect(stderr).toContain("--grpc-bind-address");
   });
 
-  test("one connection may see far more stream resets than Node allows by itself", async () => {
-    const [grpcPort = 0, metricsPort = 0] = await freePorts(2);
-    const file = join(dir, "none.yaml");
-    await writeFile(file, "engines: []\n");
-    const program = await startProgram(
-      process.execPath,
-      [
-        GATEWAY_PROGRAM,
-        `--endpoints-config=${file}`,
-        `--grpc-bind-address=127.0.0.1:${grpcPort}`,
-        `--metrics-bind-address=127.0.0.1:${metricsPort}`,
-      ],
-      (output) => output.includes("listening"),
-    );
-    onTestFinished(async () => {
-      await program.stop();
-    });
-    const session = connect(`http://127.0.0.1:${grpcPort}`);
-    const goaway = new Promise<never>((_, reject) => {
-      session.on("goaway", (code) => reject(new Error(`GOAWAY ${code}`)));
-      session.on("error", reject);
-      session.on("close", () => reject(new Error("closed")));
-    });
-    const resets = async (): Promise<string> => {
-      for (let i = 0; i < 3_000; i++) {
-        const stream = session.request({
-          ":method": "POST",
-          ":path": "/envoy.service.ext_proc.v3.ExternalProcessor/Process",
-          "content-type": "application/grpc",
-          te: "trailers",
-        });
-        stream.on("error", () => undefined).resume();
-        await immediate(); // Else the request is withdrawn before it is sent.
-        stream.close(8);
-      }
-      await new Promise((resolve) => session.ping(() => resolve(undefined)));
-      return "open";
-    };
-    expect(await Promise.race([resets(), goaway])).toBe("open");
-    session.destroy();
-    expect(await program.stop()).toBe(0);
-  });
+  test.each(Object.keys(TRANSPORTS))(
+    "one connection to %s may see far more stream resets than Node allows by itself",
+    async (transport) => {
+      const [grpcPort = 0, metricsPort = 0] = await freePorts(2);
+      const file = join(dir, "none.yaml");
+      await writeFile(file, "engines: []\n");
+      const program = await startProgram(
+        process.execPath,
+        [
+          GATEWAY_PROGRAM,
+          `--endpoints-config=${file}`,
+          `--grpc-transport=${transport}`,
+          `--grpc-bind-address=127.0.0.1:${grpcPort}`,
+          `--metrics-bind-address=127.0.0.1:${metricsPort}`,
+        ],
+        (output) => output.includes("listening"),
+      );
+      onTestFinished(async () => {
+        await program.stop();
+      });
+      const session = connect(`http://127.0.0.1:${grpcPort}`);
+      const goaway = new Promise<never>((_, reject) => {
+        session.on("goaway", (code) => reject(new Error(`GOAWAY ${code}`)));
+        session.on("error", reject);
+        session.on("close", () => reject(new Error("closed")));
+      });
+      const resets = async (): Promise<string> => {
+        for (let i = 0; i < 3_000; i++) {
+          const stream = session.request({
+            ":method": "POST",
+            ":path": "/envoy.service.ext_proc.v3.ExternalProcessor/Process",
+            "content-type": "application/grpc",
+            te: "trailers",
+          });
+          stream.on("error", () => undefined).resume();
+          await immediate(); // Else the request is withdrawn before it is sent.
+          stream.close(8);
+        }
+        await new Promise((resolve) => session.ping(() => resolve(undefined)));
+        return "open";
+      };
+      expect(await Promise.race([resets(), goaway])).toBe("open");
+      session.destroy();
+      expect(await program.stop()).toBe(0);
+    },
+  );
 });

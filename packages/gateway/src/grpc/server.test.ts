@@ -1,11 +1,10 @@
 import { once } from "node:events";
 import { Client, type ClientDuplexStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { envoy, grpc } from "#proto";
 import { until } from "../../test/support/wait.ts";
 import { RoutingTable } from "../routing/table.ts";
-import { type GrpcServer, listen } from "./server.ts";
-import { EXT_PROC_SERVICE_NAME } from "./service.ts";
+import { EXT_PROC_SERVICE_NAME, type GrpcServer, listen, TRANSPORTS, type TransportName } from "./server.ts";
 import type { StreamDeps } from "./stream.ts";
 
 const { ProcessingRequest, ProcessingResponse } = envoy.service.ext_proc.v3;
@@ -22,197 +21,199 @@ let server: GrpcServer;
 let client: Client;
 let pick: StreamDeps["pick"];
 
-beforeEach(async () => {
-  results.length = 0;
-  waited.length = 0;
-  onDefect.mockReset();
-  listeners = 0;
-  pick = (addresses) => addresses;
-  table = new RoutingTable();
-  const deps: StreamDeps = {
-    routes: table,
-    pick: (addresses) => pick(addresses),
-    onRoutesChange: (callback) => {
-      listeners += 1;
-      const stop = table.onChange(callback);
-      return () => {
-        listeners -= 1;
-        stop();
-      };
+describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
+  beforeEach(async () => {
+    results.length = 0;
+    waited.length = 0;
+    onDefect.mockReset();
+    listeners = 0;
+    pick = (addresses) => addresses;
+    table = new RoutingTable();
+    const deps: StreamDeps = {
+      routes: table,
+      pick: (addresses) => pick(addresses),
+      onRoutesChange: (callback) => {
+        listeners += 1;
+        const stop = table.onChange(callback);
+        return () => {
+          listeners -= 1;
+          stop();
+        };
+      },
+      onResult: (result) => results.push(result),
+      onWaited: (result) => waited.push(result),
+      onDefect,
+    };
+    server = await listen({ host: "127.0.0.1", port: 0, transport, tls: undefined }, deps);
+    client = new Client(`127.0.0.1:${server.port}`, credentials.createInsecure());
+  });
+
+  afterEach(async () => {
+    client.close();
+    await server.drain(1_000);
+  });
+
+  function serve(id: string): void {
+    const models = [{ id, kind: "base", root: id, createdSec: 1 }] as const;
+    table.update("e", { type: "state", state: { address: "10.0.0.1:8000", notReady: undefined, models } });
+  }
+
+  function open(): ClientDuplexStream<Request, Response> {
+    return client.makeBidiStreamRequest(
+      `/${EXT_PROC_SERVICE_NAME}/Process`,
+      (r: Request) => Buffer.from(ProcessingRequest.encode(r).finish()),
+      (b: Buffer) => ProcessingResponse.decode(b),
+    );
+  }
+
+  const HEADERS: Request = {
+    requestHeaders: {
+      headers: {
+        headers: [
+          { key: ":method", rawValue: Buffer.from("POST") },
+          { key: ":path", rawValue: Buffer.from("/v1/completions") },
+        ],
+      },
     },
-    onResult: (result) => results.push(result),
-    onWaited: (result) => waited.push(result),
-    onDefect,
   };
-  server = await listen({ host: "127.0.0.1", port: 0 }, deps);
-  client = new Client(`127.0.0.1:${server.port}`, credentials.createInsecure());
-});
+  const body = (model: string): Request => ({ requestBody: { body: Buffer.from(JSON.stringify({ model })), endOfStream: true } });
 
-afterEach(async () => {
-  client.close();
-  await server.drain(1_000);
-});
+  async function said(call: ClientDuplexStream<Request, Response>): Promise<Response> {
+    return ((await once(call, "data")) as [Response])[0];
+  }
 
-function serve(id: string): void {
-  const models = [{ id, kind: "base", root: id, createdSec: 1 }] as const;
-  table.update("e", { type: "state", state: { address: "10.0.0.1:8000", notReady: undefined, models } });
-}
+  test("a request is routed, and the gateway ends the stream itself", async () => {
+    serve("m");
+    const call = open();
+    call.write(HEADERS);
+    expect((await said(call)).response).toBe("requestHeaders");
+    call.write(body("m"));
+    expect((await said(call)).response).toBe("requestBody");
+    await once(call, "end");
+    call.end();
+    expect(results).toEqual(["routed"]);
+  });
 
-function open(): ClientDuplexStream<Request, Response> {
-  return client.makeBidiStreamRequest(
-    `/${EXT_PROC_SERVICE_NAME}/Process`,
-    (r: Request) => Buffer.from(ProcessingRequest.encode(r).finish()),
-    (b: Buffer) => ProcessingResponse.decode(b),
-  );
-}
-
-const HEADERS: Request = {
-  requestHeaders: {
-    headers: {
-      headers: [
-        { key: ":method", rawValue: Buffer.from("POST") },
-        { key: ":path", rawValue: Buffer.from("/v1/completions") },
-      ],
-    },
-  },
-};
-const body = (model: string): Request => ({ requestBody: { body: Buffer.from(JSON.stringify({ model })), endOfStream: true } });
-
-async function said(call: ClientDuplexStream<Request, Response>): Promise<Response> {
-  return ((await once(call, "data")) as [Response])[0];
-}
-
-test("a request is routed, and the gateway ends the stream itself", async () => {
-  serve("m");
-  const call = open();
-  call.write(HEADERS);
-  expect((await said(call)).response).toBe("requestHeaders");
-  call.write(body("m"));
-  expect((await said(call)).response).toBe("requestBody");
-  await once(call, "end");
-  call.end();
-  expect(results).toEqual(["routed"]);
-});
-
-test("a model that appears while the request waits is found", async () => {
-  const call = open();
-  call.write(HEADERS);
-  await said(call);
-  call.write(body("m"));
-  await until("it waits", () => listeners === 1);
-  table.update("other", { type: "notReady", why: "x" });
-  expect(listeners).toBe(1);
-  serve("m");
-  expect((await said(call)).response).toBe("requestBody");
-  expect([results, waited, listeners]).toEqual([["routed"], ["found"], 0]);
-  call.end();
-});
-
-test("a model that never appears is refused", async () => {
-  const call = open();
-  call.write(HEADERS);
-  await said(call);
-  call.write(body("m"));
-  expect((await said(call)).immediateResponse?.status?.code).toBe(404);
-  expect([results, waited, listeners]).toEqual([["aibrix_model_not_found"], ["given_up"], 0]);
-  call.end();
-});
-
-test("a stream that is cut while it waits leaves nothing", async () => {
-  const calls = Array.from({ length: 20 }, open);
-  for (const call of calls) {
-    call.on("error", () => undefined);
+  test("a model that appears while the request waits is found", async () => {
+    const call = open();
     call.write(HEADERS);
     await said(call);
     call.write(body("m"));
-  }
-  await until("all wait", () => listeners === 20);
-  for (const call of calls) call.cancel();
-  await until("none waits", () => listeners === 0);
-  expect(waited).toEqual(Array.from({ length: 20 }, () => "aborted"));
-  expect(results).toEqual([]);
-});
-
-test("a defect ends its stream with an error and no details, and no other stream", async () => {
-  serve("m");
-  pick = () => {
-    throw new Error("inner secret");
-  };
-  const call = open();
-  call.write(HEADERS);
-  await said(call);
-  call.write(body("m"));
-  const [error] = (await once(call, "error")) as [ServiceError];
-  expect([error.code, error.details]).toEqual([status.INTERNAL, "internal error"]);
-  expect(onDefect).toHaveBeenCalledOnce();
-  pick = (addresses) => addresses;
-  const next = open();
-  next.write(HEADERS);
-  expect((await said(next)).response).toBe("requestHeaders");
-  next.end();
-});
-
-test("bytes that are no message end their stream with an error", async () => {
-  const call = client.makeBidiStreamRequest(
-    `/${EXT_PROC_SERVICE_NAME}/Process`,
-    (b: Buffer) => b,
-    (b: Buffer) => b,
-  );
-  call.write(Buffer.from([0x12, 0x7f, 0x01]));
-  const [error] = (await once(call, "error")) as [ServiceError];
-  expect(error.code).toBe(status.INTERNAL);
-});
-
-test("every phase is answered", async () => {
-  const call = open();
-  for (const phase of ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const) {
-    call.write({ [phase]: {} });
-    expect((await said(call)).response).toBe(phase);
-  }
-  call.end();
-  await once(call, "end");
-});
-
-const health = (service: string): Promise<number | string | undefined> =>
-  new Promise((resolve) => {
-    client.makeUnaryRequest(
-      "/grpc.health.v1.Health/Check",
-      (r: grpc.health.v1.HealthCheckRequest.$Properties) => Buffer.from(HealthCheckRequest.encode(r).finish()),
-      (b: Buffer) => HealthCheckResponse.decode(b),
-      { service },
-      (error, value) => resolve(error === null ? value?.status : status[error.code]),
-    );
+    await until("it waits", () => listeners === 1);
+    table.update("other", { type: "notReady", why: "x" });
+    expect(listeners).toBe(1);
+    serve("m");
+    expect((await said(call)).response).toBe("requestBody");
+    expect([results, waited, listeners]).toEqual([["routed"], ["found"], 0]);
+    call.end();
   });
 
-test("health says what it was told, for known services", async () => {
-  expect(await health("")).toBe(2);
-  server.health.set(true);
-  expect([await health(""), await health(EXT_PROC_SERVICE_NAME), await health("x")]).toEqual([1, 1, "NOT_FOUND"]);
-});
+  test("a model that never appears is refused", async () => {
+    const call = open();
+    call.write(HEADERS);
+    await said(call);
+    call.write(body("m"));
+    expect((await said(call)).immediateResponse?.status?.code).toBe(404);
+    expect([results, waited, listeners]).toEqual([["aibrix_model_not_found"], ["given_up"], 0]);
+    call.end();
+  });
 
-test("a watch of the health sees every change and ends when the server drains", async () => {
-  const watch = client.makeServerStreamRequest(
-    "/grpc.health.v1.Health/Watch",
-    (r: grpc.health.v1.HealthCheckRequest.$Properties) => Buffer.from(HealthCheckRequest.encode(r).finish()),
-    (b: Buffer) => HealthCheckResponse.decode(b),
-    { service: "" },
-  );
-  const seen: unknown[] = [];
-  watch.on("data", (r: grpc.health.v1.HealthCheckResponse) => seen.push(r.status));
-  await until("the first", () => seen.length === 1);
-  server.health.set(true);
-  await until("the change", () => seen.length === 2);
-  const ended = once(watch, "end");
-  expect(await server.drain(2_000)).toBe(true);
-  await ended;
-  expect(seen).toEqual([2, 1, 2]);
-});
+  test("a stream that is cut while it waits leaves nothing", async () => {
+    const calls = Array.from({ length: 20 }, open);
+    for (const call of calls) {
+      call.on("error", () => undefined);
+      call.write(HEADERS);
+      await said(call);
+      call.write(body("m"));
+    }
+    await until("all wait", () => listeners === 20);
+    for (const call of calls) call.cancel();
+    await until("none waits", () => listeners === 0);
+    expect(waited).toEqual(Array.from({ length: 20 }, () => "aborted"));
+    expect(results).toEqual([]);
+  });
 
-test("a stream that does not end is cut when the time is over", async () => {
-  const call = open();
-  const failed = once(call, "error");
-  call.write(HEADERS);
-  await said(call);
-  expect(await server.drain(50)).toBe(false);
-  await failed;
+  test("a defect ends its stream with an error and no details, and no other stream", async () => {
+    serve("m");
+    pick = () => {
+      throw new Error("inner secret");
+    };
+    const call = open();
+    call.write(HEADERS);
+    await said(call);
+    call.write(body("m"));
+    const [error] = (await once(call, "error")) as [ServiceError];
+    expect([error.code, error.details]).toEqual([status.INTERNAL, "internal error"]);
+    expect(onDefect).toHaveBeenCalledOnce();
+    pick = (addresses) => addresses;
+    const next = open();
+    next.write(HEADERS);
+    expect((await said(next)).response).toBe("requestHeaders");
+    next.end();
+  });
+
+  test("bytes that are no message end their stream with an error", async () => {
+    const call = client.makeBidiStreamRequest(
+      `/${EXT_PROC_SERVICE_NAME}/Process`,
+      (b: Buffer) => b,
+      (b: Buffer) => b,
+    );
+    call.write(Buffer.from([0x12, 0x7f, 0x01]));
+    const [error] = (await once(call, "error")) as [ServiceError];
+    expect(error.code).toBe(status.INTERNAL);
+  });
+
+  test("every phase is answered", async () => {
+    const call = open();
+    for (const phase of ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const) {
+      call.write({ [phase]: {} });
+      expect((await said(call)).response).toBe(phase);
+    }
+    call.end();
+    await once(call, "end");
+  });
+
+  const health = (service: string): Promise<number | string | undefined> =>
+    new Promise((resolve) => {
+      client.makeUnaryRequest(
+        "/grpc.health.v1.Health/Check",
+        (r: grpc.health.v1.HealthCheckRequest.$Properties) => Buffer.from(HealthCheckRequest.encode(r).finish()),
+        (b: Buffer) => HealthCheckResponse.decode(b),
+        { service },
+        (error, value) => resolve(error === null ? value?.status : status[error.code]),
+      );
+    });
+
+  test("health says what it was told, for known services", async () => {
+    expect(await health("")).toBe(2);
+    server.health.set(true);
+    expect([await health(""), await health(EXT_PROC_SERVICE_NAME), await health("x")]).toEqual([1, 1, "NOT_FOUND"]);
+  });
+
+  test("a watch of the health sees every change and ends when the server drains", async () => {
+    const watch = client.makeServerStreamRequest(
+      "/grpc.health.v1.Health/Watch",
+      (r: grpc.health.v1.HealthCheckRequest.$Properties) => Buffer.from(HealthCheckRequest.encode(r).finish()),
+      (b: Buffer) => HealthCheckResponse.decode(b),
+      { service: "" },
+    );
+    const seen: unknown[] = [];
+    watch.on("data", (r: grpc.health.v1.HealthCheckResponse) => seen.push(r.status));
+    await until("the first", () => seen.length === 1);
+    server.health.set(true);
+    await until("the change", () => seen.length === 2);
+    const ended = once(watch, "end");
+    expect(await server.drain(2_000)).toBe(true);
+    await ended;
+    expect(seen).toEqual([2, 1, 2]);
+  });
+
+  test("a stream that does not end is cut when the time is over", async () => {
+    const call = open();
+    const failed = once(call, "error");
+    call.write(HEADERS);
+    await said(call);
+    expect(await server.drain(50)).toBe(false);
+    await failed;
+  });
 });

@@ -1,8 +1,9 @@
-import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { onRoutesChanged } from "../phases/request-body.ts";
 import { step } from "../phases/step.ts";
 import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
-import { encodeReply } from "./codec.ts";
+import { decodeMessage, encodeReply } from "./codec.ts";
+import { GRPC_STATUS } from "./status.ts";
+import type { GrpcHandler, GrpcStream } from "./transport.ts";
 
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
 const LOOKUP_WAIT_MS = 300;
@@ -19,68 +20,91 @@ export interface StreamDeps extends PhaseDeps {
   readonly onDefect: (error: unknown) => void;
 }
 
-/** Serves one request of Envoy's: a loop around the phases. It holds nothing once the stream has ended, however it ended. */
-export function serveStream(call: ServerDuplexStream<Message, Buffer>, deps: StreamDeps): void {
-  let state: RequestState = NEW_REQUEST;
-  let stopWaiting: (() => void) | undefined;
+/** One request of Envoy's: a loop around the phases. It holds nothing once the stream has ended, however it ended. */
+export class RequestStream implements GrpcHandler {
+  readonly #stream: GrpcStream;
+  readonly #deps: StreamDeps;
+  #state: RequestState = NEW_REQUEST;
+  #ended = false;
+  #stopWaiting: (() => void) | undefined;
 
-  const take = (next: Step): void => {
-    state = next[0];
-    perform(next[1]);
-  };
+  constructor(stream: GrpcStream, deps: StreamDeps) {
+    this.#stream = stream;
+    this.#deps = deps;
+  }
 
-  const perform = (effect: Effect): void => {
-    if (effect.kind === "wait") wait();
-    if (effect.kind !== "reply" || call.writableEnded) return;
+  onMessage(bytes: Buffer): void {
+    if (this.#ended) return;
+    let message: Message;
+    try {
+      message = decodeMessage(bytes);
+    } catch {
+      this.#end(GRPC_STATUS.INTERNAL, "the message is no ProcessingRequest");
+      return;
+    }
+    this.#guarded(() => this.#take(step(this.#state, message, this.#deps)));
+  }
+
+  onEnd(): void {
+    if (this.#stopWaiting === undefined) this.#end(GRPC_STATUS.OK);
+  }
+
+  onClosed(): void {
+    this.#ended = true;
+    if (this.#stopWaiting === undefined) return;
+    this.#stopWaiting();
+    this.#deps.onWaited("aborted");
+  }
+
+  #take(next: Step): void {
+    this.#state = next[0];
+    this.#perform(next[1]);
+  }
+
+  #perform(effect: Effect): void {
+    if (effect.kind === "wait") this.#wait();
+    if (effect.kind !== "reply" || this.#ended) return;
     const { reply } = effect;
-    call.write(encodeReply(reply));
+    this.#stream.write(encodeReply(reply));
     if (reply.kind === "continue") return;
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
-    call.end();
-    deps.onResult(reply.kind === "route" ? "routed" : reply.answer.details);
-  };
+    this.#end(GRPC_STATUS.OK);
+    this.#deps.onResult(reply.kind === "route" ? "routed" : reply.answer.details);
+  }
 
-  const wait = (): void => {
-    call.pause(); // What Envoy sends meanwhile is taken afterwards, in order.
+  #wait(): void {
+    this.#stream.pause(); // What Envoy sends meanwhile is taken afterwards, in order.
     const lookUp = (last: boolean): void => {
-      if (state.phase !== "waiting") return;
-      const next = onRoutesChanged(state, last, deps);
+      if (this.#state.phase !== "waiting") return;
+      const next = onRoutesChanged(this.#state, last, this.#deps);
       if (next[1].kind === "wait") return;
-      deps.onWaited(last ? "given_up" : "found");
-      stopWaiting?.();
-      take(next);
-      call.resume();
+      this.#deps.onWaited(last ? "given_up" : "found");
+      this.#stopWaiting?.();
+      this.#take(next);
+      this.#stream.resume();
     };
-    const stopListening = deps.onRoutesChange(() => guarded(() => lookUp(false)));
-    const timer = setTimeout(() => guarded(() => lookUp(true)), LOOKUP_WAIT_MS);
-    stopWaiting = () => {
+    const stopListening = this.#deps.onRoutesChange(() => this.#guarded(() => lookUp(false)));
+    const timer = setTimeout(() => this.#guarded(() => lookUp(true)), LOOKUP_WAIT_MS);
+    this.#stopWaiting = () => {
       stopListening();
       clearTimeout(timer);
-      stopWaiting = undefined;
+      this.#stopWaiting = undefined;
     };
-  };
+  }
 
-  const guarded = (work: () => void): void => {
+  #guarded(work: () => void): void {
     try {
       work();
     } catch (error) {
-      stopWaiting?.();
-      deps.onDefect(error);
-      call.emit("error", Object.assign(new Error("internal error"), { code: status.INTERNAL }));
+      this.#stopWaiting?.();
+      this.#deps.onDefect(error);
+      this.#end(GRPC_STATUS.INTERNAL, "internal error");
     }
-  };
+  }
 
-  const onGone = (): void => {
-    if (stopWaiting === undefined) return;
-    stopWaiting();
-    deps.onWaited("aborted");
-  };
-
-  call.on("data", (message: Message) => guarded(() => take(step(state, message, deps))));
-  call.on("end", () => {
-    if (!call.writableEnded) call.end();
-  });
-  call.on("cancelled", onGone);
-  call.on("close", onGone);
-  call.on("error", onGone);
+  #end(status: (typeof GRPC_STATUS)["OK" | "INTERNAL"], details = ""): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stream.end(status, details);
+  }
 }
