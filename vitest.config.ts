@@ -10,7 +10,7 @@ const ssr = { resolve: { conditions: ["@aibrix/source", "node", "import", "defau
 export default defineConfig({
   test: {
     projects: [
-      { resolve, ssr, test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], testTimeout: 60_000 } },
+      { resolve, ssr, test: { name: "unit", include: ["packages/*/{src,bench}/**/*.test.ts"], testTimeout: 60_000 } },
       {
         resolve,
         ssr,

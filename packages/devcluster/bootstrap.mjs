@@ -72,7 +72,7 @@ const COMMANDS = {
 };
 
 /** What can be measured, with the parts that it takes; each is packages/NAME/bench/main.ts. */
-const BENCHES = { controller: ["kubernetes"], runtime: ["versitygw", "s5cmd", "python-clients"] };
+const BENCHES = { controller: ["kubernetes"], gateway: ["envoy", "gateway-bench"], runtime: ["versitygw", "s5cmd", "python-clients"] };
 
 /** They run from the sources, so they never write what an old build says. */
 const GENERATORS = [

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ensureEnvoy, envoyVersion } from "./envoy.ts";
 import { ensureFakeGcs } from "./fake-gcs.ts";
+import { ensureGatewayBench } from "./gateway-bench.ts";
 import { ensureNginx } from "./nginx.ts";
 import { ensureS5cmd } from "./s5cmd.ts";
 import { ensureVersitygw, versitygwVersion } from "./versitygw.ts";
@@ -24,6 +25,7 @@ test.each([
   ["AIBRIX_ENVOY_BIN", ensureEnvoy],
   ["AIBRIX_VERSITYGW_BIN", ensureVersitygw],
   ["AIBRIX_FAKE_GCS_BIN", ensureFakeGcs],
+  ["AIBRIX_GATEWAY_BENCH_BIN", ensureGatewayBench],
   ["AIBRIX_NGINX_BIN", ensureNginx],
   ["AIBRIX_S5CMD_BIN", ensureS5cmd],
   ["AIBRIX_VLLM_BIN", ensureVllm],

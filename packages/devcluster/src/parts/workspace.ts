@@ -7,6 +7,7 @@ import { span } from "../stack/time.ts";
 import { cacheRoot, ensureCached } from "./cache.ts";
 import { ensureEnvoy } from "./envoy.ts";
 import { ensureFakeGcs } from "./fake-gcs.ts";
+import { ensureGatewayBench } from "./gateway-bench.ts";
 import { withLock } from "./lock.ts";
 import { ensureNginx } from "./nginx.ts";
 import type { PartContext } from "./part-context.ts";
@@ -20,7 +21,7 @@ import { ensureVllm } from "./vllm.ts";
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** A real part that tests start. */
-type PartName = "envoy" | "fake-gcs" | "kubernetes" | "nginx" | "python-clients" | "s5cmd" | "versitygw" | "vllm";
+type PartName = "envoy" | "fake-gcs" | "gateway-bench" | "kubernetes" | "nginx" | "python-clients" | "s5cmd" | "versitygw" | "vllm";
 
 /** What a command needs before it can run. */
 export interface WorkspaceNeeds {
@@ -35,6 +36,7 @@ export interface WorkspaceNeeds {
 const PARTS: Readonly<Record<PartName, (context: PartContext) => Promise<unknown>>> = {
   envoy: ensureEnvoy,
   "fake-gcs": ensureFakeGcs,
+  "gateway-bench": ensureGatewayBench,
   kubernetes: ensureKubernetes,
   nginx: ensureNginx,
   "python-clients": ensurePythonClients,

@@ -1,0 +1,86 @@
+import type { PartContext } from "@aibrix/devcluster";
+import { type Cell, type CellFigures, cellFigures, type Sample, withPlain } from "./figures.ts";
+import { percentile } from "./histogram.ts";
+import type { Placement } from "./loader.ts";
+import { cpuUs } from "./processes.ts";
+import { Stage, type Subject } from "./stage.ts";
+import { cellName } from "./table.ts";
+import { LIMIT, PEER, VARIANTS } from "./variants.ts";
+
+/** How much is measured. */
+export interface CompareOptions extends Placement {
+  readonly variants: readonly string[];
+  readonly cells: readonly Cell[];
+  readonly rounds: number;
+  /** Of one turn. */
+  readonly seconds: number;
+  readonly envoyThreads: number;
+}
+
+/** Warm-up before the first round, of each variant with each size of body: what is compiled at run time is compiled then. */
+const WARM_UP_SECONDS = 2;
+const WARM_UP_CONCURRENCY = 32;
+
+/** Every variant in turn in every cell, round after round, beginning with another one each time, so that what else runs here disturbs all alike. */
+export async function compare(options: CompareOptions, context: PartContext): Promise<readonly CellFigures[]> {
+  const { variants, cells, rounds, seconds } = options;
+  const { log, signal } = context;
+  await using stage = await Stage.start(options, context);
+  const subjects = new Map<string, Subject>();
+  for (const name of variants) subjects.set(name, await stage.startVariant(name, variantOf(name)));
+  for (const [name, subject] of subjects)
+    for (const kib of new Set(cells.map((c) => c.kib))) {
+      log(`warming up ${name}, ${kib} KB`);
+      const cell = { kib, concurrency: WARM_UP_CONCURRENCY, stream: false };
+      await turn(stage, subject, cell, Math.min(seconds, WARM_UP_SECONDS), VARIANTS[name]?.server.kind === "gateway");
+    }
+  const taken = cells.map((cell) => ({ cell, samples: new Map(variants.map((name): [string, Sample[]] => [name, []])) }));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [i, { cell, samples }] of taken.entries()) {
+      log(`round ${round + 1} of ${rounds}, ${i + 1} of ${cells.length}: ${cellName(cell)}`);
+      for (let t = 0; t < variants.length; t += 1) {
+        signal.throwIfAborted();
+        const name = variants[(round + i + t) % variants.length] ?? "";
+        const subject = subjects.get(name);
+        if (subject === undefined) continue;
+        const { sample, failures } = await turn(stage, subject, cell, seconds, variantOf(name).server.kind === "gateway");
+        if (sample.failures > 0) log(`  ${name}: ${JSON.stringify(failures)}`);
+        samples.get(name)?.push(sample);
+      }
+    }
+  }
+  return withPlain(taken.map(({ cell, samples }) => cellFigures(cell, samples, LIMIT, PEER)));
+}
+
+/** @throws Error for a name that no variant has */
+export function variantOf(name: string): (typeof VARIANTS)[string] {
+  const variant = Object.hasOwn(VARIANTS, name) ? VARIANTS[name] : undefined;
+  if (variant === undefined) throw new Error(`${name}: write one of ${Object.keys(VARIANTS).join(", ")}`);
+  return variant;
+}
+
+interface Turn {
+  readonly sample: Sample;
+  readonly failures: Readonly<Record<string, number>>;
+}
+
+async function turn(stage: Stage, subject: Subject, cell: Cell, seconds: number, checkEngine: boolean): Promise<Turn> {
+  const { kib, concurrency, stream } = cell;
+  const body = await stage.body(kib, stream);
+  const [envoy] = subject.envoys;
+  const used = (): number[] => [subject.server?.pid, envoy?.pid].map((pid) => (pid === undefined ? 0 : cpuUs(pid)));
+  const [serverBefore = 0, envoyBefore = 0] = used();
+  const loaded = await stage.load({ to: subject.to[0] ?? "", body, concurrency, stream, seconds, checkEngine });
+  const [serverAfter = 0, envoyAfter = 0] = used();
+  const { requests, failures, latencies } = loaded;
+  const sample: Sample = {
+    requests,
+    failures: Object.values(failures).reduce((sum, n) => sum + n, 0),
+    requestsPerSecond: requests / loaded.seconds,
+    p50Us: percentile(latencies, 50),
+    p99Us: percentile(latencies, 99),
+    cpuUs: subject.server === undefined ? undefined : (serverAfter - serverBefore) / requests,
+    envoyCpuUs: (envoyAfter - envoyBefore) / requests,
+  };
+  return { sample, failures };
+}

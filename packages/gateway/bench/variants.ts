@@ -1,0 +1,55 @@
+import type { Json, JsonObject } from "@aibrix/devcluster";
+
+/** Who answers Envoy's ext_proc filter. */
+export type Server = { readonly kind: "none" } | { readonly kind: "go" } | { readonly kind: "gateway"; readonly flags: readonly string[] };
+
+/** One thing that is measured beside the others. */
+export interface Variant {
+  readonly does: string;
+  readonly server: Server;
+  /** Changes the configuration of Envoy that ships. */
+  readonly envoy: (bootstrap: JsonObject) => JsonObject;
+}
+
+const asShipped = (bootstrap: JsonObject): JsonObject => bootstrap;
+
+function gateway(does: string, ...flags: string[]): Variant {
+  return { does, server: { kind: "gateway", flags }, envoy: asShipped };
+}
+
+/** What the others' latencies are set against. */
+export const LIMIT = "none";
+/** What the others are compared with. */
+export const PEER = "go";
+
+/** The gateway as it ships. */
+export const SHIPPED = "gateway";
+
+/** Everything that can be measured, by name. */
+export const VARIANTS: Readonly<Record<string, Variant>> = {
+  [LIMIT]: { does: "Envoy without ext_proc, the limit", server: { kind: "none" }, envoy: withoutExtProc },
+  [PEER]: {
+    does: "a minimal ext_proc server in Go (go-control-plane, encoding/json), engines in turn",
+    server: { kind: "go" },
+    envoy: asShipped,
+  },
+  [SHIPPED]: gateway("the gateway as it ships"),
+};
+
+/** Without filters that read or ask, and with a route that wants no destination. */
+export function withoutExtProc(bootstrap: JsonObject): JsonObject {
+  const asking = /\.(ext_proc|lua)$/;
+  const plain = change(
+    bootstrap,
+    "http_filters",
+    (filters) => (filters as readonly { readonly name: string }[]).filter(({ name }) => !asking.test(name)) as unknown as Json,
+  );
+  return change(plain, "match", (match) => ({ prefix: (match as { readonly prefix: string }).prefix })) as JsonObject;
+}
+
+/** Every value under this key, wherever it stands, replaced. */
+function change(value: Json, key: string, by: (value: Json) => Json): Json {
+  if (Array.isArray(value)) return value.map((item: Json) => change(item, key, by));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, k === key ? by(v) : change(v, key, by)]));
+}
