@@ -9,6 +9,7 @@ import { type Connect, connectDirectly } from "./engines/agent.ts";
 import { PodCalls } from "./engines/calls.ts";
 import { AgentPool } from "./engines/pool.ts";
 import { HEALTH_BOUNDS, type HealthBounds, notAlive, notReady, type QueueHealth } from "./health.ts";
+import { Leftovers } from "./leftovers/leftovers.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { adapterController } from "./model-adapter/adapter-controller.ts";
 import { Memories } from "./model-adapter/memory.ts";
@@ -116,6 +117,9 @@ export class ControllerManager {
       if (signal.aborted) return;
       throw error;
     }
+    const leftovers = new Leftovers({ client, namespace: systemNamespace, watched: namespace, log });
+    // What they say of a pod decides about adapters there: first.
+    await leftovers.load(signal);
     const placements = new Placements();
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
@@ -153,6 +157,7 @@ export class ControllerManager {
       calls,
       placements,
       memories: new Memories(),
+      leftovers,
       secrets: new SecretReader(client, timing?.secretMaxAgeMs),
       events: told,
       bounds: { ...boundsOf(this.#config.drainGraceMs), ...timing?.bounds },

@@ -1,3 +1,4 @@
+import { CONFIG_MAPS } from "@aibrix/kube";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Timing } from "../src/index.ts";
 import { Adapters } from "./support/adapters.ts";
@@ -56,6 +57,29 @@ function hold(p: FakePod): () => void {
     open = resolve;
   });
   return open;
+}
+
+/** Lets an engine hang until the answer is called. */
+function stick(...pods: readonly FakePod[]): () => void {
+  const stuck = Promise.withResolvers<void>();
+  for (const p of pods) p.engine.stuck = stuck.promise;
+  return () => {
+    for (const p of pods) p.engine.stuck = undefined;
+    stuck.resolve();
+  };
+}
+
+/** What is written down of what deletions left in engines, by the pod's uid. */
+async function leftovers(): Promise<readonly string[]> {
+  const name = { namespace: "aibrix-system", name: "aibrix-direct-leftovers" };
+  return Object.values((await world.admin.find(CONFIG_MAPS, name, AbortSignal.timeout(10_000)))?.data ?? {});
+}
+
+/** Deletes an adapter while engines hang, so that it is given up, and ends the controller. */
+async function giveUp(name: string): Promise<void> {
+  await adapters.remove(`${ns}/${name}`);
+  await until("GivenUp is told", async () => (await adapters.events(`${ns}/${name}`)).includes("GivenUp"));
+  await world.stopControllers();
 }
 
 test("the engine is called itself, with the name of the repository, and asked what it serves", async () => {
@@ -346,4 +370,76 @@ test("a container that was started anew is looked at by its event, not by the cl
   a.engine.restart();
   await world.setReady(a, true);
   await until("it is repaired", () => a.engine.adapters.has("x"));
+});
+
+test("what a deletion left in an engine that hung is swept by the next controller; what somebody else has there by then is not", async () => {
+  const [a, b, gone] = [await pod("a"), await pod("b"), await pod("gone")];
+  await controller({ bounds: { deletionMs: 500, drainMs: 0 } });
+  await world.applyObject(lora("x"));
+  await until("all serve it", async () => (await adapters.status(`${ns}/x`))?.readyReplicas === 3);
+  const open = stick(a, b, gone);
+  await giveUp("x");
+  expect(await leftovers()).toHaveLength(3);
+  expect(await leftovers()).toContain(JSON.stringify({ pod: a.key, names: { x: { roots: ["acme/x"], port: "8000" } } }));
+  await world.deletePod(gone);
+  made = [a, b];
+  b.engine.restart();
+  b.engine.adapters.set("x", "/their/own");
+  open();
+  expect([...a.engine.adapters.keys()]).toEqual(["x"]);
+  await controller();
+  await until("it is swept", () => a.engine.adapters.size === 0);
+  await until("nothing more is written down", async () => (await leftovers()).length === 0);
+  expect(b.engine.adapters.get("x")).toBe("/their/own");
+  expect(b.engine.calls).not.toContain("POST /v1/unload_lora_adapter x");
+});
+
+test("an adapter that is made again after a deletion that an engine held up is served by what is there, or in its place", async () => {
+  const a = await pod("a");
+  await controller({ bounds: { deletionMs: 500, drainMs: 0 } });
+  await world.applyObject(lora("same"));
+  await world.applyObject(lora("other"));
+  await adapters.ready(`${ns}/same`);
+  await adapters.ready(`${ns}/other`);
+  const open = stick(a);
+  await adapters.remove(`${ns}/other`);
+  await giveUp("same");
+  open();
+  a.engine.calls.length = 0;
+  a.engine.completed.length = 0;
+  await world.applyObject(lora("same"));
+  await world.applyObject(lora("other", { artifactURL: "/models/other" }));
+  await controller();
+  await adapters.ready(`${ns}/same`);
+  await until("the other's new path is served", async () => (await adapters.status(`${ns}/other`))?.observedGeneration === 1);
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual([
+    "POST /v1/unload_lora_adapter other",
+    "POST /v1/load_lora_adapter other",
+  ]);
+  expect(a.engine.completed).toContain("same");
+  expect([...a.engine.adapters].sort()).toEqual([
+    ["other", "/models/other"],
+    ["same", "acme/same"],
+  ]);
+  await until("nothing is written down any more", async () => (await leftovers()).length === 0);
+  await adapters.remove(`${ns}/same`, `${ns}/other`);
+  expect(a.engine.adapters.size).toBe(0);
+});
+
+test("a load that an engine had not answered when its adapter was given up is taken away once it comes", async () => {
+  const a = await pod("a");
+  await controller({ bounds: { deletionMs: 500, drainMs: 0 } });
+  const open = hold(a);
+  await world.applyObject(lora("x"));
+  await until("it loads", () => a.engine.loading.includes("x"));
+  await giveUp("x");
+  a.engine.calls.length = 0;
+  await controller();
+  await until("the engine was looked at often", () => a.engine.calls.length >= 3);
+  expect(await leftovers()).toHaveLength(1);
+  open();
+  await until(
+    "it came and was taken away",
+    () => a.engine.calls.includes("POST /v1/unload_lora_adapter x") && a.engine.adapters.size === 0,
+  );
 });

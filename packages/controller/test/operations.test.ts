@@ -205,6 +205,8 @@ test("what the Role of a single namespace allows, and no more", async () => {
     "services [get list watch create patch delete]",
   ]);
   expect(await may("aibrix-system")).toEqual([
+    "configmaps [aibrix-direct-leftovers-models] [get patch]",
+    "configmaps [create]",
     "endpointslices.discovery.k8s.io [list watch create patch delete]",
     "leases.coordination.k8s.io [aibrix-controller-manager-models] [get update]",
     "leases.coordination.k8s.io [create]",

@@ -105,7 +105,8 @@ export class DirectAgent implements PodAgent {
     if (verdict.kind === "failed") throw new CallError("ProbeFailed", verdict.message, { retryable: true });
   }
 
-  async unload({ name, apiKey, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+  async unload({ name, apiKey, roots, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+    if (roots !== undefined && !(await this.#hasFrom(name, roots, signal))) return;
     if (this.#view.adapters.get(name)?.serving === true) {
       // An earlier process may have had it loaded.
       this.#served.add(name);
@@ -115,6 +116,16 @@ export class DirectAgent implements PodAgent {
     await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
     this.#unproven.delete(name);
     await this.#look(signal);
+  }
+
+  /**
+   * Whether the engine lists an adapter with weights from one of these places.
+   *
+   * @throws CallError where it does not say
+   */
+  async #hasFrom(name: string, roots: readonly string[], signal: AbortSignal): Promise<boolean> {
+    const { root, base } = adaptersOf(await this.#list(signal)).get(name) ?? {};
+    return root !== undefined && base === false && roots.includes(root);
   }
 
   /** Returns when no request of that name runs or waits any more, or they have had their time. */

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { NOTHING_KNOWN, type UnloadCall } from "../engines/agent.ts";
 import { PodCalls } from "../engines/calls.ts";
 import { AgentPool } from "../engines/pool.ts";
+import { Leftovers } from "../leftovers/leftovers.ts";
 import { NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
@@ -12,6 +13,8 @@ import { AdapterMemory } from "./memory.ts";
 import { type Action, BOUNDS, type Observed, type ObservedPod } from "./types.ts";
 
 const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const client = {} as KubeClient;
+const leftovers = new Leftovers({ client, namespace: "aibrix-system", watched: undefined, log: LOG });
 const DELETED_MS = Date.parse("2026-01-01T12:00:00Z");
 const SECRETS = { kind: "ok", credentials: undefined, apiKey: undefined, version: "" } as const;
 const ADAPTER = {
@@ -55,7 +58,7 @@ test.each(
   const pod = observedPod();
   const action: Action = kind === "unload" ? { kind, pod, swap: false } : { kind, pod };
   const caches = { pod: (key: string) => pods.get(key) };
-  await act(action, observed(pod), SECRETS, new AdapterMemory(), { client: {} as KubeClient, caches, agents, calls }, stop.signal);
+  await act(action, observed(pod), SECRETS, new AdapterMemory(), { client, caches, agents, calls, leftovers }, stop.signal);
   expect([calls.state("u-old", "x").running, agents.size]).toEqual([started, followed]);
 });
 
@@ -77,10 +80,11 @@ describe("how long requests may go on before an unload", () => {
     const told = Promise.withResolvers<UnloadCall>();
     const agent = { unload: async (call: UnloadCall) => told.resolve(call) };
     const deps = {
-      client: {} as KubeClient,
+      client,
       caches: { pod: () => podOf("u-old") },
       agents: { agent: () => agent } as unknown as AgentPool,
       calls,
+      leftovers,
     };
     const metadata = { ...ADAPTER.metadata, ...(deleted ? { deletionTimestamp: new Date(DELETED_MS).toISOString() } : {}) };
     const o = { ...observed(pod), adapter: { ...ADAPTER, metadata }, nowMs: DELETED_MS };
@@ -101,6 +105,8 @@ function observedPod(): ObservedPod {
     port: enginePort(facts),
     limits: limitsOf(facts.limits, undefined),
     refusal: undefined,
+    left: undefined,
+    adapterLabels: {},
     load: 0,
     view: NOTHING_KNOWN,
     call: calls.state(facts.uid, "x"),

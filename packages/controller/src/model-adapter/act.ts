@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, FINALIZER } from "@aibrix/api";
+import { CONFIG_API_KEY, FINALIZER, LABEL_MODEL_PORT } from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   isControlledBy,
@@ -14,11 +14,14 @@ import type { SliceChanges } from "../endpoints/slices.ts";
 import type { LoadCall, PodAgent } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
+import type { Leftover, Leftovers } from "../leftovers/leftovers.ts";
+import { engineRoot } from "../pods/delivery.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
 import { declaredUrl } from "./declared-url.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { declaredBy } from "./ownership.ts";
+import { rowOf } from "./pod-state.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
@@ -26,6 +29,7 @@ export interface ActDeps {
   readonly client: KubeClient;
   readonly agents: AgentPool;
   readonly calls: PodCalls;
+  readonly leftovers: Leftovers;
 }
 
 /** How long a Service that is somebody else's is not asked for again, in milliseconds. */
@@ -44,6 +48,7 @@ export async function act(
     case "addFinalizer":
       return await setFinalizers(o, memory, (all) => [...all, FINALIZER], deps, signal);
     case "removeFinalizer":
+      await keepLeftovers(action.leftOn, o, deps, signal);
       return await setFinalizers(o, memory, (all) => all.filter((f) => f !== FINALIZER), deps, signal);
     case "ensureService":
       return await ensureService(action.service, o, memory, deps, signal);
@@ -61,6 +66,28 @@ export async function act(
     case "release":
       return startTakingAway(action, o, secrets, deps);
   }
+}
+
+/** Writes down what may stay in engines that nobody but their adapter's status told of. */
+async function keepLeftovers(leftOn: readonly string[], o: Observed, { leftovers }: ActDeps, signal: AbortSignal): Promise<void> {
+  for (const p of o.pods.filter((pod) => leftOn.includes(pod.facts.name))) {
+    const left = leftoverOf(o, p);
+    if (left !== undefined) await leftovers.keep(p.facts, o.name, left, signal);
+  }
+}
+
+/** What an adapter may leave in a pod's engine; nothing where a sidecar remembers whose it is. Pure. */
+export function leftoverOf(o: Observed, p: ObservedPod): Leftover | undefined {
+  const row = rowOf(o, p);
+  if (p.via === "sidecar" && row?.asked !== true && p.left === undefined) return undefined;
+  const seen = p.via === "direct" ? p.view.adapters.get(o.name)?.root : undefined;
+  const roots = [engineRoot(p.delivery), seen].filter((r) => r !== undefined);
+  const port = p.adapterLabels[LABEL_MODEL_PORT];
+  return {
+    roots: [...new Set(roots)],
+    ...(port === undefined ? {} : { port }),
+    ...(p.call.running === "load" || row?.loadingSince !== undefined ? { loading: true } : {}),
+  };
 }
 
 /** Guarded by the version that was decided on: a conflict means that somebody else wrote, and all is decided anew. */
@@ -154,14 +181,14 @@ async function writeSlices(changes: SliceChanges, memory: AdapterMemory, { clien
 }
 
 /** Who to ask on a pod; `undefined` where it was deleted since it was observed: nobody would ever end what began for it now. */
-function agentOf(p: ObservedPod, labels: Readonly<Record<string, string>>, { agents, caches }: ActDeps): PodAgent | undefined {
-  return caches.pod(p.facts.key)?.metadata.uid === p.facts.uid ? agents.agent(p.facts, labels) : undefined;
+function agentOf(p: ObservedPod, { agents, caches }: ActDeps): PodAgent | undefined {
+  return caches.pod(p.facts.key)?.metadata.uid === p.facts.uid ? agents.agent(p.facts, p.adapterLabels) : undefined;
 }
 
 function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
   const { adapter } = o;
   const { calls } = deps;
-  const agent = adapter === undefined ? undefined : agentOf(p, adapter.metadata.labels ?? {}, deps);
+  const agent = adapter === undefined ? undefined : agentOf(p, deps);
   if (adapter === undefined || agent === undefined || secrets.kind !== "ok") return;
   const call = loadCall(adapter, o, p, secrets);
   calls.start({
@@ -179,15 +206,15 @@ type TakingAway = Extract<Action, { kind: "unload" | "release" }>;
 function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
   const { agents, calls } = deps;
   const { kind, pod: p } = action;
-  const labels = o.adapter?.metadata.labels ?? {};
-  const agent = agentOf(p, labels, deps);
+  const agent = agentOf(p, deps);
   if (agent === undefined) return;
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
   const entry = p.view.adapters.get(o.name);
   const owner = entry === undefined && o.adapter !== undefined ? declaredBy(o.adapter) : entry?.owner;
   const untilMs = graceUntilMs(action, o);
   // It may wait for others first: what is left counts when it runs.
-  const call = () => ({ name: o.name, apiKey, owner, graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)) });
+  const roots = p.left !== undefined && rowOf(o, p)?.asked !== true ? p.left.roots : undefined;
+  const call = () => ({ name: o.name, apiKey, owner, roots, graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)) });
   calls.start({
     kind,
     pod: p.facts,
@@ -195,7 +222,7 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
     fingerprint: p.fingerprint,
     // A drain waits for requests, not for the engine.
     atOnce: 64,
-    run: (signal) => (kind === "unload" ? agent.unload(call(), signal) : agents.release(p.facts, labels, call(), signal)),
+    run: (signal) => (kind === "unload" ? agent.unload(call(), signal) : agents.release(p.facts, p.adapterLabels, call(), signal)),
   });
 }
 

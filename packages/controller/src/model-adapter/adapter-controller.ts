@@ -40,15 +40,17 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
     log,
     onReconcile,
   });
+  const { leftovers } = deps;
   const forgetPod = (pod: Pod) => {
     agents.removePod(keyOf(pod));
     calls.forgetPod(pod.metadata.uid ?? "");
     deps.overcommitment.forgetPod(pod.metadata.uid ?? "");
+    leftovers.forgetPod(pod.metadata.uid ?? "", signal);
   };
   const left = new LeftPods({
     client: deps.client,
     store: caches.left,
-    holds: (pod) => isRecorded(caches.adapters, pod),
+    holds: (pod) => isRecorded(caches.adapters, pod) || leftovers.has(pod.metadata.uid ?? ""),
     onKnown: (pod, alive) => {
       if (!alive) forgetPod(pod);
       queueConcerned({ type: "deleted", key: keyOf(pod), old: pod }, controller, caches, placements);
@@ -91,12 +93,26 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
     if (change.type === "deleted") forgetPod(change.old);
     else {
       const had = left.back(change.key);
-      if (had !== undefined && had.metadata.uid !== change.object.metadata.uid) calls.forgetPod(had.metadata.uid ?? "");
+      if (had !== undefined && had.metadata.uid !== change.object.metadata.uid) {
+        calls.forgetPod(had.metadata.uid ?? "");
+        leftovers.forgetPod(had.metadata.uid ?? "", signal);
+      }
       agents.setPod(factsOf(change.object));
       if (change.type === "updated") doubtEngine(factsOf(change.old), factsOf(change.object), agents);
     }
     queueConcerned(change, controller, caches, placements);
   });
+  for (const pod of leftovers.pods()) {
+    const { namespace = "" } = splitKey(pod.key);
+    const isThere = () => caches.pod(pod.key)?.metadata.uid === pod.uid;
+    const sweep = () => pod.names.forEach((name) => void controller.queue.add(`${namespace}/${name}`));
+    if (isThere()) sweep();
+    else
+      void left.look({ namespace, name: splitKey(pod.key).name, uid: pod.uid }).then((said) => {
+        if (isThere()) sweep();
+        else if (said) leftovers.forgetPod(pod.uid, signal);
+      });
+  }
   return controller;
 }
 

@@ -16,6 +16,7 @@ import {
   BOUNDS,
   type ModelAdapterObject,
   type Observed,
+  type ObservedLeftover,
   type ObservedPod,
   type ObservedService,
   type Plan,
@@ -49,6 +50,7 @@ interface PodCase {
   };
   readonly call?: Partial<CallState>;
   readonly refusal?: Refusal;
+  readonly left?: ObservedLeftover;
 }
 
 interface Case {
@@ -133,6 +135,8 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, ...view, adapters: new Map(adapters.map(entry)) },
     call: callOf(c.call ?? {}),
     refusal: c.refusal,
+    left: c.left,
+    adapterLabels: adapter.metadata.labels ?? {},
     fingerprint: "now",
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { ANNOTATION_PROBE, CONFIG_API_KEY, CONTROLLER_MANAGER, matchesSelector } from "@aibrix/api";
+import { ANNOTATION_PROBE, CONFIG_API_KEY, CONTROLLER_MANAGER, LABEL_MODEL_PORT, matchesSelector } from "@aibrix/api";
 import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Service, splitKey } from "@aibrix/kube";
 import type { Placements } from "../cache/placements.ts";
 import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
@@ -7,6 +7,7 @@ import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
 import { NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
+import type { Leftover, Leftovers } from "../leftovers/leftovers.ts";
 import { NOBODY_ELSE, nameFacts } from "../names/holders.ts";
 import { type Delivery, delivery } from "../pods/delivery.ts";
 import { enginePort, type PodFacts } from "../pods/facts.ts";
@@ -31,6 +32,7 @@ export interface ObserveDeps {
   readonly calls: PodCalls;
   readonly placements: Placements;
   readonly memories: Memories;
+  readonly leftovers: Leftovers;
   readonly bounds: Bounds;
   /** Where an adapter's annotation does not say it. */
   readonly probe: "auto" | "off";
@@ -61,6 +63,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
       placed.has(facts.name) ||
       recorded.has(facts.name) ||
       deps.agents.shows(facts.key, name) ||
+      deps.leftovers.of(facts.uid, name) !== undefined ||
       deps.calls.state(facts.uid, name).running !== undefined;
     if (concerns) pods.push(observePod(pod, facts, matches, name, adapter, secretsHash, deps, key));
   }
@@ -113,8 +116,9 @@ function observePod(
   deps: ObserveDeps,
   key: string,
 ): ObservedPod {
-  const { agents, calls, placements } = deps;
-  const labels = adapter?.metadata.labels ?? {};
+  const { agents, calls, leftovers, placements } = deps;
+  const left = leftovers.of(facts.uid, name);
+  const labels = labelsOf(adapter, left);
   const viaRuntime = agents.viaRuntime(facts);
   const view = viewOf(agents.agent(facts, labels)?.view ?? NOTHING_KNOWN, name);
   const url = adapter === undefined ? undefined : declaredUrl(adapter);
@@ -152,10 +156,18 @@ function observePod(
     view,
     call: calls.state(facts.uid, name),
     refusal: deps.memories.find(key)?.refusal(facts.uid, fingerprint),
+    left: left === undefined ? undefined : { ...left, goneAtMs: leftovers.goneAtMs(facts.uid, name) },
+    adapterLabels: labels,
     get fingerprint() {
       return fingerprint();
     },
   };
+}
+
+/** What an adapter says of how engines are reached, or said before it was deleted. */
+function labelsOf(adapter: ModelAdapterObject | undefined, left: Leftover | undefined): Readonly<Record<string, string>> {
+  if (adapter !== undefined) return adapter.metadata.labels ?? {};
+  return left?.port === undefined ? {} : { [LABEL_MODEL_PORT]: left.port };
 }
 
 /** What is known of one adapter, as it is now: a view of all of a pod's goes on changing. */

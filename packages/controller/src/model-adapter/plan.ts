@@ -7,7 +7,7 @@ import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
-import { askedEver, inheritedUntilMs, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
+import { asked, askedEver, inheritedUntilMs, listsLeft, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -137,6 +137,8 @@ function withdraw(o: Observed): Action[] {
 function takeAway(o: Observed, pods: readonly ObservedPod[], swapping: readonly ObservedPod[] = []): Action[] {
   return pods.flatMap((pod): Action[] => {
     if (strayed(o, pod)) return mayCall(o, pod, "release") ? [{ kind: "release", pod }] : [];
+    // What is left from before is taken away where it is seen: under its name may be somebody else's by now.
+    if (pod.left !== undefined && !asked(o, pod) && !listsLeft(o, pod)) return [];
     return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) }] : [];
   });
 }
@@ -180,7 +182,8 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
 /** When calls to a pod may be made again. */
 function times(o: Observed, p: ObservedPod): (number | undefined)[] {
   const { failure, accepted } = p.call;
-  return [inheritedUntilMs(o, p), failure?.retryAtMs, ...Object.values(accepted).flatMap((a) => [a.settledAtMs, a.againAtMs])];
+  const gone = p.left?.loading === true ? (p.left.goneAtMs ?? o.nowMs + o.bounds.directLoadMs) : undefined;
+  return [inheritedUntilMs(o, p), gone, failure?.retryAtMs, ...Object.values(accepted).flatMap((a) => [a.settledAtMs, a.againAtMs])];
 }
 
 function foreignService(o: Observed): Obstacle | undefined {

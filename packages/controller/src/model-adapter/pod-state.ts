@@ -65,7 +65,28 @@ export function asked(o: Observed, p: ObservedPod): boolean {
  */
 export function askedEver(o: Observed, p: ObservedPod): boolean {
   const { running, done } = p.call;
-  return asked(o, p) || (p.via === "direct" && (running === "load" || done?.kind === "load"));
+  return asked(o, p) || (p.via === "direct" && (running === "load" || done?.kind === "load" || listsLeft(o, p)));
+}
+
+/** Whether the engine lists what an earlier adapter of the name left there: the same weights, by where they come from. */
+export function listsLeft(o: Observed, p: ObservedPod): boolean {
+  const entry = p.via === "direct" && p.view.knowledge === "fresh" ? p.view.adapters.get(o.name) : undefined;
+  return entry?.root !== undefined && !entry.base && p.left?.roots.includes(entry.root) === true;
+}
+
+/** Whether an engine that does not list what was left there may still do so: it was being loaded. */
+function mayComeBack({ nowMs }: Observed, { left, view }: ObservedPod): boolean {
+  return left?.loading === true && !view.reborn && (left.goneAtMs === undefined || nowMs < left.goneAtMs);
+}
+
+/** Whether nothing needs to be remembered any more of what an earlier adapter of the name left on the pod. Pure. */
+export function leftIsOver(o: Observed, p: ObservedPod): boolean {
+  if (p.left === undefined || p.call.running !== undefined) return false;
+  // The adapter's own status tells of it from now on.
+  if (asked(o, p)) return true;
+  if (p.via === "sidecar") return p.call.done?.kind === "release";
+  if (p.view.knowledge !== "fresh") return false;
+  return p.view.adapters.has(o.name) ? !listsLeft(o, p) : !mayComeBack(o, p);
 }
 
 /** Whether the pod's sidecar has taken the adapter up for us, and has not given it up. */
@@ -83,7 +104,7 @@ export function taken(o: Observed, p: ObservedPod): boolean {
  * sidecar puts back what it remembers, and leaves alone what it did not load.
  */
 export function strayed(o: Observed, p: ObservedPod): boolean {
-  return p.via === "sidecar" ? asked(o, p) && p.call.done?.kind !== "release" : taken(o, p);
+  return p.via === "sidecar" ? (asked(o, p) || p.left !== undefined) && p.call.done?.kind !== "release" : taken(o, p);
 }
 
 /** By uid: a new pod of the same name has nothing of the old one's. */
@@ -99,7 +120,8 @@ export function mayHold(o: Observed, p: ObservedPod): boolean {
   const entry = p.view.adapters.get(o.name);
   if (p.via === "sidecar" && p.view.knowledge === "fresh") return entry !== undefined && isOurs(entry, rowOf(o, p), p);
   if (p.via === "sidecar") return taken(o, p);
-  // The adapter may be gone since, with all that was written down.
+  // The adapter may be gone since, with all that was written down but this.
+  if (p.left !== undefined && (o.adapter === undefined || !askedEver(o, p))) return !leftIsOver(o, p);
   if (!askedEver(o, p)) return false;
   if (p.view.knowledge === "fresh") return entry === undefined ? inheritedUntilMs(o, p) !== undefined : !entry.base;
   return true;
@@ -221,6 +243,9 @@ export function unproven(o: Observed, p: ObservedPod): boolean {
   const row = rowOf(o, p);
   const { done, running } = p.call;
   const inherited = running === undefined && (done === undefined || done.atMs === 0);
+  // Nobody knows whether that ever answered.
+  if (o.probe === "auto" && done === undefined && row?.asked !== true && listsLeft(o, p) && entry.root === engineRoot(p.delivery))
+    return true;
   return o.probe === "auto" && inherited && row?.asked === true && row.loadingSince !== undefined && row.firstServedTime === undefined;
 }
 

@@ -11,7 +11,7 @@ import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
 import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-changes.ts";
-import { shownCalls } from "./pod-state.ts";
+import { leftIsOver, shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -47,6 +47,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
     p.placed.map((name) => `${o.namespace}/${name}`),
   );
   followPods(o, p, secrets, deps);
+  settleLeftovers(o, deps, signal);
   const memory = deps.memories.of(key);
   tellBasesBehind(o, memory, deps);
   tellPlacement(o, p, deps);
@@ -155,11 +156,21 @@ function failureText(failure: unknown): string {
   return failure instanceof Error ? failure.message : String(failure);
 }
 
+/** Takes in what pods show of what earlier adapters of the name left there. */
+function settleLeftovers(o: Observed, { leftovers }: ReconcileDeps, signal: AbortSignal): void {
+  for (const pod of o.pods.filter((x) => x.left !== undefined)) {
+    const { facts, via, view } = pod;
+    if (leftIsOver(o, pod)) leftovers.drop(facts.uid, o.name, signal);
+    else if (via === "direct" && view.knowledge === "fresh" && !view.adapters.has(o.name))
+      leftovers.seenGone(facts.uid, o.name, o.nowMs + o.bounds.directLoadMs);
+  }
+}
+
 /** Says which pods' adapters are of interest, and with which key to ask for them. */
 function followPods(o: Observed, p: Plan, secrets: AdapterSecrets, { agents }: ReconcileDeps): void {
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
-  for (const { facts } of o.pods) {
-    const agent = agents.agent(facts, o.adapter?.metadata.labels ?? {});
+  for (const { facts, adapterLabels } of o.pods) {
+    const agent = agents.agent(facts, adapterLabels);
     if (p.placed.includes(facts.name) || p.leaving.includes(facts.name)) agent?.follow(o.name, apiKey);
     else agent?.unfollow(o.name);
   }

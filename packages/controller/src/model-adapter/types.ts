@@ -3,6 +3,7 @@ import type { EndpointSlice, KubeObject, Resource, Service } from "@aibrix/kube"
 import type { SliceChanges } from "../endpoints/slices.ts";
 import type { PodView } from "../engines/agent.ts";
 import type { CallState } from "../engines/calls.ts";
+import type { Leftover } from "../leftovers/leftovers.ts";
 import type { NameFacts } from "../names/holders.ts";
 import type { Delivery } from "../pods/delivery.ts";
 import type { PodFacts } from "../pods/facts.ts";
@@ -34,8 +35,18 @@ export interface ObservedPod {
   readonly call: CallState;
   /** Why it refused what would be asked of it now, for a reason of its own, though it may not be asked at present. */
   readonly refusal: Refusal | undefined;
+  /** What an adapter of this name that was deleted may have left in its engine. */
+  readonly left: ObservedLeftover | undefined;
+  /** Labels of the adapter that say how its engine is reached. */
+  readonly adapterLabels: Readonly<Record<string, string>>;
   /** Of what would be asked of it now. */
   readonly fingerprint: string;
+}
+
+/** See {@link Leftover}. */
+export interface ObservedLeftover extends Leftover {
+  /** When it is believed to be gone, though it may have been loading, in milliseconds since the epoch. */
+  readonly goneAtMs: number | undefined;
 }
 
 /** Why a pod does not take an adapter that other pods may take. */

@@ -43,8 +43,10 @@ export class LeftPods {
   /**
    * Asks for a pod that the status of an adapter names and the watch never had: it may have left before this process came. Where it lives on
    * it is taken over; where the API server does not say, nothing is known, as of a pod that is gone.
+   *
+   * @returns whether the API server said
    */
-  async look({ namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string }): Promise<void> {
+  async look({ namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string }): Promise<boolean> {
     const { store, signal } = this.#options;
     const key = `${namespace}/${name}`;
     for (let tries = LOOK_TRIES; tries > 0 && !signal.aborted; tries -= 1) {
@@ -52,10 +54,11 @@ export class LeftPods {
       if (now !== "unknown") {
         const alive = now?.metadata.uid === uid && now.metadata.deletionTimestamp === undefined;
         if (now !== undefined && alive && store.get(key) === undefined) this.left(trimPod(now));
-        return;
+        return true;
       }
       await sleep(LOOK_PAUSE_MS, signal);
     }
+    return false;
   }
 
   /** The watch has the name again. Gives the pod that had left, if one had; another one now may have its name. */

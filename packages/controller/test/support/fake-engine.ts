@@ -15,6 +15,8 @@ export class FakeEngine implements Answerer {
   lists = true;
   /** Loads end once this is resolved, whoever asked for them is there or not. */
   gate: Promise<void> = Promise.resolve();
+  /** Nothing is answered, or done, before this is resolved; who is gone by then is not answered at all. */
+  stuck: Promise<void> | undefined;
   /** How long a load takes. */
   loadMs = 0;
   /** Loads that run now, by name. */
@@ -40,6 +42,8 @@ export class FakeEngine implements Answerer {
   }
 
   async answer(asked: Asked, reply: ServerResponse): Promise<void> {
+    await this.stuck;
+    if (reply.destroyed) return;
     if (asked.path === "/v1/load_lora_adapter") await this.#wait(String(asked.body.lora_name));
     const [status, body] = this.#decide(asked);
     if (typeof body === "string") reply.writeHead(status).end(body);
