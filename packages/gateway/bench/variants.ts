@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "@aibrix/devcluster";
+import { DEFAULT_TRANSPORT, TRANSPORTS } from "../src/grpc/server.ts";
 
 /** Who answers Envoy's ext_proc filter. */
 export type Server = { readonly kind: "none" } | { readonly kind: "go" } | { readonly kind: "gateway"; readonly flags: readonly string[] };
@@ -13,8 +14,10 @@ export interface Variant {
 
 const asShipped = (bootstrap: JsonObject): JsonObject => bootstrap;
 
-function gateway(does: string, ...flags: string[]): Variant {
-  return { does, server: { kind: "gateway", flags }, envoy: asShipped };
+/** The gateway with one of its gRPC servers. */
+function transport(name: string): Variant {
+  const does = `the gateway with --grpc-transport=${name}${name === DEFAULT_TRANSPORT ? ", as it ships" : ""}`;
+  return { does, server: { kind: "gateway", flags: [`--grpc-transport=${name}`] }, envoy: asShipped };
 }
 
 /** What the others' latencies are set against. */
@@ -23,7 +26,7 @@ export const LIMIT = "none";
 export const PEER = "go";
 
 /** The gateway as it ships. */
-export const SHIPPED = "gateway";
+export const SHIPPED: string = DEFAULT_TRANSPORT;
 
 /** Everything that can be measured, by name. */
 export const VARIANTS: Readonly<Record<string, Variant>> = {
@@ -33,7 +36,7 @@ export const VARIANTS: Readonly<Record<string, Variant>> = {
     server: { kind: "go" },
     envoy: asShipped,
   },
-  [SHIPPED]: gateway("the gateway as it ships"),
+  ...Object.fromEntries(Object.keys(TRANSPORTS).map((name) => [name, transport(name)])),
 };
 
 /** Without filters that read or ask, and with a route that wants no destination. */

@@ -38,6 +38,7 @@ export async function ensureGatewayBench(context: PartContext): Promise<GatewayB
 /** Changes with the sources, so that what other sources built is never taken for them. */
 async function contentVersion(): Promise<string> {
   const hash = createHash("sha256");
-  for (const name of (await readdir(SOURCES)).sort()) hash.update(`${name}\0`).update(await readFile(join(SOURCES, name)));
+  const names = (await readdir(SOURCES)).filter((name) => /\.go$|^go\.(mod|sum)$/.test(name)).sort();
+  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(SOURCES, name)));
   return hash.digest("hex").slice(0, 12);
 }
