@@ -112,7 +112,7 @@ async function runCompare(): Promise<unknown> {
     return mode === "events";
   });
   const sizes = numbers("bodies", values.bodies ?? (smoke ? "1" : "1,32,256"), 1, 16_000);
-  const variants = only(Object.keys(VARIANTS));
+  const variants = only(Object.keys(VARIANTS).filter((name) => VARIANTS[name]?.asked !== true));
   const cells = kinds.flatMap((stream) => sizes.flatMap((kib) => concurrencies.map((concurrency) => ({ kib, concurrency, stream }))));
   const options = {
     ...placement(),
@@ -215,6 +215,6 @@ function number(flag: string, text: string, min: number, max: number): number {
 
 function list(all: Readonly<Record<string, { readonly does: string }>>): string {
   return Object.entries(all)
-    .map(([name, { does }]) => `  ${name.padEnd(12)} ${does}`)
+    .map(([name, { does }]) => `  ${name.padEnd(18)} ${does}`)
     .join("\n");
 }

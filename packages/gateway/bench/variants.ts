@@ -10,9 +10,14 @@ export interface Variant {
   readonly server: Server;
   /** Changes the configuration of Envoy that ships. */
   readonly envoy: (bootstrap: JsonObject) => JsonObject;
+  /** Measured only where it is asked for. */
+  readonly asked?: true;
 }
 
 const asShipped = (bootstrap: JsonObject): JsonObject => bootstrap;
+
+/** Envoy's defaults: every ext_proc stream ends with RST_STREAM. */
+const withResets = ({ layered_runtime: _, ...rest }: JsonObject): JsonObject => rest;
 
 /** The gateway with one of its gRPC servers. */
 function transport(name: string): Variant {
@@ -37,6 +42,12 @@ export const VARIANTS: Readonly<Record<string, Variant>> = {
     envoy: asShipped,
   },
   ...Object.fromEntries(Object.keys(TRANSPORTS).map((name) => [name, transport(name)])),
+  ...Object.fromEntries(
+    Object.keys(TRANSPORTS).map((name) => {
+      const does = `--grpc-transport=${name}, and an Envoy that resets every ext_proc stream, as is its default; only where it is asked for`;
+      return [`${name}-resets`, { ...transport(name), does, envoy: withResets, asked: true } satisfies Variant];
+    }),
+  ),
 };
 
 /** Without filters that read or ask, and with a route that wants no destination. */
