@@ -24,3 +24,32 @@ test.each([
 ])("$argv is refused", ({ argv, want }) => {
   expect(() => readOptions(argv)).toThrow(want);
 });
+
+const grpcOf = (...argv: string[]): Options["grpc"] => {
+  const options = readOptions(argv);
+  if ("help" in options) throw new Error("help was not asked for");
+  return options.grpc;
+};
+
+test.each(["own", "node-http2", "grpc-js"])("the server may be %s", (transport) => {
+  expect(grpcOf(`--grpc-transport=${transport}`)).toMatchObject({ transport, tls: undefined });
+});
+
+test("with a certificate the server is one that serves TLS", () => {
+  const files = ["--grpc-tls-cert-file=/c", "--grpc-tls-key-file=/k"];
+  const tls = { certFile: "/c", keyFile: "/k", clientCaFile: undefined };
+  expect(grpcOf(...files)).toMatchObject({ transport: "node-http2", tls });
+  expect(grpcOf(...files, "--grpc-tls-client-ca-file=/a", "--grpc-transport=grpc-js")).toMatchObject({
+    transport: "grpc-js",
+    tls: { ...tls, clientCaFile: "/a" },
+  });
+});
+
+test.each([
+  { argv: ["--grpc-transport=quic"], want: "--grpc-transport=quic: write own, node-http2, grpc-js" },
+  { argv: ["--grpc-tls-cert-file=/c"], want: "TLS needs both" },
+  { argv: ["--grpc-tls-client-ca-file=/a"], want: "TLS needs both" },
+  { argv: ["--grpc-tls-cert-file=/c", "--grpc-tls-key-file=/k", "--grpc-transport=own"], want: "--grpc-transport=own serves no TLS" },
+])("$argv is refused", ({ argv, want }) => {
+  expect(() => readOptions(argv)).toThrow(want);
+});

@@ -1,5 +1,12 @@
 import { ConfigError, type Flag, helpText, readBindAddress, readFlags } from "@aibrix/service";
-import { DEFAULT_TRANSPORT, type GrpcOptions, TRANSPORTS, type TransportName } from "./grpc/server.ts";
+import {
+  DEFAULT_TLS_TRANSPORT,
+  DEFAULT_TRANSPORT,
+  type GrpcOptions,
+  TLS_TRANSPORTS,
+  TRANSPORTS,
+  type TransportName,
+} from "./grpc/server.ts";
 import type { TlsFiles } from "./grpc/transport.ts";
 
 const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as TransportName[];
@@ -9,7 +16,7 @@ const FLAGS = {
   "grpc-transport": {
     type: "string",
     value: "NAME",
-    help: `Which server Envoy calls: ${TRANSPORT_NAMES.join(" or ")}. Default: ${DEFAULT_TRANSPORT}.`,
+    help: `Which server Envoy calls: ${TRANSPORT_NAMES.join(", ")}. Default: ${DEFAULT_TRANSPORT}, with TLS ${DEFAULT_TLS_TRANSPORT}.`,
   },
   "grpc-tls-cert-file": {
     type: "string",
@@ -83,10 +90,14 @@ type TransportFlags = Readonly<
 >;
 
 function readTransport(flags: TransportFlags): Pick<GrpcOptions, "transport" | "tls"> {
-  const given = flags["grpc-transport"] || undefined;
-  const transport = TRANSPORT_NAMES.find((name) => name === (given ?? DEFAULT_TRANSPORT));
-  if (transport === undefined) throw new ConfigError(`--grpc-transport=${given}: write ${TRANSPORT_NAMES.join(" or ")}`);
-  return { transport, tls: readTlsFiles(flags) };
+  const tls = readTlsFiles(flags);
+  const given = flags["grpc-transport"] || (tls === undefined ? DEFAULT_TRANSPORT : DEFAULT_TLS_TRANSPORT);
+  const transport = TRANSPORT_NAMES.find((name) => name === given);
+  if (transport === undefined) throw new ConfigError(`--grpc-transport=${given}: write ${TRANSPORT_NAMES.join(", ")}`);
+  if (tls !== undefined && !TLS_TRANSPORTS.includes(transport)) {
+    throw new ConfigError(`--grpc-transport=${transport} serves no TLS: write ${TLS_TRANSPORTS.join(" or ")}, or leave it out`);
+  }
+  return { transport, tls };
 }
 
 function readTlsFiles(flags: TransportFlags): TlsFiles | undefined {

@@ -4,15 +4,23 @@ import { RequestStream, type StreamDeps } from "./stream.ts";
 import type { GrpcMethods, Listen, TlsFiles, Transport } from "./transport.ts";
 import { listenGrpcJs } from "./transports/grpc-js.ts";
 import { listenNodeHttp2 } from "./transports/node-http2.ts";
+import { listenOwn } from "./transports/own.ts";
 
 /** The gRPC service that Envoy calls. */
 export const EXT_PROC_SERVICE_NAME = "envoy.service.ext_proc.v3.ExternalProcessor";
 
 /** The servers that can be chosen. They do the same. */
-export const TRANSPORTS = { "grpc-js": listenGrpcJs, "node-http2": listenNodeHttp2 } as const satisfies Record<string, Listen>;
+export const TRANSPORTS = { own: listenOwn, "node-http2": listenNodeHttp2, "grpc-js": listenGrpcJs } as const satisfies Record<
+  string,
+  Listen
+>;
 export type TransportName = keyof typeof TRANSPORTS;
+/** Those that serve TLS too. */
+export const TLS_TRANSPORTS: readonly TransportName[] = ["node-http2", "grpc-js"];
+/** The one that follows a certificate that changes. */
+export const DEFAULT_TLS_TRANSPORT: TransportName = "node-http2";
 /** The one that costs least. */
-export const DEFAULT_TRANSPORT: TransportName = "grpc-js";
+export const DEFAULT_TRANSPORT: TransportName = "own";
 
 /** Where and how the gateway serves. */
 export interface GrpcOptions {

@@ -80,19 +80,31 @@ function listing(engines: readonly { readonly port: number }[]): BootstrapFor {
     });
 }
 
+/** What a test changes of the data path. */
+export interface DataPathOptions {
+  readonly envoyArgs?: readonly string[];
+  /** Flags of the gateway besides those that it needs. */
+  readonly gatewayArgs?: readonly string[];
+  /** Lets Envoy end its calls of the gateway with RST_STREAM, as it does where nothing is set. */
+  readonly resets?: boolean;
+}
+
 /** Starts Envoy and the gateway. Every engine that is ever used must be in `engines`: Envoy connects to nothing else. */
 export async function startDataPath(
   engines: readonly { readonly port: number }[],
   endpoints: readonly TestEndpoint[],
-  envoyArgs: readonly string[] = ["--concurrency", "1"],
+  options: DataPathOptions = {},
 ): Promise<DataPath> {
-  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, listing(engines), endpoints, envoyArgs, stop, cleanUps));
+  const bootstrapFor: BootstrapFor = (place) => {
+    const { layered_runtime, ...rest } = listing(engines)(place) as Record<string, unknown>;
+    return options.resets === true ? rest : { layered_runtime, ...rest };
+  };
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, options, stop, cleanUps));
 }
 
 /** The same with a configuration of Envoy of the test's own. */
 export async function startDataPathWith(bootstrapFor: BootstrapFor, endpoints: readonly TestEndpoint[]): Promise<DataPath> {
-  const envoyArgs = ["--concurrency", "1"];
-  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, envoyArgs, stop, cleanUps));
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, {}, stop, cleanUps));
 }
 
 /** Starts Envoy alone; the gateway is wherever `grpcPort` says. */
@@ -122,7 +134,7 @@ async function start(
   dir: string,
   bootstrapFor: BootstrapFor,
   endpoints: readonly TestEndpoint[],
-  envoyArgs: readonly string[],
+  { envoyArgs = ["--concurrency", "1"], gatewayArgs = [] }: DataPathOptions,
   stop: () => Promise<void>,
   cleanUps: CleanUps,
 ): Promise<DataPath> {
@@ -138,6 +150,7 @@ async function start(
     `--grpc-bind-address=127.0.0.1:${grpcPort}`,
     `--metrics-bind-address=127.0.0.1:${metricsPort}`,
     `--endpoints-config=${endpointsFile}`,
+    ...gatewayArgs,
   ];
   const startGateway = async (): Promise<Program> => {
     const program = await startProgram(process.execPath, args, () => answers(`${gatewayUrl}/readyz`));
