@@ -1,0 +1,142 @@
+import { isUtf8 } from "node:buffer";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type Scanned, scanJson } from "./scan.ts";
+
+/** What `JSON.parse` makes of it. */
+function parsed(body: Buffer): Scanned["kind"] | { readonly string: string } {
+  if (!isUtf8(body)) return "notUtf8";
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString("utf8"));
+  } catch {
+    return "invalid";
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return "notAnObject";
+  if (!Object.hasOwn(value, "model")) return "missing";
+  const { model } = value as { model: unknown };
+  return typeof model === "string" ? { string: model } : "other";
+}
+
+function scanned(body: Buffer): ReturnType<typeof parsed> {
+  const found = scanJson(body, "model");
+  return found.kind === "string" ? { string: found.value } : found.kind;
+}
+
+/** The body at each of the four places that it may have in a word of memory, among bytes that would stop a scan. */
+function shifted(text: string | Uint8Array): Buffer[] {
+  const bytes = Buffer.from(text as string);
+  return [0, 1, 2, 3].map((shift) => {
+    const room = Buffer.alloc(bytes.length + 16, '"');
+    room.set(bytes, shift);
+    return room.subarray(shift, shift + bytes.length);
+  });
+}
+
+function agrees(text: string | Uint8Array): void {
+  for (const body of shifted(text)) expect(scanned(body)).toEqual(parsed(body));
+}
+
+const space = fc.stringMatching(/^[ \t\n\r]{0,3}$/);
+const characters = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 90 }),
+  fc.constantFrom("model", '"model"', '{"model":"x"}', "größe-模型", "x".repeat(200), "\\".repeat(9), "\ud800", "\u2028"),
+);
+
+/** A string as JSON text, with some characters written as escapes. */
+const string = fc.tuple(characters, fc.array(fc.boolean(), { maxLength: 8 })).map(([text, flags]) =>
+  flags.reduce((json, flag, i) => {
+    if (!flag) return json;
+    const at = 1 + i * 3;
+    const character = json[at];
+    // Only what stands for itself: neither part of an escape nor the closing quote.
+    if (character === undefined || at >= json.length - 1 || !/[a-z]/.test(character) || json.includes("\\")) return json;
+    return `${json.slice(0, at)}\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}${json.slice(at + 1)}`;
+  }, JSON.stringify(text)),
+);
+const key = fc.oneof(fc.constantFrom('"model"', '"mod\\u0065l"', '"\\u006Dodel"', '"Model"', '"model "', '"messages"'), string);
+const number = fc.oneof(
+  fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
+  fc.constantFrom("0", "-0", "1e5", "-1.5E+300", "1E-9", "0.0", "123456789012345678901234567890"),
+);
+const { value } = fc.letrec<{ value: string; object: string; array: string }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: "small" },
+    string,
+    number,
+    fc.constantFrom("true", "false", "null", "{}", "[ ]"),
+    tie("object"),
+    tie("array"),
+  ),
+  array: fc.array(fc.tuple(space, tie("value"), space), { maxLength: 4 }).map((items) => `[${items.map((i) => i.join("")).join(",")}]`),
+  object: objectOf(tie("value")),
+}));
+
+function objectOf(values: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  return fc
+    .array(fc.tuple(space, key, space, space, values, space), { maxLength: 5 })
+    .map((entries) => `{${entries.map(([a, k, b, c, v, d]) => `${a}${k}${b}:${c}${v}${d}`).join(",")}}`);
+}
+
+const text = fc
+  .tuple(space, fc.oneof({ weight: 9, arbitrary: objectOf(value) }, { weight: 1, arbitrary: value }), space)
+  .map((t) => t.join(""));
+
+test("every JSON text is read as JSON.parse reads it", () => {
+  fc.assert(fc.property(text, agrees), { numRuns: 3_000 });
+});
+
+test("a text with one byte changed, taken away or put in is read, or refused, as JSON.parse does", () => {
+  const bytes = fc.oneof(
+    fc.constantFrom(...Buffer.from('{}[]",:\\ \n\t0123eE+-.truefalsn\u0000\u001f\u007f')),
+    fc.integer({ min: 0, max: 255 }),
+  );
+  fc.assert(
+    fc.property(text, fc.nat(), bytes, fc.constantFrom("change", "remove", "insert"), (json, at, byte, how) => {
+      const body = Buffer.from(json);
+      const i = at % (body.length + 1);
+      const rest = body.subarray(how === "insert" ? i : i + 1);
+      agrees(Buffer.concat([body.subarray(0, i), how === "remove" ? Buffer.of() : Buffer.of(byte), rest]));
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test("every beginning of a text is read as JSON.parse does", () => {
+  fc.assert(
+    fc.property(text, (json) => {
+      const body = Buffer.from(json);
+      for (let end = 0; end < Math.min(body.length, 120); end++) agrees(body.subarray(0, end));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test.each([
+  { name: "a long text with one control character", body: `{"prompt":"${"x".repeat(1_000)}\u0001${"x".repeat(100)}","model":"m"}` },
+  { name: "a long text with escapes", body: `{"prompt":"${'x\\"\\\\\\n'.repeat(1_000)}","model":"m"}` },
+  { name: "a long text with bytes above 0x7f", body: `{"prompt":"${"é模😀".repeat(1_000)}","model":"m"}` },
+  { name: "a deep nest", body: `{"x":${"[".repeat(50_000)}${"]".repeat(50_000)},"model":"m"}` },
+  { name: "a deep nest of objects", body: `{"x":${'{"model":'.repeat(5_000)}1${"}".repeat(5_000)},"model":"m"}` },
+  { name: "a nest that closes wrongly", body: `{"x":${"[".repeat(500)}${"]".repeat(499)}},"model":"m"}` },
+  { name: "a huge number", body: `{"n":${"9".repeat(100_000)}e${"9".repeat(100)},"model":"m"}` },
+  { name: "a leading zero", body: '{"n":01,"model":"m"}' },
+  { name: "a lone minus", body: '{"n":-,"model":"m"}' },
+  { name: "a lone dot", body: '{"n":1.,"model":"m"}' },
+  { name: "a lone exponent", body: '{"n":1e,"model":"m"}' },
+  { name: "NaN", body: '{"n":NaN,"model":"m"}' },
+  { name: "a comma too many", body: '{"model":"m",}' },
+  { name: "a comma too many in an array", body: '{"n":[1,],"model":"m"}' },
+  { name: "half a literal", body: '{"n":nul,"model":"m"}' },
+  { name: "a literal at the end", body: "tru" },
+  { name: "an overlong escape", body: '{"model":"\\u00"}' },
+  { name: "half a pair of surrogates", body: '{"model":"\\ud83d"}' },
+])("$name", ({ body }) => {
+  agrees(body);
+});
+
+test("bytes that are not UTF-8 are refused wherever they stand", () => {
+  for (const bytes of [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe6, 0xa8]]) {
+    agrees(Buffer.concat([Buffer.from('{"prompt":"'), Buffer.from(bytes), Buffer.from('","model":"m"}')]));
+  }
+});

@@ -1,0 +1,324 @@
+import { isUtf8 } from "node:buffer";
+
+/** What a scan finds of the key that it looks for. */
+export type Scanned =
+  | { readonly kind: "string"; readonly value: string }
+  /** The value is no string; a word for what it is. */
+  | { readonly kind: "other"; readonly was: string }
+  | { readonly kind: "missing" }
+  /** The body is JSON, but no object; a word for what it is. */
+  | { readonly kind: "notAnObject"; readonly was: string }
+  | { readonly kind: "notUtf8" }
+  | { readonly kind: "invalid" };
+
+const INVALID: Scanned = { kind: "invalid" };
+const NOT_UTF8: Scanned = { kind: "notUtf8" };
+const MISSING: Scanned = { kind: "missing" };
+
+const QUOTE = 0x22;
+const PLUS = 0x2b;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_ARRAY = 0x5d;
+const LOWER_E = 0x65;
+const LOWER_U = 0x75;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+/** Turns an upper-case ASCII letter into its lower case. */
+const TO_LOWER = 0x20;
+
+/** Strings longer than this are passed four bytes at a time. */
+const SHORT_STRING_BYTES = 32;
+
+/** Bytes that end a string or may not stand in one as they are. */
+const STOP = bytesOf('"\\', 0x20);
+/** Bytes that may follow a backslash, but `u`. */
+const ESCAPED = bytesOf('"\\/bfnrt');
+const HEX = bytesOf("0123456789abcdefABCDEF");
+const LITERALS: ReadonlyMap<number, Buffer> = new Map(["true", "false", "null"].map((word) => [word.charCodeAt(0), Buffer.from(word)]));
+
+function bytesOf(characters: string, below = 0): Uint8Array {
+  const table = new Uint8Array(256).fill(1, 0, below);
+  for (const character of characters) table[character.charCodeAt(0)] = 1;
+  return table;
+}
+
+/**
+ * Finds the value of a top-level key in a JSON text (RFC 8259) without building the rest. It accepts exactly what `JSON.parse` accepts of
+ * UTF-8. Where a key stands twice it takes the last one, as `JSON.parse` and Python's `json.loads` do.
+ */
+export function scanJson(body: Buffer, key: string): Scanned {
+  return isUtf8(body) ? new Scan(body).find(key) : NOT_UTF8;
+}
+
+/** One scan. A method that skips something moves on behind it, or returns `false` where the text is not JSON. */
+class Scan {
+  readonly #body: Buffer;
+  #at = 0;
+  /** Whether the string that was skipped last has escapes. */
+  #hasEscapes = false;
+  /** The body in words of four bytes, from {@link #wordsAt} on. Made when the first long string is met. */
+  #words: Int32Array | undefined;
+  #wordsAt = 0;
+  /** Containers around the place of the scan: 1 for an object, 0 for an array. It grows, for `JSON.parse` has no bound on depth. */
+  #open = new Uint8Array(64);
+
+  constructor(body: Buffer) {
+    this.#body = body;
+  }
+
+  find(key: string): Scanned {
+    const body = this.#body;
+    this.#skipSpace();
+    if (body[this.#at] !== OPEN_OBJECT) return this.#notAnObject();
+    this.#at++;
+    this.#skipSpace();
+    if (body[this.#at] === CLOSE_OBJECT) return this.#ends() ? MISSING : INVALID;
+
+    let found = -1;
+    let foundEnd = -1;
+    for (;;) {
+      const keyAt = this.#at;
+      if (!this.#skipString()) return INVALID;
+      const isKey = this.#isText(keyAt, key);
+      if (!this.#skipColon()) return INVALID;
+      const valueAt = this.#at;
+      if (!this.#skipValue()) return INVALID;
+      if (isKey) {
+        found = valueAt;
+        foundEnd = this.#at;
+      }
+      this.#skipSpace();
+      if (body[this.#at] === CLOSE_OBJECT) break;
+      if (body[this.#at] !== COMMA) return INVALID;
+      this.#at++;
+      this.#skipSpace();
+    }
+    if (!this.#ends()) return INVALID;
+    return found === -1 ? MISSING : this.#valueOf(found, foundEnd);
+  }
+
+  #notAnObject(): Scanned {
+    const start = this.#at;
+    if (!this.#skipValue()) return INVALID;
+    const end = this.#at;
+    this.#skipSpace();
+    return this.#at === this.#body.length ? { kind: "notAnObject", was: nameOf(this.#body.toString("latin1", start, end)) } : INVALID;
+  }
+
+  /** Whether nothing but white space follows the byte that is read. */
+  #ends(): boolean {
+    this.#at++;
+    this.#skipSpace();
+    return this.#at === this.#body.length;
+  }
+
+  #valueOf(start: number, end: number): Scanned {
+    const text = this.#body.toString("utf8", start, end);
+    if (this.#body[start] !== QUOTE) return { kind: "other", was: nameOf(text) };
+    const value = text.includes("\\") ? (JSON.parse(text) as string) : text.slice(1, -1);
+    return { kind: "string", value };
+  }
+
+  /** Whether the string that was skipped just now, from `start` on, is this text. */
+  #isText(start: number, text: string): boolean {
+    const length = this.#at - start - 2;
+    if (this.#hasEscapes) return JSON.parse(this.#body.toString("utf8", start, this.#at)) === text;
+    return length === text.length && this.#body.toString("latin1", start + 1, this.#at - 1) === text;
+  }
+
+  #skipSpace(): void {
+    const body = this.#body;
+    let at = this.#at;
+    for (; at < body.length; at++) {
+      const byte = body[at];
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+    }
+    this.#at = at;
+  }
+
+  #skipColon(): boolean {
+    this.#skipSpace();
+    if (this.#body[this.#at] !== COLON) return false;
+    this.#at++;
+    this.#skipSpace();
+    return true;
+  }
+
+  /** Skips a value with all that is in it, from its first byte on. */
+  #skipValue(): boolean {
+    const body = this.#body;
+    let depth = 0;
+    for (;;) {
+      // Here a value begins.
+      const byte = body[this.#at];
+      if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+        const isObject = byte === OPEN_OBJECT;
+        this.#at++;
+        this.#skipSpace();
+        if (body[this.#at] !== (isObject ? CLOSE_OBJECT : CLOSE_ARRAY)) {
+          this.#push(depth++, isObject);
+          if (isObject && !(this.#skipString() && this.#skipColon())) return false;
+          continue;
+        }
+        this.#at++;
+      } else if (!this.#skipScalar(byte)) {
+        return false;
+      }
+      // Here a value has ended.
+      for (;;) {
+        if (depth === 0) return true;
+        this.#skipSpace();
+        const isObject = this.#open[depth - 1] === 1;
+        const next = body[this.#at];
+        if (next === COMMA) {
+          this.#at++;
+          this.#skipSpace();
+          if (isObject && !(this.#skipString() && this.#skipColon())) return false;
+          break;
+        }
+        if (next !== (isObject ? CLOSE_OBJECT : CLOSE_ARRAY)) return false;
+        this.#at++;
+        depth--;
+      }
+    }
+  }
+
+  #push(depth: number, isObject: boolean): void {
+    if (depth === this.#open.length) {
+      const larger = new Uint8Array(depth * 4);
+      larger.set(this.#open);
+      this.#open = larger;
+    }
+    this.#open[depth] = isObject ? 1 : 0;
+  }
+
+  #skipScalar(first: number | undefined): boolean {
+    if (first === undefined) return false;
+    if (first === QUOTE) return this.#skipString();
+    if (first === MINUS || (first >= ZERO && first <= NINE)) return this.#skipNumber();
+    const literal = LITERALS.get(first);
+    if (literal === undefined || literal.compare(this.#body, this.#at, Math.min(this.#at + literal.length, this.#body.length)) !== 0)
+      return false;
+    this.#at += literal.length;
+    return true;
+  }
+
+  #skipNumber(): boolean {
+    const body = this.#body;
+    if (body[this.#at] === MINUS) this.#at++;
+    // After a leading zero no digit may come: one that does is found as something that follows no value.
+    if (body[this.#at] === ZERO) this.#at++;
+    else if (!this.#skipDigits()) return false;
+    if (body[this.#at] === DOT) {
+      this.#at++;
+      if (!this.#skipDigits()) return false;
+    }
+    if (((body[this.#at] ?? 0) | TO_LOWER) !== LOWER_E) return true;
+    this.#at++;
+    const sign = body[this.#at];
+    if (sign === PLUS || sign === MINUS) this.#at++;
+    return this.#skipDigits();
+  }
+
+  #skipDigits(): boolean {
+    const body = this.#body;
+    const start = this.#at;
+    let at = start;
+    for (; at < body.length; at++) {
+      const byte = body[at] as number;
+      if (byte < ZERO || byte > NINE) break;
+    }
+    this.#at = at;
+    return at > start;
+  }
+
+  #skipString(): boolean {
+    const body = this.#body;
+    if (body[this.#at] !== QUOTE) return false;
+    this.#at++;
+    this.#hasEscapes = false;
+    for (;;) {
+      this.#skipPlain();
+      const byte = body[this.#at++];
+      if (byte === QUOTE) return true;
+      if (byte !== BACKSLASH || !this.#skipEscape()) return false;
+      this.#hasEscapes = true;
+    }
+  }
+
+  /** Skips what follows a backslash. */
+  #skipEscape(): boolean {
+    const body = this.#body;
+    const byte = body[this.#at++] ?? 0;
+    if (byte !== LOWER_U) return ESCAPED[byte] === 1;
+    for (let i = 0; i < 4; i++) if (HEX[body[this.#at++] ?? 0] !== 1) return false;
+    return true;
+  }
+
+  /** Skips to the next byte of {@link STOP}, or to the end. */
+  #skipPlain(): void {
+    const body = this.#body;
+    let at = this.#at;
+    const short = Math.min(at + SHORT_STRING_BYTES, body.length);
+    while (at < short && STOP[body[at] as number] === 0) at++;
+    if (at === short && at < body.length) {
+      while (at < body.length && ((body.byteOffset + at) & 3) !== 0 && STOP[body[at] as number] === 0) at++;
+      if (((body.byteOffset + at) & 3) === 0) at = this.#skipWords(at);
+      while (at < body.length && STOP[body[at] as number] === 0) at++;
+    }
+    this.#at = at;
+  }
+
+  /**
+   * From the beginning of a word on, skips words without any byte of {@link STOP}. A byte of a word is zero, or below 0x20, if subtracting 1, or 0x20, borrows into its
+   * highest bit where that was not set (S. E. Anderson, Bit Twiddling Hacks); a borrow may also mark the byte above a true one, which does
+   * no harm here.
+   */
+  #skipWords(from: number): number {
+    const words = this.#inWords();
+    let i = (from - this.#wordsAt) >> 2;
+    for (; i < words.length; i++) {
+      const word = words[i] as number;
+      const quotes = word ^ 0x22222222;
+      const backslashes = word ^ 0x5c5c5c5c;
+      const stops = ((word - 0x20202020) & ~word) | ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
+      if ((stops & 0x80808080) !== 0) break;
+    }
+    return this.#wordsAt + i * 4;
+  }
+
+  #inWords(): Int32Array {
+    if (this.#words === undefined) {
+      const { buffer, byteOffset, length } = this.#body;
+      this.#wordsAt = -byteOffset & 3;
+      this.#words = new Int32Array(buffer, byteOffset + this.#wordsAt, Math.max(0, length - this.#wordsAt) >> 2);
+    }
+    return this.#words;
+  }
+}
+
+/** A word for a value that is no string, from its text. */
+function nameOf(text: string): string {
+  switch (text[0]) {
+    case "{":
+      return "an object";
+    case "[":
+      return "an array";
+    case '"':
+      return text === '""' ? "an empty string" : "a string";
+    case "t":
+    case "f":
+      return "a boolean";
+    case "n":
+      return "null";
+    default:
+      return "a number";
+  }
+}
