@@ -33,18 +33,14 @@ const CLOSE_OBJECT = 0x7d;
 /** Turns an upper-case ASCII letter into its lower case. */
 const TO_LOWER = 0x20;
 
-/** Strings longer than this are passed four bytes at a time. */
-const SHORT_STRING_BYTES = 32;
-
-/** Bytes that end a string or may not stand in one as they are. */
-const STOP = bytesOf('"\\', 0x20);
 /** Bytes that may follow a backslash, but `u`. */
 const ESCAPED = bytesOf('"\\/bfnrt');
 const HEX = bytesOf("0123456789abcdefABCDEF");
 const LITERALS: ReadonlyMap<number, Buffer> = new Map(["true", "false", "null"].map((word) => [word.charCodeAt(0), Buffer.from(word)]));
+const NONE_OPEN = new Uint8Array(0);
 
-function bytesOf(characters: string, below = 0): Uint8Array {
-  const table = new Uint8Array(256).fill(1, 0, below);
+function bytesOf(characters: string): Uint8Array {
+  const table = new Uint8Array(256);
   for (const character of characters) table[character.charCodeAt(0)] = 1;
   return table;
 }
@@ -63,14 +59,17 @@ class Scan {
   #at = 0;
   /** Whether the string that was skipped last has escapes. */
   #hasEscapes = false;
-  /** The body in words of four bytes, from {@link #wordsAt} on. Made when the first long string is met. */
-  #words: Int32Array | undefined;
-  #wordsAt = 0;
+  /** The body's bytes from {@link #wordsAt} on, four in each, the first one lowest (amd64 and arm64 are little-endian). */
+  readonly #words: Int32Array;
+  readonly #wordsAt: number;
   /** Containers around the place of the scan: 1 for an object, 0 for an array. It grows, for `JSON.parse` has no bound on depth. */
-  #open = new Uint8Array(64);
+  #open = NONE_OPEN;
 
   constructor(body: Buffer) {
+    const { buffer, byteOffset, length } = body;
     this.#body = body;
+    this.#wordsAt = -byteOffset & 3;
+    this.#words = new Int32Array(buffer, byteOffset + this.#wordsAt, Math.max(0, length - this.#wordsAt) >> 2);
   }
 
   find(key: string): Scanned {
@@ -192,7 +191,7 @@ class Scan {
 
   #push(depth: number, isObject: boolean): void {
     if (depth === this.#open.length) {
-      const larger = new Uint8Array(depth * 4);
+      const larger = new Uint8Array(Math.max(64, depth * 4));
       larger.set(this.#open);
       this.#open = larger;
     }
@@ -239,68 +238,59 @@ class Scan {
     return at > start;
   }
 
+  /**
+   * Skips a string, four bytes at a time. A byte of a word is zero, or below 0x20, if subtracting 1, or 0x20, borrows into its highest bit
+   * where that was not set (S. E. Anderson, Bit Twiddling Hacks). A borrow can mark a harmless byte above a true one, so each that is
+   * marked is looked at.
+   */
   #skipString(): boolean {
     const body = this.#body;
     if (body[this.#at] !== QUOTE) return false;
-    this.#at++;
-    this.#hasEscapes = false;
-    for (;;) {
-      this.#skipPlain();
-      const byte = body[this.#at++];
-      if (byte === QUOTE) return true;
-      if (byte !== BACKSLASH || !this.#skipEscape()) return false;
-      this.#hasEscapes = true;
+    const words = this.#words;
+    const wordsAt = this.#wordsAt;
+    let at = this.#at + 1;
+    let hasEscapes = false;
+    while (at < body.length) {
+      const i = (at - wordsAt) >> 2;
+      if (i >= 0 && i < words.length) {
+        const word = words[i] as number;
+        const quotes = word ^ 0x22222222;
+        const backslashes = word ^ 0x5c5c5c5c;
+        const stops = ((word - 0x20202020) & ~word) | ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
+        // Bytes of the word that are behind are not looked at again.
+        const marks = stops & 0x80808080 & (-1 << (((at - wordsAt) & 3) * 8));
+        if (marks === 0) {
+          at = wordsAt + (i + 1) * 4;
+          continue;
+        }
+        at = wordsAt + i * 4 + ((31 - Math.clz32(marks & -marks)) >> 3);
+      }
+      const byte = body[at] as number;
+      if (byte === QUOTE) {
+        this.#at = at + 1;
+        this.#hasEscapes = hasEscapes;
+        return true;
+      }
+      if (byte === BACKSLASH) {
+        hasEscapes = true;
+        at = this.#afterEscape(at + 1);
+        if (at === -1) return false;
+      } else if (byte < 0x20) {
+        return false;
+      } else {
+        at++;
+      }
     }
+    return false;
   }
 
-  /** Skips what follows a backslash. */
-  #skipEscape(): boolean {
+  /** Where an escape ends, of which the byte behind the backslash is given; -1 where it is none. */
+  #afterEscape(at: number): number {
     const body = this.#body;
-    const byte = body[this.#at++] ?? 0;
-    if (byte !== LOWER_U) return ESCAPED[byte] === 1;
-    for (let i = 0; i < 4; i++) if (HEX[body[this.#at++] ?? 0] !== 1) return false;
-    return true;
-  }
-
-  /** Skips to the next byte of {@link STOP}, or to the end. */
-  #skipPlain(): void {
-    const body = this.#body;
-    let at = this.#at;
-    const short = Math.min(at + SHORT_STRING_BYTES, body.length);
-    while (at < short && STOP[body[at] as number] === 0) at++;
-    if (at === short && at < body.length) {
-      while (at < body.length && ((body.byteOffset + at) & 3) !== 0 && STOP[body[at] as number] === 0) at++;
-      if (((body.byteOffset + at) & 3) === 0) at = this.#skipWords(at);
-      while (at < body.length && STOP[body[at] as number] === 0) at++;
-    }
-    this.#at = at;
-  }
-
-  /**
-   * From the beginning of a word on, skips words without any byte of {@link STOP}. A byte of a word is zero, or below 0x20, if subtracting 1, or 0x20, borrows into its
-   * highest bit where that was not set (S. E. Anderson, Bit Twiddling Hacks); a borrow may also mark the byte above a true one, which does
-   * no harm here.
-   */
-  #skipWords(from: number): number {
-    const words = this.#inWords();
-    let i = (from - this.#wordsAt) >> 2;
-    for (; i < words.length; i++) {
-      const word = words[i] as number;
-      const quotes = word ^ 0x22222222;
-      const backslashes = word ^ 0x5c5c5c5c;
-      const stops = ((word - 0x20202020) & ~word) | ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
-      if ((stops & 0x80808080) !== 0) break;
-    }
-    return this.#wordsAt + i * 4;
-  }
-
-  #inWords(): Int32Array {
-    if (this.#words === undefined) {
-      const { buffer, byteOffset, length } = this.#body;
-      this.#wordsAt = -byteOffset & 3;
-      this.#words = new Int32Array(buffer, byteOffset + this.#wordsAt, Math.max(0, length - this.#wordsAt) >> 2);
-    }
-    return this.#words;
+    const byte = body[at] ?? 0;
+    if (byte !== LOWER_U) return ESCAPED[byte] === 1 ? at + 1 : -1;
+    for (let i = at + 1; i <= at + 4; i++) if (HEX[body[i] ?? 0] !== 1) return -1;
+    return at + 5;
   }
 }
 
