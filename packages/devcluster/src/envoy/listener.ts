@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { ENVOY_RETRIES, HEADER_DESTINATION } from "@aibrix/api";
 import { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./clusters.ts";
 import { BUFFER_LIMIT_BYTES, EXT_PROC_TIMEOUT, STREAM_IDLE_TIMEOUT } from "./limits.ts";
@@ -35,6 +37,13 @@ const RETRY_POLICY: JsonObject = {
   host_selection_retry_max_attempts: 5,
 };
 
+/** Finds the model of most requests without the gateway's seeing their bodies. The same file is in the manifests for Envoy Gateway. */
+const MODEL_PEEK = fileURLToPath(new URL("../../../../deploy/envoy-gateway/model-peek.lua", import.meta.url));
+
+const MODEL_PEEK_FILTER = extension("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", {
+  default_source_code: { inline_string: readFileSync(MODEL_PEEK, "utf8") },
+});
+
 const EXT_PROC_FILTER = extension("envoy.filters.http.ext_proc", "extensions.filters.http.ext_proc.v3.ExternalProcessor", {
   grpc_service: { envoy_grpc: { cluster_name: EXT_PROC_CLUSTER } },
   failure_mode_allow: false,
@@ -42,12 +51,14 @@ const EXT_PROC_FILTER = extension("envoy.filters.http.ext_proc", "extensions.fil
   processing_mode: {
     // With SKIP the destination would be set too late and ignored.
     request_header_mode: "SEND",
-    request_body_mode: "BUFFERED",
+    // The gateway asks for the body (BUFFERED) where MODEL_PEEK_FILTER found no model in it.
+    request_body_mode: "NONE",
     request_trailer_mode: "SKIP",
     response_header_mode: "SKIP",
     response_body_mode: "NONE",
     response_trailer_mode: "SKIP",
   },
+  allow_mode_override: true,
   metadata_options: { receiving_namespaces: { untyped: ["envoy.lb"] } },
 });
 
@@ -98,7 +109,11 @@ export function listener(host: string, port: number, accessLogPath: string | und
       request_headers_timeout: "30s",
       stream_idle_timeout: STREAM_IDLE_TIMEOUT,
       early_header_mutation_extensions: [EARLY_HEADER_MUTATION],
-      http_filters: [EXT_PROC_FILTER, extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
+      http_filters: [
+        MODEL_PEEK_FILTER,
+        EXT_PROC_FILTER,
+        extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+      ],
       local_reply_config: LOCAL_REPLIES,
       ...(accessLogPath === undefined ? {} : { access_log: [accessLog(accessLogPath)] }),
       route_config: {

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { jsonText } from "../../test/support/json-text.ts";
 import { type Scanned, scanJson } from "./scan.ts";
 
 /** What `JSON.parse` makes of it. */
@@ -37,53 +38,8 @@ function agrees(text: string | Uint8Array): void {
   for (const body of shifted(text)) expect(scanned(body)).toEqual(parsed(body));
 }
 
-const space = fc.stringMatching(/^[ \t\n\r]{0,3}$/);
-const characters = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 90 }),
-  fc.constantFrom("model", '"model"', '{"model":"x"}', "größe-模型", "x".repeat(200), "\\".repeat(9), "\ud800", "\u2028"),
-);
-
-/** A string as JSON text, with some characters written as escapes. */
-const string = fc.tuple(characters, fc.array(fc.boolean(), { maxLength: 8 })).map(([text, flags]) =>
-  flags.reduce((json, flag, i) => {
-    if (!flag) return json;
-    const at = 1 + i * 3;
-    const character = json[at];
-    // Only what stands for itself: neither part of an escape nor the closing quote.
-    if (character === undefined || at >= json.length - 1 || !/[a-z]/.test(character) || json.includes("\\")) return json;
-    return `${json.slice(0, at)}\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}${json.slice(at + 1)}`;
-  }, JSON.stringify(text)),
-);
-const key = fc.oneof(fc.constantFrom('"model"', '"mod\\u0065l"', '"\\u006Dodel"', '"Model"', '"model "', '"messages"'), string);
-const number = fc.oneof(
-  fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
-  fc.constantFrom("0", "-0", "1e5", "-1.5E+300", "1E-9", "0.0", "123456789012345678901234567890"),
-);
-const { value } = fc.letrec<{ value: string; object: string; array: string }>((tie) => ({
-  value: fc.oneof(
-    { depthSize: "small" },
-    string,
-    number,
-    fc.constantFrom("true", "false", "null", "{}", "[ ]"),
-    tie("object"),
-    tie("array"),
-  ),
-  array: fc.array(fc.tuple(space, tie("value"), space), { maxLength: 4 }).map((items) => `[${items.map((i) => i.join("")).join(",")}]`),
-  object: objectOf(tie("value")),
-}));
-
-function objectOf(values: fc.Arbitrary<string>): fc.Arbitrary<string> {
-  return fc
-    .array(fc.tuple(space, key, space, space, values, space), { maxLength: 5 })
-    .map((entries) => `{${entries.map(([a, k, b, c, v, d]) => `${a}${k}${b}:${c}${v}${d}`).join(",")}}`);
-}
-
-const text = fc
-  .tuple(space, fc.oneof({ weight: 9, arbitrary: objectOf(value) }, { weight: 1, arbitrary: value }), space)
-  .map((t) => t.join(""));
-
 test("every JSON text is read as JSON.parse reads it", () => {
-  fc.assert(fc.property(text, agrees), { numRuns: 3_000 });
+  fc.assert(fc.property(jsonText, agrees), { numRuns: 3_000 });
 });
 
 test("a text with one byte changed, taken away or put in is read, or refused, as JSON.parse does", () => {
@@ -92,7 +48,7 @@ test("a text with one byte changed, taken away or put in is read, or refused, as
     fc.integer({ min: 0, max: 255 }),
   );
   fc.assert(
-    fc.property(text, fc.nat(), bytes, fc.constantFrom("change", "remove", "insert"), (json, at, byte, how) => {
+    fc.property(jsonText, fc.nat(), bytes, fc.constantFrom("change", "remove", "insert"), (json, at, byte, how) => {
       const body = Buffer.from(json);
       const i = at % (body.length + 1);
       const rest = body.subarray(how === "insert" ? i : i + 1);
@@ -104,7 +60,7 @@ test("a text with one byte changed, taken away or put in is read, or refused, as
 
 test("every beginning of a text is read as JSON.parse does", () => {
   fc.assert(
-    fc.property(text, (json) => {
+    fc.property(jsonText, (json) => {
       const body = Buffer.from(json);
       for (let end = 0; end < Math.min(body.length, 120); end++) agrees(body.subarray(0, end));
     }),

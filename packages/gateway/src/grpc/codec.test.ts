@@ -17,6 +17,7 @@ test("reads the headers that decide, as bytes or as text", () => {
     { key: "content-length", rawValue: Buffer.from("12") },
     { key: "content-encoding", rawValue: Buffer.from("GZIP") },
     { key: "model-namespace", rawValue: Buffer.from("team-a") },
+    { key: "x-gateway-model-peek", rawValue: Buffer.from("gr%C3%B6%C3%9Fe/%E6%A8%A1%E5%9E%8B") },
     { key: "x-odd", rawValue: Buffer.from([0xff, 0xfe]) },
   ];
   expect(decodeMessage(encoded({ requestHeaders: { headers: { headers }, endOfStream: true } }))).toEqual({
@@ -28,6 +29,7 @@ test("reads the headers that decide, as bytes or as text", () => {
       contentLength: 12,
       contentEncoding: "gzip",
       modelNamespace: "team-a",
+      peekedModel: "größe/模型",
     },
     endOfStream: true,
   });
@@ -50,9 +52,10 @@ test("a message that it does not know is unknown; bytes that are none are an err
   expect(() => decodeMessage(Buffer.from([0x12, 0x7f, 0x01]))).toThrow();
 });
 
-test("writes a route as header and as metadata", () => {
-  const response = ProcessingResponse.decode(encodeReply({ kind: "route", destinations: ["10.0.0.1:8000", "10.0.0.2:8000"] }));
-  const common = response.requestBody?.response;
+test.each(["requestHeaders", "requestBody"] as const)("writes a route in answer to %s as header and as metadata", (phase) => {
+  const response = ProcessingResponse.decode(encodeReply({ kind: "route", phase, destinations: ["10.0.0.1:8000", "10.0.0.2:8000"] }));
+  expect(response.response).toBe(phase);
+  const common = response[phase]?.response;
   const [header] = common?.headerMutation?.setHeaders ?? [];
   expect(header?.header?.key).toBe("x-gateway-destination-endpoint");
   expect(Buffer.from(header?.header?.rawValue ?? []).toString()).toBe("10.0.0.1:8000,10.0.0.2:8000");
@@ -82,7 +85,22 @@ test.each(["requestHeaders", "requestBody", "requestTrailers", "responseHeaders"
   },
 );
 
+const ROUTING_HEADERS = ["x-gateway-destination-endpoint", "model-namespace", "x-gateway-model-peek"];
+
 test("takes a client's routing headers away with the first answer", () => {
-  const response = ProcessingResponse.decode(encodeReply({ kind: "continue", phase: "requestHeaders" }));
-  expect(response.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(["x-gateway-destination-endpoint", "model-namespace"]);
+  for (const reply of [{ kind: "continue", phase: "requestHeaders" }, { kind: "readBody" }] as const) {
+    const response = ProcessingResponse.decode(encodeReply(reply));
+    expect(response.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(ROUTING_HEADERS);
+  }
+  // The destination is overwritten.
+  const route = ProcessingResponse.decode(encodeReply({ kind: "route", phase: "requestHeaders", destinations: ["10.0.0.1:8000"] }));
+  expect(route.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(ROUTING_HEADERS.slice(1));
+});
+
+test("asks for the whole body, and for nothing of the response", () => {
+  const { modeOverride } = ProcessingResponse.decode(encodeReply({ kind: "readBody" }));
+  // SEND, BUFFERED; SKIP, NONE
+  expect(modeOverride).toMatchObject({ requestHeaderMode: 1, requestBodyMode: 2, requestTrailerMode: 2 });
+  expect(modeOverride).toMatchObject({ responseHeaderMode: 2, responseTrailerMode: 2 });
+  expect(modeOverride?.responseBodyMode ?? 0).toBe(0);
 });

@@ -1,10 +1,11 @@
-import { HEADER_DESTINATION, HEADER_MODEL_NAMESPACE } from "@aibrix/api";
+import { HEADER_DESTINATION, HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK } from "@aibrix/api";
 import { envoy } from "#proto";
 import { readRequestHead } from "../http/request-head.ts";
 import type { Answer } from "../openai/errors.ts";
-import type { Message, Reply } from "../phases/types.ts";
+import type { Message, Reply, RoutedPhase } from "../phases/types.ts";
 
 const { ProcessingRequest, ProcessingResponse } = envoy.service.ext_proc.v3;
+const { ProcessingMode } = envoy.extensions.filters.http.ext_proc.v3;
 const OVERWRITE = envoy.config.core.v3.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD;
 type Response = envoy.service.ext_proc.v3.ProcessingResponse.$Properties;
 
@@ -39,8 +40,10 @@ export function encodeReply(reply: Reply): Buffer {
   switch (reply.kind) {
     case "continue":
       return CONTINUE[reply.phase];
+    case "readBody":
+      return READ_BODY;
     case "route":
-      return encode(routed(reply.destinations.join(",")));
+      return encode(routed(reply.phase, reply.destinations.join(",")));
     case "answer":
       return encode({ immediateResponse: immediate(reply.answer) });
   }
@@ -50,12 +53,11 @@ function encode(response: Response): Buffer {
   return Buffer.from(ProcessingResponse.encode(response).finish());
 }
 
+/** Envoy removes a client's copies itself, before anything else runs; where it is configured otherwise they end here. None is for an engine. */
+const REMOVED = [HEADER_DESTINATION, HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK];
+
 const CONTINUE = {
-  // Envoy removes a client's destination itself, before anything else runs; where it is configured otherwise it ends here. The namespace
-  // was for this program alone.
-  requestHeaders: encode({
-    requestHeaders: { response: { headerMutation: { removeHeaders: [HEADER_DESTINATION, HEADER_MODEL_NAMESPACE] } } },
-  }),
+  requestHeaders: encode({ requestHeaders: { response: { headerMutation: { removeHeaders: REMOVED } } } }),
   requestBody: encode({ requestBody: {} }),
   requestTrailers: encode({ requestTrailers: {} }),
   responseHeaders: encode({ responseHeaders: {} }),
@@ -63,15 +65,29 @@ const CONTINUE = {
   responseTrailers: encode({ responseTrailers: {} }),
 } as const;
 
-function routed(destinations: string): Response {
+/** Has an effect only where Envoy is configured to send no body, and to be told otherwise; else the body comes anyway. */
+const READ_BODY = encode({
+  requestHeaders: { response: { headerMutation: { removeHeaders: REMOVED } } },
+  modeOverride: {
+    requestHeaderMode: ProcessingMode.HeaderSendMode.SEND,
+    requestBodyMode: ProcessingMode.BodySendMode.BUFFERED,
+    requestTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
+    responseHeaderMode: ProcessingMode.HeaderSendMode.SKIP,
+    responseBodyMode: ProcessingMode.BodySendMode.NONE,
+    responseTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
+  },
+});
+
+function routed(phase: RoutedPhase, destinations: string): Response {
+  // By its headers alone: what the body's request would have had removed before.
+  const removeHeaders = phase === "requestHeaders" ? [HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK] : [];
+  const response = {
+    headerMutation: { setHeaders: [setHeader(HEADER_DESTINATION, destinations)], removeHeaders },
+    // Envoy's route to the engines wants this header: without a destination there is no way to them.
+    clearRouteCache: true,
+  };
   return {
-    requestBody: {
-      response: {
-        headerMutation: { setHeaders: [setHeader(HEADER_DESTINATION, destinations)] },
-        // Envoy's route to the engines wants this header: without a destination there is no way to them.
-        clearRouteCache: true,
-      },
-    },
+    ...(phase === "requestHeaders" ? { requestHeaders: { response } } : { requestBody: { response } }),
     dynamicMetadata: {
       fields: { [METADATA_NAMESPACE]: { structValue: { fields: { [HEADER_DESTINATION]: { stringValue: destinations } } } } },
     },

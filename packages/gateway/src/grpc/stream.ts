@@ -1,4 +1,4 @@
-import { onRoutesChanged } from "../phases/request-body.ts";
+import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
 import { decodeMessage, encodeReply } from "./codec.ts";
@@ -66,7 +66,7 @@ export class RequestStream implements GrpcHandler {
     if (effect.kind !== "reply" || this.#ended) return;
     const { reply } = effect;
     this.#stream.write(encodeReply(reply));
-    if (reply.kind === "continue") return;
+    if (reply.kind === "continue" || reply.kind === "readBody") return;
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
     this.#end(GRPC_STATUS.OK);
     this.#deps.onResult(reply.kind === "route" ? "routed" : reply.answer.details);

@@ -30,6 +30,9 @@ const INFERENCE_PATHS: ReadonlyMap<string, BodyKind> = new Map<string, BodyKind>
   ["/detokenize", "json"],
 ]);
 
+/** Paths whose bodies are JSON. */
+export const JSON_PATHS: readonly string[] = [...INFERENCE_PATHS].filter(([, body]) => body === "json").map(([path]) => path);
+
 const MODELS_PATH = "/v1/models";
 
 /**

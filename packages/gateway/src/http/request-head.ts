@@ -1,4 +1,4 @@
-import { HEADER_MODEL_NAMESPACE } from "@aibrix/api";
+import { HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK } from "@aibrix/api";
 
 /** A header as Envoy sends it: the name in lower case, the value as bytes (or, from old Envoys, as text). */
 export interface Header {
@@ -19,6 +19,8 @@ export interface RequestHead {
   readonly contentEncoding: string;
   /** The namespace that the client chose; `undefined` where it chose none. */
   readonly modelNamespace: string | undefined;
+  /** The model that Envoy found in the body; `undefined` where it did not look, or was in doubt. */
+  readonly peekedModel: string | undefined;
 }
 
 /** Picks out of a request's headers what decides. */
@@ -29,6 +31,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
   let contentLength: number | undefined;
   let contentEncoding = "";
   let modelNamespace: string | undefined;
+  let peekedModel: string | undefined;
   for (const header of headers) {
     switch (header.key) {
       case ":method":
@@ -51,13 +54,26 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
       case HEADER_MODEL_NAMESPACE:
         modelNamespace = text(header).trim() || undefined;
         break;
+      case HEADER_MODEL_PEEK:
+        peekedModel = decoded(text(header)) || undefined;
+        break;
     }
   }
-  return { method, path, contentType, contentLength, contentEncoding, modelNamespace };
+  return { method, path, contentType, contentLength, contentEncoding, modelNamespace, peekedModel };
 }
 
 function text(header: Header): string {
   const raw = header.rawValue;
   if (raw === undefined || raw.length === 0) return header.value ?? "";
   return Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString("latin1");
+}
+
+/** A percent-encoded header's text; `undefined` where it is no UTF-8. */
+function decoded(value: string): string | undefined {
+  if (!value.includes("%")) return value;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined; // The body is read instead, and refused.
+  }
 }

@@ -2,10 +2,12 @@ import { methodOf, targetOf } from "../http/paths.ts";
 import type { RequestHead } from "../http/request-head.ts";
 import { bodyTooLarge, compressedBody, noBody, unknownPath, wrongMethod } from "../openai/errors.ts";
 import { modelList, oneModel } from "../openai/models.ts";
-import { answer, type PhaseDeps, proceed, type Step } from "./types.ts";
+import { lookUp } from "./look-up.ts";
+import { answer, type PhaseDeps, readBody, type Step } from "./types.ts";
 
 /** Lets only known paths pass, refuses early what cannot be read later, and answers the questions for models. */
-export function onRequestHeaders(head: RequestHead, endOfStream: boolean, { routes }: PhaseDeps): Step {
+export function onRequestHeaders(head: RequestHead, endOfStream: boolean, deps: PhaseDeps): Step {
+  const { routes } = deps;
   const target = targetOf(head.path);
   if (target === undefined) return answer(unknownPath(head.method, head.path));
   const method = methodOf(target);
@@ -17,5 +19,7 @@ export function onRequestHeaders(head: RequestHead, endOfStream: boolean, { rout
   if (head.contentLength !== undefined && head.contentLength > target.limitBytes) return answer(bodyTooLarge(target.limitBytes));
   if (endOfStream) return answer(noBody());
   const { body, limitBytes } = target;
-  return proceed({ phase: "body", body, contentType: head.contentType, limitBytes, namespace: head.modelNamespace }, "requestHeaders");
+  // What Envoy finds in a JSON body is what the scan would; in a form it does not look.
+  if (head.peekedModel !== undefined && body === "json") return lookUp("requestHeaders", head.peekedModel, head.modelNamespace, deps);
+  return readBody({ phase: "body", body, contentType: head.contentType, limitBytes, namespace: head.modelNamespace });
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { RequestHead } from "../http/request-head.ts";
 import { RoutingTable } from "../routing/table.ts";
-import { onRoutesChanged } from "./request-body.ts";
+import { onRoutesChanged } from "./look-up.ts";
 import { step } from "./step.ts";
 import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "./types.ts";
 
@@ -27,6 +27,7 @@ const HEAD: RequestHead = {
   contentLength: undefined,
   contentEncoding: "",
   modelNamespace: undefined,
+  peekedModel: undefined,
 };
 const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
   kind: "requestHeaders",
@@ -39,20 +40,27 @@ const body = (text: string): Message => ({ kind: "requestBody", body: Buffer.fro
 function short([state, effect]: Step): string {
   if (effect.kind !== "reply") return `${effect.kind} → ${state.phase}`;
   const { reply } = effect;
-  const said =
-    reply.kind === "continue" ? reply.phase : reply.kind === "route" ? reply.destinations.join(",") : String(reply.answer.status);
-  return `${reply.kind} ${said} → ${state.phase}`;
+  switch (reply.kind) {
+    case "continue":
+      return `continue ${reply.phase} → ${state.phase}`;
+    case "readBody":
+      return `readBody → ${state.phase}`;
+    case "route":
+      return `route ${reply.phase} ${reply.destinations.join(",")} → ${state.phase}`;
+    case "answer":
+      return `answer ${reply.answer.status} → ${state.phase}`;
+  }
 }
 
 test.each([
-  { name: "a completion", message: headers({}), want: "continue requestHeaders → body" },
-  { name: "identity encoding", message: headers({ contentEncoding: "identity" }), want: "continue requestHeaders → body" },
-  { name: "a body at the limit", message: headers({ contentLength: 16 * 1024 * 1024 }), want: "continue requestHeaders → body" },
+  { name: "a completion", message: headers({}), want: "readBody → body" },
+  { name: "identity encoding", message: headers({ contentEncoding: "identity" }), want: "readBody → body" },
+  { name: "a body at the limit", message: headers({ contentLength: 16 * 1024 * 1024 }), want: "readBody → body" },
   { name: "a body above the limit", message: headers({ contentLength: 16 * 1024 * 1024 + 1 }), want: "answer 413 → done" },
   {
     name: "audio above the other limit",
     message: headers({ path: "/v1/audio/transcriptions", contentLength: 20 * 1024 * 1024 }),
-    want: "continue requestHeaders → body",
+    want: "readBody → body",
   },
   { name: "no body", message: headers({}, true), want: "answer 400 → done" },
   { name: "compression", message: headers({ contentEncoding: "gzip" }), want: "answer 415 → done" },
@@ -61,6 +69,18 @@ test.each([
   { name: "the list of models", message: headers({ method: "GET", path: "/v1/models" }, true), want: "answer 200 → done" },
   { name: "a model", message: headers({ method: "GET", path: "/v1/models/lora" }, true), want: "answer 200 → done" },
   { name: "a model that loads", message: headers({ method: "GET", path: "/v1/models/loading" }, true), want: "answer 404 → done" },
+  { name: "a model that Envoy found", message: headers({ peekedModel: "lora" }), want: "route requestHeaders 10.0.0.1:8000 → done" },
+  { name: "an unknown model that Envoy found", message: headers({ peekedModel: "x" }), want: "wait → waiting" },
+  {
+    name: "a form, whatever Envoy found",
+    message: headers({ path: "/v1/audio/transcriptions", peekedModel: "lora" }),
+    want: "readBody → body",
+  },
+  {
+    name: "a body above the limit, whatever Envoy found",
+    message: headers({ contentLength: 2 ** 25, peekedModel: "lora" }),
+    want: "answer 413 → done",
+  },
   { name: "no headers at all", message: headers({ method: "", path: "" }), want: "answer 404 → done" },
 ])("headers: $name", ({ message, want }) => {
   expect(short(step(NEW_REQUEST, message, deps))).toBe(want);
@@ -69,8 +89,8 @@ test.each([
 const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100, namespace: undefined };
 
 test.each([
-  { name: "a base model", text: '{"model":"base"}', want: "route 10.0.0.1:8000 → done" },
-  { name: "an adapter", text: '{"model":"lora"}', want: "route 10.0.0.1:8000 → done" },
+  { name: "a base model", text: '{"model":"base"}', want: "route requestBody 10.0.0.1:8000 → done" },
+  { name: "an adapter", text: '{"model":"lora"}', want: "route requestBody 10.0.0.1:8000 → done" },
   { name: "an unknown model waits", text: '{"model":"x"}', want: "wait → waiting" },
   { name: "a model that loads waits", text: '{"model":"loading"}', want: "wait → waiting" },
   { name: "a broken body", text: "{", want: "answer 400 → done" },
@@ -81,13 +101,13 @@ test.each([
 });
 
 test.each([
-  { name: "is there now", model: "lora", last: false, want: "route 10.0.0.1:8000 → done" },
+  { name: "is there now", model: "lora", last: false, want: "route requestBody 10.0.0.1:8000 → done" },
   { name: "is still unknown", model: "x", last: false, want: "wait → waiting" },
   { name: "is unknown at the end", model: "x", last: true, want: "answer 404 → done" },
   { name: "still loads", model: "loading", last: false, want: "wait → waiting" },
   { name: "loads at the end", model: "loading", last: true, want: "answer 503 → done" },
 ])("waiting: a model that $name", ({ model, last, want }) => {
-  expect(short(onRoutesChanged({ phase: "waiting", model, namespace: undefined }, last, deps))).toBe(want);
+  expect(short(onRoutesChanged({ phase: "waiting", on: "requestBody", model, namespace: undefined }, last, deps))).toBe(want);
 });
 
 test("the namespace of the headers counts until the request is routed", () => {
@@ -101,12 +121,17 @@ test("the namespace of the headers counts until the request is routed", () => {
   const [young] = step(asked("young")[0], body('{"model":"shared"}'), both);
   expect(young.phase).toBe("waiting");
   place("young", "10.0.0.2:8000", 2);
-  expect(short(onRoutesChanged(young as RequestState & { phase: "waiting" }, false, both))).toBe("route 10.0.0.2:8000 → done");
-  expect(short(step(asked(undefined)[0], body('{"model":"shared"}'), both))).toBe("route 10.0.0.1:8000 → done");
+  expect(short(onRoutesChanged(young as RequestState & { phase: "waiting" }, false, both))).toBe("route requestBody 10.0.0.2:8000 → done");
+  expect(short(step(asked(undefined)[0], body('{"model":"shared"}'), both))).toBe("route requestBody 10.0.0.1:8000 → done");
   expect(short(step(asked("other")[0], body('{"model":"shared"}'), both))).toBe("wait → waiting");
 });
 
-const STATES: RequestState[] = [NEW_REQUEST, JSON_BODY, { phase: "waiting", model: "x", namespace: undefined }, { phase: "done" }];
+const STATES: RequestState[] = [
+  NEW_REQUEST,
+  JSON_BODY,
+  { phase: "waiting", on: "requestBody", model: "x", namespace: undefined },
+  { phase: "done" },
+];
 const OTHERS = ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const;
 
 test.each(STATES.flatMap((state) => OTHERS.map((kind) => ({ state, kind }))))(

@@ -5,6 +5,9 @@ import type { RoutingView } from "../routing/types.ts";
 /** Phases of a request that are acknowledged without a look; Envoy sends them only where it is configured to. */
 export type OtherPhase = "requestTrailers" | "responseHeaders" | "responseBody" | "responseTrailers";
 
+/** Phases in which a request can be routed: by its headers where Envoy found the model itself, else by its body. */
+export type RoutedPhase = "requestHeaders" | "requestBody";
+
 /** What Envoy says about one request, free of the transport. */
 export type Message =
   | { readonly kind: "requestHeaders"; readonly head: RequestHead; readonly endOfStream: boolean }
@@ -24,17 +27,19 @@ export type RequestState =
       readonly limitBytes: number;
       readonly namespace: string | undefined;
     }
-  /** For a model that cannot be routed yet. */
-  | { readonly phase: "waiting"; readonly model: string; readonly namespace: string | undefined }
+  /** For a model that cannot be routed yet; Envoy waits for an answer to the message of this kind. */
+  | { readonly phase: "waiting"; readonly on: RoutedPhase; readonly model: string; readonly namespace: string | undefined }
   | { readonly phase: "done" };
 
 export const NEW_REQUEST: RequestState = { phase: "new" };
 
 /** What to tell Envoy. */
 export type Reply =
-  | { readonly kind: "continue"; readonly phase: "requestHeaders" | "requestBody" | OtherPhase }
+  | { readonly kind: "continue"; readonly phase: RoutedPhase | OtherPhase }
+  /** The headers are well; now the body is wanted. */
+  | { readonly kind: "readBody" }
   /** Sends the request to these addresses (`ip:port`), in this order. */
-  | { readonly kind: "route"; readonly destinations: readonly string[] }
+  | { readonly kind: "route"; readonly phase: RoutedPhase; readonly destinations: readonly string[] }
   | { readonly kind: "answer"; readonly answer: Answer };
 
 /** What the stream does after a step. */
@@ -62,11 +67,16 @@ export function answer(answer: Answer): Step {
 }
 
 /** Ends the gateway's part: Envoy goes on to the engine. */
-export function route(destinations: readonly string[]): Step {
-  return [DONE, { kind: "reply", reply: { kind: "route", destinations } }];
+export function route(phase: RoutedPhase, destinations: readonly string[]): Step {
+  return [DONE, { kind: "reply", reply: { kind: "route", phase, destinations } }];
 }
 
 /** Acknowledges a phase. */
-export function proceed(state: RequestState, phase: "requestHeaders" | "requestBody" | OtherPhase): Step {
+export function proceed(state: RequestState, phase: RoutedPhase | OtherPhase): Step {
   return [state, { kind: "reply", reply: { kind: "continue", phase } }];
+}
+
+/** Asks for the body. */
+export function readBody(state: RequestState & { readonly phase: "body" }): Step {
+  return [state, { kind: "reply", reply: { kind: "readBody" } }];
 }

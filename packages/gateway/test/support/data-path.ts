@@ -107,6 +107,14 @@ export async function startDataPathWith(bootstrapFor: BootstrapFor, endpoints: r
   return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, {}, stop, cleanUps));
 }
 
+/** Starts Envoy alone, with a configuration of the test's own. */
+export async function startEnvoyWith(bootstrapFor: BootstrapFor): Promise<EnvoyPath> {
+  const [grpcPort = 0] = await freePorts(1);
+  return await withCleanUp(
+    async (dir, cleanUps, stop) => await startEnvoy(dir, bootstrapFor, grpcPort, ["--concurrency", "1"], stop, cleanUps),
+  );
+}
+
 /** Starts Envoy alone; the gateway is wherever `grpcPort` says. */
 export async function startEnvoyPath(engines: readonly { readonly port: number }[], grpcPort: number): Promise<EnvoyPath> {
   return await withCleanUp(
