@@ -27,7 +27,7 @@ test("what the data path relies on stands in the configuration", () => {
   expect(under("processing_mode", config)).toEqual([
     {
       request_header_mode: "SEND",
-      request_body_mode: "BUFFERED",
+      request_body_mode: "NONE",
       request_trailer_mode: "SKIP",
       response_header_mode: "SKIP",
       response_body_mode: "NONE",
