@@ -11,6 +11,8 @@ interface Engine {
 interface Name {
   readonly engines: Set<Engine>;
   readonly declared: Map<string, EngineModel>;
+  /** What was found for the name last, by the namespace that was asked for; emptied when anything that it rests on changes. */
+  readonly found: Map<string | undefined, Found>;
 }
 
 /** Who serves what, from every source. Every change is seen by the next look-up. */
@@ -30,13 +32,13 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
         engine.notReady = change.state.notReady;
         const next = new Map(change.state.models.map((model) => [model.id, model]));
         for (const id of engine.models.keys()) if (!next.has(id)) this.#unlink(engine, id);
-        for (const id of next.keys()) this.#name(id).engines.add(engine);
+        for (const id of next.keys()) this.#link(engine, id);
         engine.models = next;
         break;
       }
       case "model":
         engine.models.set(change.model.id, change.model);
-        this.#name(change.model.id).engines.add(engine);
+        this.#link(engine, change.model.id);
         break;
       case "withdrawn":
         engine.models.delete(change.id);
@@ -44,10 +46,12 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
         break;
       case "notReady":
         engine.notReady = change.why;
+        this.#forgetFound(engine);
         break;
       case "engine":
         engine.address = change.address;
         engine.notReady = change.notReady;
+        this.#forgetFound(engine);
         break;
     }
     this.#announce();
@@ -64,7 +68,9 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   declare(key: string, model: EngineModel): void {
     if (this.#declared.get(key) !== model.id) this.#undeclare(key);
     this.#declared.set(key, model.id);
-    this.#name(model.id).declared.set(key, model);
+    const name = this.#name(model.id);
+    name.declared.set(key, model);
+    name.found.clear();
     this.#announce();
   }
 
@@ -74,8 +80,21 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   }
 
   find(model: string, namespace?: string): Found {
+    const name = this.#names.get(model);
+    if (name === undefined) return UNKNOWN;
+    let found = name.found.get(namespace);
+    if (found === undefined) {
+      found = this.#lookUp(model, namespace);
+      // Namespaces are what clients write: their number is not bounded.
+      if (name.found.size >= MAX_FOUND) name.found.clear();
+      name.found.set(namespace, found);
+    }
+    return found;
+  }
+
+  #lookUp(model: string, namespace: string | undefined): Found {
     const holder = this.#holder(model, namespace);
-    if (holder === undefined) return { kind: "unknown" };
+    if (holder === undefined) return UNKNOWN;
     const addresses: string[] = [];
     let why: string | undefined;
     for (const { entry, engine } of this.#entries(model, namespace)) {
@@ -147,13 +166,21 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   }
 
   #name(id: string): Name {
-    const name = this.#names.get(id) ?? { engines: new Set(), declared: new Map() };
+    const name = this.#names.get(id) ?? { engines: new Set(), declared: new Map(), found: new Map() };
     this.#names.set(id, name);
     return name;
   }
 
+  #link(engine: Engine, id: string): void {
+    const name = this.#name(id);
+    name.engines.add(engine);
+    name.found.clear();
+  }
+
   #unlink(engine: Engine, id: string): void {
-    this.#names.get(id)?.engines.delete(engine);
+    const name = this.#names.get(id);
+    name?.engines.delete(engine);
+    name?.found.clear();
     this.#forget(id);
   }
 
@@ -161,8 +188,14 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     const id = this.#declared.get(key);
     if (id === undefined) return;
     this.#declared.delete(key);
-    this.#names.get(id)?.declared.delete(key);
+    const name = this.#names.get(id);
+    name?.declared.delete(key);
+    name?.found.clear();
     this.#forget(id);
+  }
+
+  #forgetFound(engine: Engine): void {
+    for (const id of engine.models.keys()) this.#names.get(id)?.found.clear();
   }
 
   #forget(id: string): void {
@@ -171,6 +204,9 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   }
 }
 
+const UNKNOWN: Found = { kind: "unknown" };
+/** Answers that are remembered of one name. */
+const MAX_FOUND = 16;
 const NO_ENGINE = "no engine has it";
 
 function notUsable(engine: Engine | undefined, entry?: EngineModel): string | undefined {
