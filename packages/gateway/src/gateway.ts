@@ -3,12 +3,17 @@ import { standaloneSource } from "./endpoints/standalone.ts";
 import { listen } from "./grpc/server.ts";
 import { gatewayMetrics } from "./metrics.ts";
 import type { Options } from "./options.ts";
+import { followLoads } from "./picking/load-follower.ts";
+import { Loads } from "./picking/loads.ts";
 import { Picker } from "./picking/picker.ts";
 import type { RoutingSource } from "./routing/source.ts";
 import { RoutingTable } from "./routing/table.ts";
 
 /** Time for running streams to end when the program is asked to, in milliseconds. */
 const DRAIN_MS = 5_000;
+
+/** Pause between two looks at an engine's load, in milliseconds. Between them counts what was sent. */
+const LOADS_PERIOD_MS = 1_000;
 
 /** Edges that a test replaces. */
 export interface GatewayDeps {
@@ -28,11 +33,13 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const notReady = (): string | undefined => (signal.aborted ? "the gateway is ending" : source.notReady());
   const registry = createRegistry();
   const metrics = gatewayMetrics(registry, table);
-  const picker = new Picker({ now: () => performance.now(), random: Math.random });
-  const { reach } = deps;
+  const { reach = (address) => address } = deps;
+  const now = (): number => performance.now();
+  const loads = new Loads();
+  const picker = new Picker({ now, random: Math.random, loads });
   const grpc = await listen(options.grpc, {
     routes: table,
-    pick: (addresses) => picker.pick(reach === undefined ? addresses : addresses.map(reach)),
+    pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
     onRoutesChange: (callback) => table.onChange(callback),
     onResult: (result) => metrics.requests.inc({ result }),
     onWaited: (result) => metrics.waits.inc({ result }),
@@ -45,19 +52,21 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const side = sideServer({ metrics: registry, notReady });
   const stop = new AbortController();
   let running: Promise<void> | undefined;
+  let following: Promise<void> | undefined;
   try {
     let metricsPort: number | undefined;
     if (options.metrics !== undefined) {
       metricsPort = Number(new URL(await listenSide(side, options.metrics)).port);
     }
     running = source.run(stop.signal);
+    following = followLoads({ loads, addresses: () => table.addresses().map(reach), now, log, periodMs: LOADS_PERIOD_MS }, stop.signal);
     log.info({ grpcPort: grpc.port, metricsPort }, "listening");
     await Promise.race([running, aborted(signal)]);
   } finally {
     const clean = await grpc.drain(DRAIN_MS);
     log.info({ clean }, "drained");
     stop.abort();
-    await Promise.all([running, side.close()]);
+    await Promise.all([running, following, side.close()]);
   }
 }
 

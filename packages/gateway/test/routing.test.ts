@@ -47,6 +47,17 @@ describe("engines with a runtime", () => {
     expect(byEngine.get("b")?.length).toBeGreaterThan(10);
   });
 
+  test("an engine with many requests of its own gets no more while another has none", async () => {
+    a.waiting = 1_000;
+    await until("b gets all", async () => {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => path.complete("base")));
+      return answers.every((r) => r.json.engine === "b");
+    });
+    a.waiting = 0;
+    await until("a gets some again", async () => (await path.complete("base")).json.engine === "a");
+    a.waiting = undefined;
+  });
+
   test("an unknown model is a 404 in OpenAI's shape", async () => {
     const answer = await path.complete("nobody");
     expect(answer.status).toBe(404);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Loads } from "./loads.ts";
 import { DESTINATIONS, Picker } from "./picker.ts";
 
 /** A repeatable stream of numbers in [0, 1). */
@@ -10,8 +11,8 @@ function seeded(): () => number {
   };
 }
 
-function picker(now = () => 0): Picker {
-  return new Picker({ now, random: seeded() });
+function picker(now = () => 0, loads = new Loads()): Picker {
+  return new Picker({ now, random: seeded(), loads });
 }
 
 test("a single candidate fills the list", () => {
@@ -59,4 +60,13 @@ test("an engine that joins late is not flooded", () => {
     if (p.pick(["a", "b"])[0] === "b") b += 1;
   }
   expect(b).toBeLessThan(600);
+});
+
+test("an engine that says that it is busy gets less", () => {
+  const loads = new Loads();
+  loads.onReported("a", 50, 0);
+  const p = picker(() => 0, loads);
+  const firsts = Array.from({ length: 60 }, () => p.pick(["a", "b"])[0]);
+  expect(firsts.slice(0, 50)).toEqual(Array.from({ length: 50 }, () => "b"));
+  expect(firsts.slice(50)).toContain("a");
 });

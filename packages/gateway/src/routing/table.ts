@@ -127,6 +127,11 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
       .sort((a, b) => Number(a.parent !== undefined) - Number(b.parent !== undefined));
   }
 
+  /** Addresses of the engines that take requests. */
+  addresses(): readonly string[] {
+    return [...this.#engines.values()].flatMap((e) => (e.notReady === undefined && e.address !== undefined ? [e.address] : []));
+  }
+
   /** Engines, and how many of them take requests. */
   counts(): { readonly engines: number; readonly ready: number; readonly models: number } {
     const engines = [...this.#engines.values()];

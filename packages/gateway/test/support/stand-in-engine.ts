@@ -20,6 +20,8 @@ export class StandInEngine {
   /** Set by a test that wants to answer in its own way; called once the body is in. */
   handler: ((request: IncomingMessage, response: ServerResponse, body: Buffer) => void) | undefined;
   apiKey: string | undefined;
+  /** Requests that its metrics say wait in it; it says nothing of them while undefined. */
+  waiting: number | undefined;
   #server: Server | undefined;
   #port = 0;
 
@@ -66,6 +68,10 @@ export class StandInEngine {
     const path = request.url ?? "";
     const method = request.method ?? "";
     if (method === "POST") this.seen.push({ method, path, headers: request.headers, bodyBytes: body.length });
+    if (path === "/metrics") {
+      response.end(this.waiting === undefined ? "" : `vllm:num_requests_waiting{engine="0",model_name="base"} ${this.waiting}.0\n`);
+      return;
+    }
     if (this.apiKey !== undefined && request.headers.authorization !== `Bearer ${this.apiKey}`) {
       return json(response, 401, { error: "Unauthorized" });
     }

@@ -1,0 +1,61 @@
+import { deadline, type Logger, sleep } from "@aibrix/service";
+import { Agent, request } from "undici";
+import type { Loads } from "./loads.ts";
+import { requestsIn } from "./metrics-page.ts";
+
+/** How long an engine may take to answer, in milliseconds. */
+const TIMEOUT_MS = 2_000;
+
+/** Engines that are asked at once. */
+const CONCURRENCY = 16;
+
+/** A page larger than this is not read, in bytes. vLLM's has some 100 KB. */
+const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+
+/** What following takes from outside. */
+export interface LoadFollowerDeps {
+  readonly loads: Loads;
+  /** Addresses (`ip:port`) of the engines that take requests. */
+  readonly addresses: () => Iterable<string>;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly log: Logger;
+  /** Pause between two rounds, in milliseconds. */
+  readonly periodMs: number;
+}
+
+/**
+ * Asks every engine again and again for the requests that it has (`GET /metrics`), until the signal aborts. An engine that does not say
+ * only counts by what was sent to it.
+ */
+export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
+  const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, maxResponseSize: MAX_PAGE_BYTES });
+  try {
+    while (!signal.aborted) {
+      const rest = new Set(deps.addresses()).values();
+      await Promise.all(Array.from({ length: CONCURRENCY }, () => askEach(agent, rest, deps, signal)));
+      await sleep(deps.periodMs, signal);
+    }
+  } finally {
+    await agent.destroy();
+  }
+}
+
+async function askEach(agent: Agent, addresses: Iterator<string>, deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
+  for (let next = addresses.next(); next.done !== true && !signal.aborted; next = addresses.next()) {
+    try {
+      await ask(agent, next.value, deps, signal);
+    } catch (error) {
+      if (!signal.aborted) deps.log.debug({ engine: next.value, problem: (error as Error).message }, "an engine's load is not known");
+    }
+  }
+}
+
+async function ask(agent: Agent, address: string, { loads, now }: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
+  loads.onAsked(address, now());
+  const bounded = deadline(TIMEOUT_MS, signal);
+  const { statusCode, body } = await request(`http://${address}/metrics`, { dispatcher: agent, signal: bounded });
+  const page = await body.text();
+  const requests = statusCode === 200 ? requestsIn(page) : undefined;
+  if (requests !== undefined) loads.onReported(address, requests, now());
+}

@@ -1,0 +1,88 @@
+/** Half of what was sent to an engine, and is in no report of its, is forgotten after this time, in milliseconds. */
+const HALF_LIFE_MS = 2_000;
+
+/** A report older than this says nothing any more, in milliseconds. */
+const STALE_MS = 10_000;
+
+/** Above this number, engines that are long gone are forgotten. */
+const MAX_REMEMBERED = 1_024;
+
+/** A number that fades with time. */
+class Fading {
+  #value = 0;
+  #atMs = 0;
+
+  at(nowMs: number): number {
+    return this.#value === 0 ? 0 : this.#value * 0.5 ** ((nowMs - this.#atMs) / HALF_LIFE_MS);
+  }
+
+  add(value: number, nowMs: number): void {
+    this.#value = this.at(nowMs) + value;
+    this.#atMs = nowMs;
+  }
+
+  clear(): void {
+    this.#value = 0;
+  }
+}
+
+interface Load {
+  /** Requests that the engine reported as running or waiting. */
+  reported: number;
+  reportedAtMs: number;
+  /** What was sent before it was asked last, and after. */
+  readonly sentBefore: Fading;
+  readonly sent: Fading;
+  usedAtMs: number;
+}
+
+/**
+ * How busy each engine is: what it reported last, and what was sent to it since. A request's end is not seen (Envoy closes the stream
+ * before), so what was sent counts less and less with time.
+ */
+export class Loads {
+  readonly #loads = new Map<string, Load>();
+
+  /** Requests that an engine probably has, by its address (`ip:port`). */
+  of(address: string, nowMs: number): number {
+    const load = this.#loads.get(address);
+    if (load === undefined) return 0;
+    const reported = nowMs - load.reportedAtMs > STALE_MS ? 0 : load.reported;
+    return reported + load.sentBefore.at(nowMs) + load.sent.at(nowMs);
+  }
+
+  /** Counts a request that goes to an engine. */
+  onSent(address: string, nowMs: number): void {
+    this.#load(address, nowMs).sent.add(1, nowMs);
+  }
+
+  /** Notes that an engine is asked now: what was sent until now will be in its report. */
+  onAsked(address: string, nowMs: number): void {
+    const { sentBefore, sent } = this.#load(address, nowMs);
+    sentBefore.add(sent.at(nowMs), nowMs);
+    sent.clear();
+  }
+
+  /** Takes an engine's own word: the requests that it runs or lets wait. */
+  onReported(address: string, requests: number, nowMs: number): void {
+    const load = this.#load(address, nowMs);
+    load.reported = requests;
+    load.reportedAtMs = nowMs;
+    load.sentBefore.clear();
+  }
+
+  #load(address: string, nowMs: number): Load {
+    let load = this.#loads.get(address);
+    if (load === undefined) {
+      if (this.#loads.size >= MAX_REMEMBERED) this.#forget(nowMs);
+      load = { reported: 0, reportedAtMs: Number.NEGATIVE_INFINITY, sentBefore: new Fading(), sent: new Fading(), usedAtMs: nowMs };
+      this.#loads.set(address, load);
+    }
+    load.usedAtMs = nowMs;
+    return load;
+  }
+
+  #forget(nowMs: number): void {
+    for (const [address, { usedAtMs }] of this.#loads) if (nowMs - usedAtMs > 10 * HALF_LIFE_MS) this.#loads.delete(address);
+  }
+}
