@@ -8,8 +8,8 @@ import { niceCeiling, plot } from "./plot.ts";
 import { kibOf } from "./processes.ts";
 import { soakText } from "./soak.ts";
 import { metric } from "./stage.ts";
-import { table } from "./table.ts";
-import { withoutExtProc } from "./variants.ts";
+import { markdown, table } from "./table.ts";
+import { LIMIT, PEER, SHIPPED, VARIANTS, withoutExtProc } from "./variants.ts";
 
 test("a percentile is the bucket that holds it, whatever the order", () => {
   const buckets = [
@@ -103,11 +103,24 @@ test("without ext_proc nobody is asked, and every request reaches the engines", 
   expect(text).toContain("override_host");
 });
 
+test("the limit, the peer and what ships are among the variants; an Envoy with its defaults is where it is asked for", () => {
+  for (const name of [LIMIT, PEER, SHIPPED]) expect(VARIANTS[name]).not.toHaveProperty("asked");
+  const resets = VARIANTS[`${SHIPPED}-resets`];
+  const options = { listenPort: 1, adminPort: 2, extProc: { host: "127.0.0.1", port: 3 }, engines: [] };
+  expect(JSON.stringify(resets?.envoy(envoyBootstrap(options)))).not.toContain("graceful");
+  expect(resets?.asked).toBe(true);
+});
+
 test("the table has a line for each variant, with nothing where there is no figure", () => {
   const lines = table([cellFigures(cell, samples, "none", "go")]).split("\n");
   expect(lines[0]).toBe("1 KB, 32 at a time, plain");
   expect(lines.slice(2, 5).map((line) => line.trim().split(/\s+/)[0])).toEqual(["none", "go", "gateway"]);
   expect(lines[4]).toContain("2/300");
+  const rows = markdown([cellFigures(cell, samples, "none", "go")])
+    .trim()
+    .split("\n")
+    .map((row) => row.split("|").length);
+  expect(rows).toEqual(Array(5).fill(rows[0]));
 });
 
 test("the picture names each variant with its figure, and its axes", () => {

@@ -7,7 +7,7 @@ import { compare, variantOf } from "./compare.ts";
 import { plot } from "./plot.ts";
 import { soak, soakText } from "./soak.ts";
 import { streams, streamsText } from "./streams.ts";
-import { table } from "./table.ts";
+import { markdown, table } from "./table.ts";
 import { SHIPPED, VARIANTS } from "./variants.ts";
 
 /*
@@ -46,6 +46,7 @@ ${list(VARIANTS)}
   --rate N              requests per second while they do. Default: 1000
   --smoke               a small size of everything, to see that it works
   --json FILE           write the figures there too
+  --markdown FILE       write the table of compare there
   --plot FILE           write a picture of compare there, SVG
   --help
 
@@ -71,6 +72,7 @@ const { values, positionals } = parseArgs({
     rate: { type: "string", default: "1000" },
     smoke: { type: "boolean", default: false },
     json: { type: "string" },
+    markdown: { type: "string" },
     plot: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -125,6 +127,7 @@ async function runCompare(): Promise<unknown> {
   const started = machine();
   const figures = await compare(options, context);
   process.stdout.write(table(figures));
+  if (values.markdown !== undefined) await writeFile(values.markdown, markdown(figures));
   if (values.plot !== undefined) {
     const [shown = 1] = concurrencies.includes(32) ? [32] : concurrencies;
     const subtitle = `${machineText(started)}; medians of ${options.rounds} rounds of ${options.seconds} s`;

@@ -30,6 +30,14 @@ export function table(cells: readonly CellFigures[]): string {
   return cells.map((cell) => `${cellName(cell)}\n${columns(cell.variants)}`).join("\n");
 }
 
+/** The same as one Markdown table. */
+export function markdown(cells: readonly CellFigures[]): string {
+  const row = (texts: readonly string[]): string => `| ${texts.join(" | ")} |\n`;
+  const head = ["requests", ...COLUMNS.map(([title]) => title)];
+  const rows = cells.flatMap((cell) => cell.variants.map((f, i) => [i === 0 ? cellName(cell) : "", ...COLUMNS.map(([, of]) => of(f))]));
+  return [row(head), row(head.map(() => "---")), ...rows.map(row)].join("");
+}
+
 function columns(rows: readonly Figures[]): string {
   const lines = [COLUMNS.map(([title]) => title), ...rows.map((f) => COLUMNS.map(([, of]) => of(f)))];
   const widths = COLUMNS.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
