@@ -17,8 +17,11 @@ export interface CompareOptions extends Placement {
   readonly envoyThreads: number;
 }
 
-/** Warm-up before the first round, of each variant with each size of body: what is compiled at run time is compiled then. */
-const WARM_UP_SECONDS = 2;
+/**
+ * Warm-up before the first round, of each variant with each size of body: what is compiled at run time is compiled then. That takes some ten
+ * thousand requests, which on a busy machine take longer than turns do.
+ */
+const WARM_UP_TURNS = 4;
 const WARM_UP_CONCURRENCY = 32;
 
 /** Every variant in turn in every cell, round after round, beginning with another one each time, so that what else runs here disturbs all alike. */
@@ -32,7 +35,7 @@ export async function compare(options: CompareOptions, context: PartContext): Pr
     for (const kib of new Set(cells.map((c) => c.kib))) {
       log(`warming up ${name}, ${kib} KB`);
       const cell = { kib, concurrency: WARM_UP_CONCURRENCY, stream: false };
-      await turn(stage, subject, cell, Math.min(seconds, WARM_UP_SECONDS), VARIANTS[name]?.server.kind === "gateway");
+      await turn(stage, subject, cell, WARM_UP_TURNS * seconds, VARIANTS[name]?.server.kind === "gateway");
     }
   const taken = cells.map((cell) => ({ cell, samples: new Map(variants.map((name): [string, Sample[]] => [name, []])) }));
   for (let round = 0; round < rounds; round += 1) {
