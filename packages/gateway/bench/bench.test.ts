@@ -9,7 +9,7 @@ import { kibOf } from "./processes.ts";
 import { soakText } from "./soak.ts";
 import { metric } from "./stage.ts";
 import { markdown, table } from "./table.ts";
-import { LIMIT, PEER, SHIPPED, VARIANTS, withoutExtProc } from "./variants.ts";
+import { LIMIT, PEER, SHIPPED, VARIANTS, withBody, withoutExtProc } from "./variants.ts";
 
 test("a percentile is the bucket that holds it, whatever the order", () => {
   const buckets = [
@@ -101,6 +101,15 @@ test("without ext_proc nobody is asked, and every request reaches the engines", 
   expect(text).not.toContain("envoy.filters.http.ext_proc");
   expect(text).not.toContain("present_match");
   expect(text).toContain("override_host");
+});
+
+test("the peer gets every body, which it has no other way to read", () => {
+  const options = { listenPort: 1, adminPort: 2, extProc: { host: "127.0.0.1", port: 3 }, engines: [] };
+  const text = JSON.stringify(withBody(envoyBootstrap(options)));
+  expect(text).toContain('"request_body_mode":"BUFFERED"');
+  expect(text).toContain("envoy.filters.http.ext_proc");
+  expect(text).not.toContain("envoy.filters.http.lua");
+  expect(VARIANTS[PEER]?.envoy).toBe(withBody);
 });
 
 test("the limit, the peer and what ships are among the variants; an Envoy with its defaults is where it is asked for", () => {

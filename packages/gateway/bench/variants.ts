@@ -39,9 +39,10 @@ export const VARIANTS: Readonly<Record<string, Variant>> = {
   [PEER]: {
     does: "a minimal ext_proc server in Go (go-control-plane, encoding/json), engines in turn",
     server: { kind: "go" },
-    envoy: asShipped,
+    envoy: withBody,
   },
   ...Object.fromEntries(Object.keys(TRANSPORTS).map((name) => [name, transport(name)])),
+  [`${SHIPPED}-no-peek`]: { ...transport(SHIPPED), does: "the same, with every body sent to it", envoy: withBody },
   ...Object.fromEntries(
     Object.keys(TRANSPORTS).map((name) => {
       const does = `--grpc-transport=${name}, and an Envoy that resets every ext_proc stream, as is its default; only where it is asked for`;
@@ -53,12 +54,19 @@ export const VARIANTS: Readonly<Record<string, Variant>> = {
 /** Without filters that read or ask, and with a route that wants no destination. */
 export function withoutExtProc(bootstrap: JsonObject): JsonObject {
   const asking = /\.(ext_proc|lua)$/;
-  const plain = change(
-    bootstrap,
-    "http_filters",
-    (filters) => (filters as readonly { readonly name: string }[]).filter(({ name }) => !asking.test(name)) as unknown as Json,
-  );
-  return change(plain, "match", (match) => ({ prefix: (match as { readonly prefix: string }).prefix })) as JsonObject;
+  return change(withoutFilters(bootstrap, asking), "match", (match) => ({
+    prefix: (match as { readonly prefix: string }).prefix,
+  })) as JsonObject;
+}
+
+/** Without Envoy's own look for the model: the server gets every body, as one message. */
+export function withBody(bootstrap: JsonObject): JsonObject {
+  return change(withoutFilters(bootstrap, /\.lua$/), "request_body_mode", () => "BUFFERED") as JsonObject;
+}
+
+function withoutFilters(bootstrap: JsonObject, which: RegExp): JsonObject {
+  const rest = (filters: Json): Json => (filters as readonly JsonObject[]).filter(({ name }) => !which.test(String(name)));
+  return change(bootstrap, "http_filters", rest) as JsonObject;
 }
 
 /** Every value under this key, wherever it stands, replaced. */
