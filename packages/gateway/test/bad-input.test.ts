@@ -1,0 +1,225 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { scanJson } from "../src/body/scan.ts";
+import { JSON_PATHS } from "../src/http/paths.ts";
+import { type DataPath, type Reply, startDataPath } from "./support/data-path.ts";
+import { FakeRuntime } from "./support/fake-runtime.ts";
+import { jsonText } from "./support/json-text.ts";
+import { StandInEngine } from "./support/stand-in-engine.ts";
+import { until } from "./support/wait.ts";
+
+const MIB = 1024 * 1024;
+const BODIES = 1_000;
+const AT_ONCE = 32;
+
+let engine: StandInEngine;
+let runtime: FakeRuntime;
+let path: DataPath;
+
+beforeAll(async () => {
+  engine = await new StandInEngine("a", ["base", "model"]).start();
+  // As vLLM does: a body that is no JSON is a 400.
+  engine.handler = (_request, response, body) => {
+    const found = scanJson(body, "model");
+    const status = found.kind !== "string" ? 400 : engine.models.has(found.value) ? 200 : 404;
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ engine: "a" }));
+  };
+  runtime = await new FakeRuntime(engine.url, ["base"]).start();
+  runtime.setAdapter("model");
+  path = await startDataPath([engine], [{ engine: engine.url, runtime: runtime.url }]);
+});
+
+afterAll(async () => {
+  await path?.stop();
+  await runtime?.stop();
+  await engine?.stop();
+});
+
+interface Bad {
+  readonly kind: string;
+  readonly path: string;
+  readonly body: Buffer;
+  readonly headers?: Record<string, string>;
+}
+
+const anyPath = fc.constantFrom(...JSON_PATHS);
+const json = (kind: string, texts: fc.Arbitrary<string>): fc.Arbitrary<Bad> =>
+  fc.tuple(anyPath, texts).map(([to, text]) => ({ kind, path: to, body: Buffer.from(text) }));
+const good = fc.constantFrom('{"model":"base","prompt":"x"}', '{"messages":[{"role":"user","content":"a \\"b\\""}],"model":"model"}');
+const damage = fc.constantFrom(0x00, 0x1f, 0x22, 0x2c, 0x3a, 0x5c, 0x5d, 0x7b, 0x7d, 0x80, 0xff);
+
+const bodies: fc.Arbitrary<Bad> = fc.oneof(
+  json(
+    "cut short",
+    fc.tuple(good, fc.nat({ max: 40 })).map(([text, n]) => text.slice(0, Math.min(n, text.length - 1))),
+  ),
+  json("any JSON", jsonText),
+  json(
+    "a nested model",
+    fc.constantFrom('{"x":{"model":"base"}}', '{"x":[{"model":"base"}],"y":"model"}', '{"x":"{\\"model\\":\\"base\\"}"}'),
+  ),
+  json(
+    "a key twice",
+    fc.constantFrom('{"model":"base","model":1}', '{"model":"base","model":"nobody"}', '{"model":"nobody","model":"base"}'),
+  ),
+  json("a huge number", fc.constantFrom(`{"model":${"9".repeat(5_000)}}`, `{"n":1e${"9".repeat(5_000)},"model":"base"}`, '{"model":-0.}')),
+  json(
+    "a wrong type",
+    fc.constantFrom('{"model":[]}', '{"model":{"model":"base"}}', '{"model":true}', "[]", '"model"', "7", "null", '{"model":""}'),
+  ),
+  json(
+    "a long name",
+    fc.constantFrom("x".repeat(257), "x".repeat(100_000), "ö".repeat(300)).map((name) => JSON.stringify({ model: name })),
+  ),
+  json(
+    "strange names",
+    fc.constantFrom("a\u0000b", "a\r\nx-evil: 1", "%00", "../base", "base ", "\ud800").map((name) => JSON.stringify({ model: name })),
+  ),
+  json(
+    "deep",
+    fc.constantFrom("[", '{"model":').map((open) => `{"x":${open.repeat(20_000)}`),
+  ),
+  fc.tuple(anyPath, good, fc.nat(), damage).map(([to, text, at, byte]) => {
+    const body = Buffer.from(text);
+    body[at % body.length] = byte;
+    return { kind: "a wrong byte", path: to, body };
+  }),
+  fc.tuple(anyPath, good, fc.constantFrom("gzip", "br", "zstd", "gzip, identity")).map(([to, text, encoding]) => ({
+    kind: "compressed",
+    path: to,
+    body: gzipSync(text),
+    headers: { "content-encoding": encoding },
+  })),
+  fc
+    .tuple(
+      fc.constantFrom("multipart/form-data; boundary=b", "multipart/form-data", "application/json", ""),
+      fc.constantFrom(
+        '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nnobody\r\n--b--\r\n',
+        '--b\r\nContent-Disposition: form-data; name="model"; filename="m"\r\n\r\nbase\r\n--b--\r\n',
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n--b--\r\n',
+        '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nbase',
+        "--b--\r\n",
+        '{"model":"base"}',
+      ),
+    )
+    .map(([type, text]) => ({
+      kind: "a form",
+      path: "/v1/audio/transcriptions",
+      body: Buffer.from(text),
+      headers: { "content-type": type },
+    })),
+);
+
+/** Statuses that are right for a body. */
+function right({ kind, body, headers }: Bad): readonly number[] {
+  if (headers?.["content-encoding"] !== undefined) return [415];
+  if (kind === "a form") return [400, 404];
+  if (body.length === 0) return [400];
+  const found = scanJson(body, "model");
+  if (found.kind === "string" && found.value !== "") return engine.models.has(found.value) ? [200] : [404];
+  // What is no JSON may name a model that Envoy saw; the engine refuses it then, or nothing has that name.
+  return found.kind === "invalid" || found.kind === "notUtf8" ? [400, 404] : [400];
+}
+
+test(`${BODIES} bodies that are wrong in some way are each answered as they should be, and nothing is left of them`, async () => {
+  const samples = fc.sample(bodies, { numRuns: BODIES, seed: 20_261_127 });
+  const wrong: string[] = [];
+  const rest = samples.values();
+  const work = async (): Promise<void> => {
+    for (const bad of rest) {
+      const answer = await path.call(bad.path, {
+        method: "POST",
+        body: bad.body,
+        headers: { "content-type": "application/json", ...bad.headers },
+      });
+      const isError = answer.status >= 400;
+      const isFromGateway = answer.json?.engine === undefined;
+      if (!right(bad).includes(answer.status) || (isError && isFromGateway && !hasOpenAiShape(answer)))
+        wrong.push(
+          `${bad.kind}: ${answer.status} for ${bad.body.toString("latin1").slice(0, 100)} at ${bad.path}: ${answer.text.slice(0, 200)}`,
+        );
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  expect(wrong).toEqual([]);
+  await expectNothingLeft();
+});
+
+function hasOpenAiShape({ json: answer, headers }: Reply): boolean {
+  return typeof answer?.error?.message === "string" && headers["content-type"] === "application/json";
+}
+
+async function expectNothingLeft(): Promise<void> {
+  await until("no stream is open", async () => (await path.stat("cluster.ext_proc.upstream_rq_active")) === 0);
+  const metrics = await (await fetch(`${path.gatewayUrl}/metrics`)).text();
+  expect(metrics).toContain("aibrix_gateway_defects_total 0");
+  expect((await path.complete("base")).status).toBe(200);
+}
+
+test("10 MB of rubbish is refused, of a name too", async () => {
+  const huge = Buffer.alloc(10 * MIB, "x");
+  expect((await path.call("/v1/completions", { body: huge })).status).toBe(400);
+  const name = await path.call("/v1/completions", { body: JSON.stringify({ model: huge.toString() }) });
+  expect(name.status).toBe(404);
+  expect(name.text.length).toBeLessThan(1_000);
+  await expectNothingLeft();
+});
+
+const BODY = JSON.stringify({ prompt: "x".repeat(64 * 1024), model: "base" });
+const HEAD = `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n`;
+
+async function open(): Promise<Socket> {
+  const socket = connect(Number(new URL(path.url).port), "127.0.0.1");
+  socket.on("error", () => undefined);
+  await once(socket, "connect");
+  return socket;
+}
+
+test("a body that comes slowly is answered once it is there", async () => {
+  const socket = await open();
+  let received = "";
+  socket.setEncoding("utf8").on("data", (text: string) => {
+    received += text;
+  });
+  socket.write(HEAD);
+  for (let at = 0; at < BODY.length; at += 8_192) {
+    socket.write(BODY.slice(at, at + 8_192));
+    // The next piece goes out when Envoy has this one: each is a read of its own.
+    const sent = at + Math.min(8_192, BODY.length - at) + HEAD.length;
+    await until("Envoy has read it", async () => socket.bytesWritten >= sent && socket.writableLength === 0);
+  }
+  await until("the answer", () => received.startsWith("HTTP/1.1 200"));
+  socket.destroy();
+});
+
+test.each([
+  { when: "in the head", send: HEAD.slice(0, 40), asks: false },
+  { when: "before the body", send: HEAD, asks: false },
+  { when: "in the body", send: HEAD + BODY.slice(0, 1_000), asks: false },
+  { when: "while its model is looked up", send: unknown(), asks: true },
+  { when: "while the engine thinks", send: HEAD + BODY, asks: true },
+])("a client that goes away $when leaves nothing behind", async ({ send, asks }) => {
+  const { handler } = engine;
+  let reached = 0;
+  engine.handler = () => {
+    reached++; // It never answers.
+  };
+  const total = "cluster.ext_proc.upstream_rq_total";
+  const before = await path.stat(total);
+  const sockets = await Promise.all(Array.from({ length: 20 }, open));
+  for (const socket of sockets) socket.write(send);
+  if (asks) await until("the gateway was asked", async () => (await path.stat(total)) >= before + sockets.length);
+  if (send === HEAD + BODY) await until("the engine was reached", () => reached === sockets.length);
+  for (const socket of sockets) socket.destroy();
+  engine.handler = handler;
+  await until("Envoy holds no request", async () => (await path.stat("http.aibrix.downstream_rq_active")) === 0);
+  await expectNothingLeft();
+});
+
+function unknown(): string {
+  const body = '{"model":"nobody"}';
+  return `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+}
