@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Histogram } from "./histogram.ts";
 import { Metrics } from "./metrics.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -39,4 +40,33 @@ test("tells when the engine started and how requests ended", async () => {
   expect(page).toContain('vllm:request_success_total{engine="0",model_name="base",finished_reason="length"} 1\n');
   expect(page).toContain('vllm:prompt_tokens_total{engine="0",model_name="base"} 7\n');
   expect(await metrics.page()).toBe(page);
+});
+
+test("takes the times of tokens and of whole requests, of each answer", async () => {
+  const metrics = create(undefined);
+  const watch = metrics.stopwatch(2);
+  for (let i = 0; i < 3; i++) watch.token();
+  const labels = 'engine="0",model_name="base"';
+  const counts = (page: string) =>
+    ["time_to_first_token", "inter_token_latency", "e2e_request_latency"].map(
+      (name) => new RegExp(`^vllm:${name}_seconds_count{${labels}} (.*)$`, "m").exec(page)?.[1],
+    );
+  expect(counts(await metrics.page())).toEqual(["2.0", "4.0", "0.0"]);
+  watch.end();
+  expect(counts(await metrics.page())).toEqual(["2.0", "4.0", "2.0"]);
+});
+
+test("a histogram counts a value in its bucket and in all above", () => {
+  const histogram = new Histogram("x", "Help.", { engine: "0", model_name: "base" }, [0.5, 1, 2.5]);
+  for (const value of [0.5, 0.75, 9]) histogram.observe(value);
+  histogram.observe(2, 3);
+  expect(histogram.text()).toBe(`# HELP x Help.
+# TYPE x histogram
+x_bucket{engine="0",le="0.5",model_name="base"} 1.0
+x_bucket{engine="0",le="1.0",model_name="base"} 2.0
+x_bucket{engine="0",le="2.5",model_name="base"} 5.0
+x_bucket{engine="0",le="+Inf",model_name="base"} 6.0
+x_count{engine="0",model_name="base"} 6.0
+x_sum{engine="0",model_name="base"} 16.25
+`);
 });

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import { FIRST_TOKEN_BOUNDS, Histogram, REQUEST_BOUNDS, TOKEN_BOUNDS } from "./histogram.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** Content type of vLLM's page; prom-client's own differs in the version. */
@@ -15,12 +16,23 @@ export interface Observed {
   readonly kvCacheUsage: () => number;
 }
 
+/** Takes the times of one request. */
+export interface Stopwatch {
+  /** A token was made. */
+  token(): void;
+  /** All were made. One that broke off has no time, as in vLLM. */
+  end(): void;
+}
+
 /** Numbers of one engine, named and labelled as vLLM's. Nothing is computed before somebody asks. */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #labels: { readonly engine: string; readonly model_name: string };
   readonly #maxLora: string;
   readonly #info = new Map<string, number>();
+  readonly #firstToken: Histogram;
+  readonly #nextToken: Histogram;
+  readonly #request: Histogram;
   readonly #finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 };
   #lastStamp = 0;
   #promptTokens = 0;
@@ -29,6 +41,11 @@ export class Metrics {
 
   constructor(options: { readonly modelName: string; readonly maxLoras: number | undefined; readonly startSeconds: number }) {
     this.#labels = { engine: "0", model_name: options.modelName };
+    const histogram = (name: string, what: string, bounds: readonly number[]) =>
+      new Histogram(`vllm:${name}`, `Histogram of ${what} in seconds.`, this.#labels, bounds);
+    this.#firstToken = histogram("time_to_first_token_seconds", "time to first token", FIRST_TOKEN_BOUNDS);
+    this.#nextToken = histogram("inter_token_latency_seconds", "inter-token latency", TOKEN_BOUNDS);
+    this.#request = histogram("e2e_request_latency_seconds", "e2e request latency", REQUEST_BOUNDS);
     this.#maxLora = String(options.maxLoras ?? 0);
     this.#gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", [], (gauge) =>
       gauge.set(options.startSeconds),
@@ -65,9 +82,25 @@ export class Metrics {
     this.#generatedTokens += generatedTokens;
   }
 
+  /** Begins to take the times of a request that asked for so many answers: vLLM counts each of them as a request. */
+  stopwatch(choices: number): Stopwatch {
+    const startMs = performance.now();
+    let lastMs: number | undefined;
+    return {
+      token: () => {
+        const nowMs = performance.now();
+        if (lastMs === undefined) this.#firstToken.observe((nowMs - startMs) / 1000, choices);
+        else this.#nextToken.observe((nowMs - lastMs) / 1000, choices);
+        lastMs = nowMs;
+      },
+      end: () => this.#request.observe((performance.now() - startMs) / 1000, choices),
+    };
+  }
+
   /** The page, as Prometheus reads it. */
   async page(): Promise<string> {
-    return await this.#registry.metrics();
+    const rest = [this.#firstToken, this.#nextToken, this.#request].map((h) => h.text());
+    return `${await this.#registry.metrics()}${rest.join("")}`;
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {

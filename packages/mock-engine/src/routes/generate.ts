@@ -5,6 +5,7 @@ import type { JsonObject, Parsed } from "../body.ts";
 import { EngineDeadError, errorBody, internalError, type Refusal } from "../errors.ts";
 import { ClientGoneError, generate, reasonOf } from "../generate.ts";
 import { send, sendJson, startEvents } from "../http.ts";
+import type { Stopwatch } from "../metrics.ts";
 import { chatCompletion, chatEvents, completion, completionEvents, DONE, type Envelope, event, nowSeconds, randomId } from "../openai.ts";
 import { describeProblem, jsonProblem } from "../python-json.ts";
 import { type Plan, planChat, planCompletion } from "../requests.ts";
@@ -61,6 +62,7 @@ async function answer(context: RouteContext, request: FastifyRequest, reply: Fas
     created: nowSeconds(),
     model: job.adapter?.name ?? engine.baseName,
   };
+  const watch = metrics.stopwatch(plan.choices);
   let controller: AbortController | undefined;
   const gone = (): void => {
     if (!reply.raw.writableFinished) controller?.abort(new ClientGoneError("the client went away"));
@@ -68,7 +70,9 @@ async function answer(context: RouteContext, request: FastifyRequest, reply: Fas
   try {
     controller = engine.enter();
     reply.raw.once("close", gone);
-    await (plan.stream ? stream(context, reply, plan, envelope, controller) : whole(context, reply, plan, envelope, controller));
+    await (plan.stream
+      ? stream(context, reply, plan, envelope, controller, watch)
+      : whole(context, reply, plan, envelope, controller, watch));
     metrics.finished(job.finish, job.promptTokens, job.maxTokens * plan.choices);
   } catch (error) {
     metrics.finished(reasonOf(error), job.promptTokens, 0);
@@ -93,12 +97,15 @@ async function whole(
   plan: Plan,
   envelope: Envelope,
   controller: AbortController,
+  watch: Stopwatch,
 ): Promise<void> {
   const { job, choices } = plan;
   let text = "";
   await generate(engine, job, controller, (_, token) => {
+    watch.token();
     text += token;
   });
+  watch.end();
   const texts = Array.from({ length: choices }, () => text);
   const counts = { promptTokens: job.promptTokens, completionTokens: job.maxTokens * choices };
   sendJson(reply, (plan.kind === "chat" ? chatCompletion : completion)(envelope, texts, job.finish, counts));
@@ -110,6 +117,7 @@ async function stream(
   plan: Plan,
   envelope: Envelope,
   controller: AbortController,
+  watch: Stopwatch,
 ): Promise<void> {
   const { job, choices } = plan;
   const events = (plan.kind === "chat" ? chatEvents : completionEvents)(envelope, plan.includeUsage);
@@ -117,6 +125,7 @@ async function stream(
   let pending = "";
   let out: ServerResponse | undefined;
   await generate(engine, job, controller, (token, text) => {
+    watch.token();
     // The answer starts with the first token, so that whatever fails before it is a plain error answer.
     if (token === 0) pending += indexes.map((i) => events.start(i)).join("");
     const isLast = token === job.maxTokens - 1;
@@ -127,6 +136,7 @@ async function stream(
     pending = "";
     return write(out, chunk, controller.signal);
   });
+  watch.end();
   if (plan.includeUsage) pending += events.usage({ promptTokens: job.promptTokens, completionTokens: job.maxTokens * choices });
   out ??= startEvents(reply);
   out.end(pending + DONE);

@@ -2,7 +2,42 @@ import { describe, expect, test } from "vitest";
 import { CHAT_SHAPE, COMPLETION_SHAPE, modelsShape, shapeOf } from "../shapes.ts";
 import { BASE, expectAnswer, expectError, JSON_TYPE, MAX_MODEL_LEN, metricsPage, promptOver, type Suite, series, until } from "./setup.ts";
 
+const LABELS = `{engine="0",model_name="${BASE}"}`;
+/** Help, first bounds, last bound and number of buckets of each histogram, as vLLM's. */
+const LATENCIES = [
+  {
+    name: "vllm:time_to_first_token_seconds",
+    help: "Histogram of time to first token in seconds.",
+    first: ["0.001", "0.005", "0.01", "0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "0.75", "1.0", "2.5"],
+    last: "2560.0",
+    bounds: 23,
+  },
+  {
+    name: "vllm:inter_token_latency_seconds",
+    help: "Histogram of inter-token latency in seconds.",
+    first: ["0.01", "0.025", "0.05", "0.075", "0.1", "0.15", "0.2", "0.3", "0.4", "0.5", "0.75", "1.0", "2.5"],
+    last: "80.0",
+    bounds: 20,
+  },
+  {
+    name: "vllm:e2e_request_latency_seconds",
+    help: "Histogram of e2e request latency in seconds.",
+    first: ["0.3", "0.5", "0.8", "1.0", "1.5", "2.0", "2.5", "5.0", "10.0", "15.0", "20.0", "30.0"],
+    last: "7680.0",
+    bounds: 22,
+  },
+] as const;
 const MESSAGES = [{ role: "user", content: "hi" }];
+
+/** One histogram of a page: its buckets by bound, in their order. */
+function histogram(page: string, name: string): { readonly buckets: Map<string, number>; readonly count: number; readonly sum: number } {
+  const buckets = [...series(page, `${name}_bucket`)].map(([labels, count]) => [/le="([^"]*)"/.exec(labels)?.[1] ?? "", count] as const);
+  return {
+    buckets: new Map(buckets),
+    count: series(page, `${name}_count`).get(LABELS) ?? 0,
+    sum: series(page, `${name}_sum`).get(LABELS) ?? 0,
+  };
+}
 
 /** Cases about the engine as such: status, base model, refusals of requests. */
 export function surfaceCases(s: Suite): void {
@@ -36,14 +71,38 @@ export function surfaceCases(s: Suite): void {
     });
 
     test("metrics of an idle engine", async () => {
-      const labels = `{engine="0",model_name="${BASE}"}`;
-      const isIdle = (page: string): boolean => series(page, "vllm:num_requests_running").get(labels) === 0;
+      const isIdle = (page: string): boolean => series(page, "vllm:num_requests_running").get(LABELS) === 0;
       const page = await until(() => metricsPage(s.client), isIdle, "an idle engine");
-      expect(series(page, "vllm:num_requests_waiting")).toEqual(new Map([[labels, 0]]));
-      expect(series(page, "vllm:kv_cache_usage_perc")).toEqual(new Map([[labels, 0]]));
+      expect(series(page, "vllm:num_requests_waiting")).toEqual(new Map([[LABELS, 0]]));
+      expect(series(page, "vllm:kv_cache_usage_perc")).toEqual(new Map([[LABELS, 0]]));
       const started = series(page, "process_start_time_seconds").get("") ?? 0;
       expect(started).toBeGreaterThan(Date.now() / 1000 - 3_600);
       expect(started).toBeLessThan(Date.now() / 1000);
+    });
+
+    test("latency histograms count tokens and requests", async () => {
+      const idle = async (): Promise<string> => {
+        const isIdle = (page: string): boolean => series(page, "vllm:num_requests_running").get(LABELS) === 0;
+        return await until(() => metricsPage(s.client), isIdle, "an idle engine");
+      };
+      const before = await idle();
+      const [tokens, answers] = [5, 2];
+      const json = { model: BASE, prompt: "hello", max_tokens: tokens, ignore_eos: true, n: answers, temperature: 1 };
+      expect((await s.client.call("/v1/completions", { json })).status).toBe(200);
+      const counted = (page: string) =>
+        LATENCIES.map(({ name }) => (histogram(page, name).count - histogram(before, name).count) / answers);
+      const page = await until(idle, (text) => (counted(text)[2] ?? 0) > 0, "the request's times");
+      expect(counted(page)).toEqual([1, tokens - 1, 1]);
+      for (const { name, help, first, last, bounds } of LATENCIES) {
+        const { buckets, count, sum } = histogram(page, name);
+        expect(page).toContain(`# HELP ${name} ${help}\n# TYPE ${name} histogram\n`);
+        expect([...buckets.keys()].slice(0, first.length), name).toEqual(first);
+        expect([...buckets.keys()].slice(-2), name).toEqual([last, "+Inf"]);
+        expect(buckets.size, name).toBe(bounds);
+        expect([...buckets.values()], name).toEqual([...buckets.values()].sort((a, b) => a - b));
+        expect(buckets.get("+Inf"), name).toBe(count);
+        expect(sum, name).toBeGreaterThan(0);
+      }
     });
 
     test.each([
