@@ -58,4 +58,45 @@ test("sidecars and engines that fail in every way: few calls, nobody else waits,
   expect(made.map((p) => p.runtime.loads.length)).toEqual([1, 1, 1, 1]);
   await adapters.remove(...all.map((kind) => `default/x-${kind}`));
   for (const pod of [...made, direct, well]) await world.deletePod(pod);
+  await world.stopControllers();
+});
+
+test("a sidecar that takes connections and never answers: a stream and a call at a time, nobody else waits, and it is well again by itself", async () => {
+  const silent = await world.pod("pod-silent", { labels: { set: "hang" } });
+  const well = await world.pod("pod-well", { labels: { set: "hang" } });
+  silent.runtime.ill = "silent";
+  const names = ["y-0", "y-1", "y-2"];
+  const controller = await world.controller(undefined, { callBackoff: FAST, sidecarSilenceMs: 3_000 });
+  let most = 0;
+  const watching = setInterval(() => (most = Math.max(most, silent.runtime.unanswered.size)), 5);
+  try {
+    for (const name of names) {
+      await world.applyObject(adapter(name, { podSelector: { matchLabels: { set: "hang" } } }));
+      await adapters.ready(`default/${name}`);
+      expect(await adapters.addresses(`default/${name}`)).toEqual([well.ip]);
+    }
+    await until("it is told", async () => {
+      const row = (await adapters.status("default/y-0"))?.pods?.find((p) => p.name === silent.name);
+      return row?.reason === "RuntimeUnavailable" && /fell silent|does not answer within 3 s/.test(row.lastError ?? "");
+    });
+    const before = silent.runtime.watches;
+    // One that waits for an answer is given up after the silence, and the next one is tried a little later each time, at most 5 s.
+    await until("it was tried again", () => silent.runtime.watches > before + 1);
+    // It may have taken the adapter before: that is not waited for without end.
+    await adapters.remove("default/y-2");
+    expect(well.runtime.serving).toEqual(["y-0", "y-1"]);
+    expect(most).toBeLessThanOrEqual(1 + names.length);
+    expect(controller.calls.filter((c) => c.verb !== "watch").length).toBeLessThan(60);
+  } finally {
+    clearInterval(watching);
+  }
+  // What waited is cut, as when a process ends.
+  silent.runtime.ill = undefined;
+  for (const reply of silent.runtime.unanswered) reply.destroy();
+  for (const name of ["y-0", "y-1"])
+    await until(`${name} is served there`, async () => (await adapters.addresses(`default/${name}`)).includes(silent.ip));
+  expect(silent.runtime.serving).toEqual(["y-0", "y-1"]);
+  expect(silent.runtime.loads).toHaveLength(2);
+  await adapters.remove("default/y-0", "default/y-1");
+  for (const pod of [silent, well]) await world.deletePod(pod);
 });

@@ -19,7 +19,9 @@ export class FakeRuntime implements Answerer {
   /** Calls are not answered. */
   hangs = false;
   /** What calls come to instead of what they ask for. */
-  ill: "500" | "reset" | "garbage" | "accepts" | undefined;
+  ill: "500" | "reset" | "garbage" | "accepts" | "silent" | undefined;
+  /** Calls that it took and has not answered, nor has the caller given up: of a silent one streams too. */
+  readonly unanswered = new Set<ServerResponse>();
   /** When calls came, in milliseconds. */
   readonly asked: number[] = [];
   #instance: string = randomUUID();
@@ -88,7 +90,12 @@ export class FakeRuntime implements Answerer {
   }
 
   answer({ method, path, query, body }: Asked, reply: ServerResponse): void {
-    if (method === "GET" && path === "/v1/lora_adapters") {
+    if (this.ill === "silent") {
+      if (method !== "GET") this.asked.push(performance.now());
+      else this.watches++;
+      this.unanswered.add(reply);
+      reply.on("close", () => this.unanswered.delete(reply));
+    } else if (method === "GET" && path === "/v1/lora_adapters") {
       if (query.get("watch") === "true") this.#watch(reply);
       else json(reply, 200, this.#snapshot());
     } else if (this.#spoils(reply)) {
