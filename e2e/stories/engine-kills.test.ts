@@ -50,18 +50,24 @@ describe("an engine that is killed under traffic, with a second one up", () => {
       const right = new Map<string, string>();
       for (const name of NAMES) right.set(name, await answerOf(name));
       expect(new Set(right.values()).size).toBe(NAMES.length);
+      const url = stack.file.engines[0]?.url;
       const stop = new AbortController();
       const wrong: string[] = [];
+      /** Requests that came to nothing after the kill that is the last: when they began and failed, in milliseconds after the engine's end. */
+      let failed: { readonly beganMs: number; readonly failedMs: number }[] = [];
       /** When the engine had ended for sure: what was sent before may have run on it. */
       let endedMs = 0;
+      let ended = true;
       let answered = 0;
       const client = async (first: number) => {
         for (let i = first; !stop.signal.aborted; i += 1) {
           const name = NAMES[i % NAMES.length] ?? "";
           const startedMs = performance.now();
           const answer = await complete(stack.gateway, name).catch((error: unknown) => ({ status: 0, text: "", body: String(error) }));
-          if (answer.status === 200 && weightsIn(answer.text) === right.get(name)) answered += 1;
-          else if (answer.status === 200 || answer.status === 404 || startedMs > endedMs + UNSEEN_MS)
+          const good = answer.status === 200 && weightsIn(answer.text) === right.get(name);
+          if (!good) failed.push({ beganMs: startedMs - endedMs, failedMs: performance.now() - endedMs });
+          if (good) answered += 1;
+          else if (answer.status === 200 || answer.status === 404 || (ended && startedMs > endedMs + UNSEEN_MS))
             wrong.push(`${name}: ${answer.status} ${answer.text || answer.body}, ${Math.round(startedMs - endedMs)} ms after the end`);
         }
       };
@@ -70,12 +76,19 @@ describe("an engine that is killed under traffic, with a second one up", () => {
         for (let kill = 1; kill <= KILLS; kill += 1) {
           const before = await otherThan(undefined);
           const answeredBefore = answered;
-          endedMs = Number.POSITIVE_INFINITY;
+          // What fails before the end is seen counts from the kill.
+          endedMs = performance.now();
+          ended = false;
+          failed = [];
           process.kill(before, "SIGKILL");
           await vi.waitFor(() => expect(runs(before)).toBe(false), { timeout: BACK_MS, interval: 1 });
           endedMs = performance.now();
+          ended = true;
           await otherThan(before);
-          await vi.waitFor(async () => expect(await serving()).toBe(true), { timeout: BACK_MS, interval: 50 });
+          await vi.waitFor(async () => expect((await fetch(`${url}/health`)).ok).toBe(true), { timeout: BACK_MS, interval: 10 });
+          const answersMs = performance.now();
+          await vi.waitFor(async () => expect(await serving()).toBe(true), { timeout: BACK_MS, interval: 10 });
+          tell(kill, { awayMs: answersMs - endedMs, restoredMs: performance.now() - answersMs, failed });
           await vi.waitFor(() => expect(answered).toBeGreaterThan(answeredBefore + 20), { timeout: BACK_MS, interval: 50 });
         }
       } finally {
@@ -87,12 +100,30 @@ describe("an engine that is killed under traffic, with a second one up", () => {
     KILLS * 2 * BACK_MS,
   );
 
+  /** One line of figures for each kill. */
+  function tell(kill: number, { awayMs, restoredMs, failed }: Kill): void {
+    const when = failed.map((f) => `${Math.round(f.beganMs)} to ${Math.round(f.failedMs)}`).join(", ");
+    const requests = failed.length === 0 ? "no request failed" : `${failed.length} requests failed (ms after its end: ${when})`;
+    console.log(
+      `kill ${kill}: it answered ${(awayMs / 1000).toFixed(1)} s later, its adapters served ${Math.round(restoredMs)} ms after that; ${requests}`,
+    );
+  }
+
   async function answerOf(name: string): Promise<string> {
     const { status, text, body } = await complete(stack.gateway, name);
     expect(status, body).toBe(200);
     return weightsIn(text);
   }
 });
+
+/** What came of one kill. */
+interface Kill {
+  /** From the engine's end until it answers again. */
+  readonly awayMs: number;
+  /** From there until its adapters are served. */
+  readonly restoredMs: number;
+  readonly failed: readonly { readonly beganMs: number; readonly failedMs: number }[];
+}
 
 /** What an answer shows of the weights that it comes from: the mock engine names them, a real one's text differs. */
 function weightsIn(text: string): string {

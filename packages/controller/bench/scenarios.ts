@@ -2,6 +2,7 @@ import { sleep } from "@aibrix/kube";
 import { until } from "../test/support/world.ts";
 import { costs, count, type Figure, milliseconds, percent, percentile, type Report, seconds } from "./report.ts";
 import { type BenchPod, isReady, Stage, type StageOptions } from "./stage.ts";
+import { singleVllm } from "./vllm.ts";
 
 /** What the command line says; what a scenario does not need it does not read. */
 export interface Options {
@@ -25,6 +26,7 @@ const AWAY_MS = 2_000;
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   single: { does: "one adapter after the other on one and on three pods, from create to Ready", run: single },
+  "single-vllm": { does: "the same on real vLLMs with real sidecars; needs 6 GB of memory", run: singleVllm },
   "peer-50": { does: "50 adapters at once on three pods, all of them on each", run: (o) => peer("peer-50", 50, 1.4, o) },
   "peer-300": { does: "300 adapters at once on three pods, all of them on each", run: (o) => peer("peer-300", 300, 1.2, o) },
   restart: { does: "an engine's process dies and answers again after two seconds", run: restart },

@@ -215,7 +215,7 @@ export function isReady(a: Adapter | undefined): boolean {
 }
 
 /** Waits until something holds for all of these objects at once, by the store's changes alone. */
-async function allHold<T extends { readonly metadata: { readonly name: string } }>(
+export async function allHold<T extends { readonly metadata: { readonly name: string } }>(
   what: string,
   store: Store<T & import("@aibrix/kube").KubeObject>,
   keys: readonly string[],
