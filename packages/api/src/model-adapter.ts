@@ -222,7 +222,7 @@ export const ModelAdapterStatusSchema = Type.Object(
     ),
     pods: Type.Optional(
       Type.Array(PodStatus, {
-        description: "What is loaded, per pod.",
+        description: "What is loaded, per pod; also pods that refused it, and on whose account it is elsewhere.",
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
       }),

@@ -160,9 +160,40 @@ test("a pod that refuses for a reason of its own, and one that falls silent, giv
   await until("an event tells of it", async () => (await told("Exchanged")) === 2);
   world.pods.put(b.ip, 8080, b.runtime);
   await until("b has given it up", () => b.runtime.unloads.length > 0 && b.runtime.serving.length === 0);
-  await until("the row is gone", async () => (await adapters.status(`${ns}/x`))?.pods?.length === 1);
+  const rows = async () => (await adapters.status(`${ns}/x`))?.pods?.map((p) => `${p.name} ${p.state}`);
+  await until("the row is gone", async () => (await rows())?.join() === "c Serving,a Failed");
   expect(await adapters.addresses(`${ns}/x`)).toEqual([c.ip]);
   expect([a.runtime.loads.length, b.runtime.loads.length, c.runtime.loads.length]).toEqual([1, 1, 1]);
+  // Another controller knows that, too.
+  await world.stopControllers();
+  await world.controller();
+  await world.applyObject(lora("x", { replicas: 2 }));
+  await until("it is on b again", async () => (await adapters.status(`${ns}/x`))?.readyReplicas === 2);
+  await world.applyObject(lora("y"));
+  await adapters.ready(`${ns}/y`);
+  expect(a.runtime.loads.map((l) => l.lora_name)).toEqual(["x", "y"]);
+});
+
+test("one pod that refused for good is not asked again by another controller, though no other is left; an edit is", async () => {
+  const a = await pod("a", { sidecar: false });
+  const b = await pod("b", { sidecar: false });
+  a.engine.runtimeUpdating = false;
+  await world.controller();
+  await world.applyObject(lora("x", { replicas: 1 }));
+  expect((await adapters.ready(`${ns}/x`)).instances).toEqual(["b"]);
+  await until("a's refusal is written down", async () => (await adapters.status(`${ns}/x`))?.pods?.some((p) => p.name === "a"));
+  const asked = () => a.engine.calls.filter((c) => c.startsWith("POST"));
+  expect(asked()).toHaveLength(1);
+  await world.stopControllers();
+  await world.deletePod(b);
+  made = made.filter((p) => p !== b);
+  const controller = await world.controller();
+  expect(await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled")).toMatch(/VLLM_ALLOW_RUNTIME_LORA_UPDATING/);
+  await adapters.decided(`${ns}/x`, controller);
+  expect(asked()).toHaveLength(1);
+  a.engine.runtimeUpdating = true;
+  await world.applyObject(lora("x", { replicas: 2 }));
+  await adapters.ready(`${ns}/x`);
 });
 
 test("a pod with more adapters than its engine holds in memory is told of once", async () => {

@@ -2,6 +2,7 @@ import type { ModelAdapterStatus } from "@aibrix/api";
 import type { NewEvent } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { nameEvents } from "../names/told.ts";
+import { heldRows } from "./rows.ts";
 import type { Observed, Plan, PodRow } from "./types.ts";
 
 /** What to tell about the way from one status to the next. Pure. */
@@ -13,8 +14,8 @@ export function eventsBetween(before: ModelAdapterStatus | undefined, after: Mod
     const note = after.conditions?.find((c) => c.type === "Scheduled")?.message ?? `allocated to ${added.join(", ")}`;
     events.push({ type: "Normal", reason: "Scheduled", action: "Schedule", note });
   }
-  const old = new Map((before?.pods ?? []).map((p) => [idOf(p), p]));
-  for (const pod of after.pods ?? []) {
+  const old = new Map(heldRows(before).map((p) => [idOf(p), p]));
+  for (const pod of heldRows(after)) {
     events.push(...podEvents(old.get(idOf(pod)), pod));
     old.delete(idOf(pod));
   }

@@ -29,6 +29,11 @@ export class AdapterMemory {
     }
   }
 
+  /** Takes over why a pod refused what had this fingerprint. */
+  recallRefusal(podUid: string, refusal: Refusal, fingerprint: string): void {
+    this.#refusals.set(podUid, { ...refusal, fingerprint });
+  }
+
   /** Why a pod refused what would be asked of it now. */
   refusal(podUid: string, fingerprint: () => string): Refusal | undefined {
     const refusal = this.#refusals.get(podUid);

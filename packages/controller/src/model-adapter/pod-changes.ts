@@ -3,6 +3,7 @@ import type { EndpointSlice, Log } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
 import type { ControllerMetrics } from "../metrics.ts";
+import { heldRows } from "./rows.ts";
 import type { Observed, PodRow } from "./types.ts";
 
 /** What became of an adapter on a pod. `lost`: it is not served there any more, without our doing. */
@@ -15,9 +16,9 @@ export interface PodChange {
 
 /** What changed on pods between two statuses. Pure. */
 export function podChanges(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): PodChange[] {
-  const old = new Map((before?.pods ?? []).map((row) => [row.uid, row]));
+  const old = new Map(heldRows(before).map((row) => [row.uid, row]));
   const changes: PodChange[] = [];
-  for (const row of after.pods ?? []) {
+  for (const row of heldRows(after)) {
     const kind = changeOf(old.get(row.uid), row);
     if (kind !== undefined) changes.push(change(kind, row));
     old.delete(row.uid);

@@ -64,3 +64,18 @@ test("what this process knows itself counts before what was written down, and th
   recallCalls(adapter("second"), memory, calls);
   expect(calls.state("u", "x").failure).toBeUndefined();
 });
+
+test.each([
+  { reason: "EngineRuntimeUpdatingDisabled", where: "a pod that it is not on", instances: ["b"], refusal: true, asked: true },
+  { reason: "NameConflict", where: "a pod that it is not on", instances: ["b"], refusal: true, asked: false },
+  { reason: "EngineRuntimeUpdatingDisabled", where: "a pod that it is on", instances: ["a"], refusal: false, asked: true },
+] as const)("$reason of $where", ({ reason, instances, refusal, asked }) => {
+  const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+  const calls = new PodCalls({ log, signal: new AbortController().signal, onDone: () => undefined });
+  const memory = new AdapterMemory();
+  const status = { instances, pods: [{ name: "a", uid: "u", ...failed, reason }] };
+  recallCalls({ metadata: { name: "x" }, status } as unknown as ModelAdapterObject, memory, calls);
+  expect(memory.refusal("u", () => "f") !== undefined).toBe(refusal);
+  expect(memory.refusal("u", () => "of an edit")).toBeUndefined();
+  expect(calls.state("u", "x").failure !== undefined).toBe(asked);
+});

@@ -1,6 +1,7 @@
 import { REASONS, type Reason } from "@aibrix/api";
 import type { CallFailure, CallState, PodCalls } from "../engines/calls.ts";
 import type { AdapterMemory } from "./memory.ts";
+import { isMemory } from "./rows.ts";
 import type { ModelAdapterObject, PodRow } from "./types.ts";
 
 /** Lets what an earlier process wrote down about its calls count here: once, when the adapter is first decided about. */
@@ -8,9 +9,18 @@ export function recallCalls(adapter: ModelAdapterObject, memory: AdapterMemory, 
   if (memory.recalled) return;
   memory.recalled = true;
   for (const row of adapter.status?.pods ?? []) {
-    if (row.uid !== undefined) calls.recall(row.uid, adapter.metadata.name, callsOf(row));
+    if (row.uid === undefined) continue;
+    const { done, failure } = callsOf(row);
+    const refused = isMemory(row, adapter.status ?? {}) ? failure : undefined;
+    if (refused !== undefined) memory.recallRefusal(row.uid, refused, refused.fingerprint);
+    // Nobody was asked for these: they are over when they are seen no more.
+    const seen = refused !== undefined && SEEN.includes(refused.reason);
+    calls.recall(row.uid, adapter.metadata.name, { done, failure: seen ? undefined : failure });
   }
 }
+
+/** Refusals that are read from what a pod has, not from its answer to a call. */
+const SEEN: readonly Reason[] = ["NameConflict", "NotOurs"];
 
 /** What a row of the status says about calls to its pod. Pure. */
 export function callsOf(row: PodRow): Pick<CallState, "done" | "failure"> {

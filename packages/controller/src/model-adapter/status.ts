@@ -4,6 +4,7 @@ import { listedIn } from "../endpoints/slices.ts";
 import { nameCondition } from "../names/told.ts";
 import { asked, askedEver, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
 import { adapterRank, toldRank } from "./rank.ts";
+import { rememberedRefusal } from "./rows.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 
 /** Pods that a message names one by one. */
@@ -47,6 +48,7 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     pods: [
       ...placed.map((r) => podRow(o, plan, r)),
       ...rowsOf(plan.leaving).map((r) => ({ ...podRow(o, plan, r), state: "Draining" as const })),
+      ...(deleting ? [] : refusedRows(o, plan)),
     ],
   };
 }
@@ -213,6 +215,17 @@ function podRow(o: Observed, plan: Plan, row: Row): PodRow {
     ...(state.message !== undefined || message === undefined ? {} : { note: truncate(message, MAX_POD_MESSAGE) }),
     ...(state.nextRetryTime === undefined || begins ? {} : { nextRetryTime: state.nextRetryTime }),
   };
+}
+
+/** Pods that refused and that the adapter is not on: what is known of them outlives the process. */
+function refusedRows(o: Observed, { placed, leaving }: Plan): PodRow[] {
+  return o.pods.flatMap((p): PodRow[] => {
+    const { name, uid } = p.facts;
+    const refusal = placed.includes(name) || leaving.includes(name) ? undefined : rememberedRefusal(o, p);
+    if (refusal === undefined) return [];
+    const lastError = truncate(refusal.message, MAX_POD_MESSAGE);
+    return [{ name, uid, state: "Failed", refusedFingerprint: p.fingerprint, attempts: 1, reason: refusal.reason, lastError }];
+  });
 }
 
 function named(names: readonly string[]): string {
