@@ -98,7 +98,13 @@ export const ARTIFACT_SCHEMES: readonly ArtifactScheme[] = [
 export const ARTIFACT_URL_MAX_LENGTH = 1024;
 
 /** What to write where an artifactURL is refused. */
-export const ARTIFACT_URL_HINT: string = `write ${ARTIFACT_SCHEMES.map((s) => s.form).join(", ")}`;
+export const ARTIFACT_URL_HINT: string = `write ${ARTIFACT_SCHEMES.map((s) => s.form).join(", ")}; ${inWords(
+  ARTIFACT_SCHEMES.flatMap((s) => s.prefixes.slice(1)),
+)} are taken, too`;
+
+function inWords(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
 
 /** A user name, with or without a password, in an `http(s)://` URL. */
 export const USER_INFO_PATTERN = "^https?://[^/?#]*@";

@@ -50,7 +50,11 @@ test.each([
     want: [/^metadata.name: .*without dots, for example qwen-code-lora/],
   },
   { name: "a name that is too long", given: { ...SEED, metadata: { name: "a".repeat(64) } }, want: [/^metadata.name: .*at most 63/] },
-  { name: "ftp://", given: withSpec({ artifactURL: "ftp://x" }), want: [/^spec.artifactURL: .*no known kind: write huggingface:/] },
+  {
+    name: "ftp://",
+    given: withSpec({ artifactURL: "ftp://x" }),
+    want: [/^spec.artifactURL: .*no known kind: write huggingface:.*; hf:\/\/, gcs:\/\/ and http:\/\/ are taken, too/],
+  },
   { name: "a bucket name that is too short", given: withSpec({ artifactURL: "gs://b/p" }), want: [/form gs:\/\/BUCKET\/PREFIX/] },
   { name: "a file that is no archive", given: withSpec({ artifactURL: "https://h/x.txt" }), want: [/form https:\/\/HOST\/PATH\.tar\.gz/] },
   { name: "a pin that is too short", given: withSpec({ artifactURL: "hf://a/b#sha256=ab" }), want: [/with or without #sha256=DIGEST/] },

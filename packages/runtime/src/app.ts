@@ -15,6 +15,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   credentials: "write an object of strings",
   additional_config: "write an object of strings",
   cleanup_local: "write true or false",
+  credentials_hosts: "write a list of hosts: files.example.com, *.example.com or host:port",
+  owner: "write who declares it, 1 to 400 characters, or leave it out",
   deep: "write true or false",
   model_uri: "write huggingface://ORG/REPO, ORG/REPO, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
   local_dir: "write an absolute path below --models-dir",

@@ -185,7 +185,9 @@ describe("aibrix_runtime check", () => {
     { args: [], says: "which artifact?" },
     { args: ["ftp://x"], says: "ftp://x: " },
     { args: ["/a", "--max-lora-rank=high"], says: "--max-lora-rank=high: write a number" },
-    { args: ["/a", "--base-model=/does/not/exist"], says: "--base-model=/does/not/exist: " },
+    { args: ["/a", "--base-model=/does/not/exist"], says: "--base-model=/does/not/exist: there is no such folder" },
+    { args: ["/a", "--base-model=/etc/hostname"], says: "--base-model=/etc/hostname: this is no folder" },
+    { args: ["/a", "--base-model=/tmp"], says: "--base-model=/tmp: the folder holds no config.json" },
     { args: ["/a", "--nope"], says: "--nope" },
     { args: ["/a", "--hf-token=x"], says: "--hf-token" },
   ])("$args: 2, and what to write", async ({ args, says }) => {

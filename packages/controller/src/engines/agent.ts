@@ -96,6 +96,8 @@ export interface UnloadCall {
   readonly apiKey: string | undefined;
   /** Who declared it, as far as the sidecar was told. */
   readonly owner: string | undefined;
+  /** Its files are of no more use there: it is deleted. Else it may come back, and finds them where they had to make no room. */
+  readonly cleanup: boolean;
   /** Only where its weights come from one of these; whatever there is under the name where absent. For engines without sidecar. */
   readonly roots?: readonly string[] | undefined;
   /** How long requests that run or wait may go on first. */

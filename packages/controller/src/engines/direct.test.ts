@@ -221,7 +221,7 @@ describe("an unload", () => {
       "vllm:num_requests_waiting 0",
       `vllm:lora_requests_info{max_lora="1",running_lora_adapters="${running.join(",")}",waiting_lora_adapters=""} 1.7e9\n`,
     ].join("\n");
-  const UNLOAD = { name: "x", apiKey: undefined, owner: undefined, graceSeconds: 60 };
+  const UNLOAD = { name: "x", apiKey: undefined, owner: undefined, cleanup: true, graceSeconds: 60 };
   let metrics: () => string;
   let unloads: number;
   let pages: number;

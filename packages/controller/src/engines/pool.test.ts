@@ -22,7 +22,12 @@ test("a pod that goes while it gives an adapter up is not followed again", async
     reply.end("Success");
   });
   try {
-    await pool.release(POD, {}, { name: "x", apiKey: undefined, owner: undefined, graceSeconds: 0 }, AbortSignal.timeout(10_000));
+    await pool.release(
+      POD,
+      {},
+      { name: "x", apiKey: undefined, owner: undefined, cleanup: true, graceSeconds: 0 },
+      AbortSignal.timeout(10_000),
+    );
     expect(pool.size).toBe(0);
   } finally {
     await pool.close();

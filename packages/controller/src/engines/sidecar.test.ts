@@ -145,7 +145,7 @@ const LOAD = {
   maxLoraRank: 64,
   additionalConfig: { more: "1" },
 } as const;
-const UNLOAD = { name: "x", apiKey: undefined, owner: "modeladapter/default/x/u-x", graceSeconds: 30 };
+const UNLOAD = { name: "x", apiKey: undefined, owner: "modeladapter/default/x/u-x", cleanup: true, graceSeconds: 30 };
 
 test("a load says everything, and an unload of what is not there is fine", async () => {
   const seen: unknown[] = [];
@@ -155,6 +155,7 @@ test("a load says everything, and an unload of what is not there is fine", async
   };
   await agent.load(LOAD, stop.signal);
   await agent.unload(UNLOAD, stop.signal);
+  await agent.unload({ ...UNLOAD, cleanup: false, graceSeconds: 0 }, stop.signal);
   expect(seen).toEqual([
     [
       "/v1/lora_adapter/load",
@@ -170,6 +171,7 @@ test("a load says everything, and an unload of what is not there is fine", async
       },
     ],
     ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: true, owner: "modeladapter/default/x/u-x", grace_seconds: 30 }],
+    ["/v1/lora_adapter/unload", { lora_name: "x", cleanup_local: false, owner: "modeladapter/default/x/u-x" }],
   ]);
 });
 

@@ -99,30 +99,30 @@ export class SidecarAgent implements PodAgent {
     refuseUnlessOk(await this.#postSparing(RUNTIME_PATHS.load, body, signal));
   }
 
-  async unload({ name, owner, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
-    const answer = await this.#postUnload(name, owner, signal, graceSeconds);
+  async unload({ name, owner, cleanup, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+    const answer = await this.#postUnload(name, owner, cleanup, signal, graceSeconds);
     if (answer.status !== 404) refuseUnlessOk(answer);
   }
 
-  async release({ name }: UnloadCall, signal: AbortSignal): Promise<void> {
+  async release({ name, cleanup }: UnloadCall, signal: AbortSignal): Promise<void> {
     const within = AbortSignal.any([signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)]);
     // Nobody has followed its stream: it is asked whose the adapter is.
     const owner = await this.#ownerOf(name, within);
     // It goes on by itself after 202, and knows nothing of the adapter any more once the engine has unloaded it.
-    for (let answer = await this.#postUnload(name, owner, within); answer.status !== 404; ) {
+    for (let answer = await this.#postUnload(name, owner, cleanup, within); answer.status !== 404; ) {
       refuseUnlessOk(answer);
       if (!(await sleep(RELEASE_PERIOD_MS, within)))
         throw new CallError("RuntimeUnavailable", "the sidecar aibrix-runtime does not get the adapter out of the engine", {
           retryable: true,
         });
-      answer = await this.#postUnload(name, owner, within);
+      answer = await this.#postUnload(name, owner, cleanup, within);
     }
   }
 
-  async #postUnload(name: string, owner: string | undefined, signal: AbortSignal, graceSeconds = 0): Promise<Answer> {
+  async #postUnload(name: string, owner: string | undefined, cleanup: boolean, signal: AbortSignal, graceSeconds = 0): Promise<Answer> {
     const body: UnloadRequest = {
       lora_name: name,
-      cleanup_local: true,
+      cleanup_local: cleanup,
       ...(owner === undefined ? {} : { owner }),
       ...(graceSeconds === 0 ? {} : { grace_seconds: graceSeconds }),
     };

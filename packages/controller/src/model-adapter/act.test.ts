@@ -91,7 +91,7 @@ describe("how long requests may go on before an unload", () => {
     await act({ kind: "unload", pod, swap }, o, SECRETS, new AdapterMemory(), deps, stop.signal);
     vi.setSystemTime(DELETED_MS + waitsMs);
     others.resolve();
-    expect((await told.promise).graceSeconds).toBe(graceSeconds);
+    expect(await told.promise).toMatchObject({ graceSeconds, cleanup: deleted });
   });
 });
 

@@ -214,7 +214,16 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
   const untilMs = graceUntilMs(action, o);
   // It may wait for others first: what is left counts when it runs.
   const roots = p.left !== undefined && rowOf(o, p)?.asked !== true ? p.left.roots : undefined;
-  const call = () => ({ name: o.name, apiKey, owner, roots, graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)) });
+  // Where it only leaves the pod it may be wanted again: the cache keeps its files within its bounds.
+  const cleanup = o.adapter === undefined || o.adapter.metadata.deletionTimestamp !== undefined;
+  const call = () => ({
+    name: o.name,
+    apiKey,
+    owner,
+    cleanup,
+    roots,
+    graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)),
+  });
   calls.start({
     kind,
     pod: p.facts,

@@ -178,7 +178,8 @@ export class AdapterManager {
     if (unsaved !== undefined) throw notForgotten(name, unsaved);
     const body = this.#deps.feed.adapter(name);
     if (body !== undefined) return { status: 202, body };
-    return { status: 200, body: { ...a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf), serving: null } };
+    const last = a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf);
+    return { status: 200, body: { ...last, serving: null, message: "it is unloaded: nothing is declared under this name any more" } };
   }
 
   /** Takes the declarations that the adapters folder makes now, all of them. Names that the API owns must not be among them. */

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -95,9 +95,18 @@ function checkUrl(url: string): void {
 async function readBase(dir: string | undefined) {
   if (dir === undefined) return undefined;
   const base = await readBaseModel([{ id: "base", root: resolve(dir), parent: undefined, raw: {} }]);
-  if (base === undefined)
-    throw new ConfigError(`--base-model=${dir}: there is no config.json of a model whose layers are known here; leave the flag out`);
+  if (base === undefined) throw new ConfigError(`--base-model=${dir}: ${await whyNoBase(resolve(dir))}`);
   return base;
+}
+
+async function whyNoBase(dir: string): Promise<string> {
+  const folder = await stat(dir).catch((error: NodeJS.ErrnoException) => error);
+  if (folder instanceof Error)
+    return folder.code === "ENOENT" ? "there is no such folder" : `the folder cannot be read (${folder.code}): see to its permissions`;
+  if (!folder.isDirectory()) return "this is no folder: write the one that holds the model's config.json";
+  const config = await stat(join(dir, "config.json")).catch(() => undefined);
+  if (config === undefined) return "the folder holds no config.json that can be read: write the one of the base model";
+  return "its config.json is of no model whose layers are known here; leave the flag out";
 }
 
 /** Tells now and then how far a download is. */
