@@ -87,7 +87,8 @@ export class ControllerManager {
     const { leaderElect, systemNamespace, identity } = this.#config;
     const stop = new AbortController();
     const watching = this.#caches.run(stop.signal);
-    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log });
+    const onDropped = () => metrics.eventDropped();
+    const events = new EventRecorder({ client, controller: `model.aibrix.ai/${CONTROLLER_MANAGER}`, instance: identity, log, onDropped });
     try {
       if (!leaderElect) return await this.#lead(events, signal);
       const lease = { namespace: systemNamespace, name: leaseName(this.#config.namespace), identity, ...timing?.lease };

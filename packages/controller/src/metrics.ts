@@ -34,6 +34,7 @@ export class ControllerMetrics {
   readonly #retries: Counter;
   readonly #leader: Gauge;
   readonly #events: Counter;
+  readonly #eventsDropped: Counter;
   #sources: MetricSources | undefined;
   #caches: CacheSource = () => [];
 
@@ -129,6 +130,11 @@ export class ControllerMetrics {
       labelNames: ["reason"],
       registers,
     });
+    this.#eventsDropped = new Counter({
+      name: "aibrix_controller_events_dropped_total",
+      help: "Events that were left out: too many of one object, or more than the API server took.",
+      registers,
+    });
     new Gauge({
       name: "aibrix_controller_queue_depth",
       help: "Keys that wait for a worker.",
@@ -203,6 +209,10 @@ export class ControllerMetrics {
   told({ reason, action }: Pick<NewEvent, "reason" | "action">): void {
     this.#events.inc({ reason });
     if (reason === "Repaired") this.#repairs.inc({ what: REPAIRED[action] ?? "pod" });
+  }
+
+  eventDropped(): void {
+    this.#eventsDropped.inc();
   }
 
   leading(leads: boolean): void {

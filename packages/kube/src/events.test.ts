@@ -67,6 +67,51 @@ test("bounds what is told about one object, and leaves others alone", async () =
   expect(events.dropped).toBe(7);
 });
 
+test("a thousand objects at once lose nothing, some are told at a time, and a storm of one takes no room from them", async () => {
+  const dropped: unknown[] = [];
+  let running = 0;
+  let most = 0;
+  const create = async () => {
+    running += 1;
+    most = Math.max(most, running);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    running -= 1;
+  };
+  const slow = { create } as unknown as KubeClient;
+  const events = recorder({ client: slow, perObject: { burst: 1e9, perSecond: 1 }, onDropped: () => dropped.push(1) });
+  for (let i = 0; i < 5_000; i++) events.record(PODS, pod, { ...loaded, note: `note ${i}` });
+  const storm = events.dropped;
+  for (let i = 0; i < 1_000; i++) {
+    const other = { ...pod, metadata: { ...pod.metadata, name: `p${i}`, uid: `u-${i}` } };
+    for (const reason of ["Scheduled", "Loaded", "Repaired"]) events.record(PODS, other, { ...loaded, reason });
+  }
+  await events.close(signal);
+  expect(storm).toBeGreaterThanOrEqual(4_890);
+  expect([events.dropped, dropped.length]).toEqual([storm, storm]);
+  expect(most).toBeGreaterThan(1);
+  expect(most).toBeLessThanOrEqual(6);
+});
+
+test("what is repeated while it is being told is counted on it afterwards, and not told twice", async () => {
+  const told: string[] = [];
+  const answer = Promise.withResolvers<void>();
+  const create = async () => {
+    told.push("begins");
+    await answer.promise;
+    told.push("told");
+  };
+  const mergePatch = async () => void told.push("counted");
+  const events = recorder({ client: { create, mergePatch } as unknown as KubeClient, gatherMs: 0 });
+  events.record(PODS, pod, loaded);
+  events.record(PODS, pod, loaded);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  // Another sender is free, and has nothing that it may send.
+  events.record(PODS, pod, loaded);
+  answer.resolve();
+  await events.close(signal);
+  expect(told).toEqual(["begins", "told", "counted"]);
+});
+
 test("cuts a note at 1,024 bytes, in whole characters", async () => {
   const events = recorder();
   events.record(PODS, pod, { ...loaded, note: "ü😀".repeat(500) });

@@ -31,9 +31,13 @@ export interface EventRecorderOptions {
   readonly gatherMs?: number;
   /** Events per object: so many at once, then `perSecond`. 25 and one in 20 s where absent. */
   readonly perObject?: { readonly burst: number; readonly perSecond: number };
+  /** Called for each event that is left out. */
+  readonly onDropped?: () => void;
 }
 
 interface Series {
+  /** Which object it is about. */
+  readonly object: string;
   readonly resource: Resource;
   readonly key: string;
   readonly event: KubeEvent;
@@ -45,7 +49,12 @@ interface Series {
 }
 
 const MAX_SERIES = 4096;
-const MAX_QUEUE = 1000;
+/** Some for each of some thousand objects that change at once. */
+const MAX_QUEUE = 10_000;
+/** Of one object, so that a storm of one leaves room for the others. */
+const MAX_QUEUE_OF_ONE = 100;
+/** Sent at a time: one after the other, they would come minutes late where a thousand things happen at once. */
+const SENDERS = 6;
 const NOTE_MAX_BYTES = 1024;
 
 /**
@@ -58,8 +67,12 @@ export class EventRecorder {
   readonly #series = new Map<string, Series>();
   readonly #buckets = new Map<string, TokenBucket>();
   readonly #queue = new Map<string, Series>();
+  /** How many of the queue are about an object. */
+  readonly #waiting = new Map<string, number>();
+  /** A series is sent by one sender at a time: its count comes after it. */
+  readonly #inFlight = new Set<string>();
   readonly #gathering: DelayedKeys;
-  #sending: Promise<void> | undefined;
+  readonly #senders = new Set<Promise<void>>();
   #dropped = 0;
   readonly #stop = new AbortController();
 
@@ -89,12 +102,14 @@ export class EventRecorder {
       this.#gathering.set(key, this.#options.gatherMs ?? 10_000);
       return;
     }
-    if (!this.#bucket(uid ?? `${namespace}/${name}`, nowMs).tryTake(nowMs)) {
-      this.#dropped++;
+    const about = uid ?? `${namespace}/${name}`;
+    if (!this.#bucket(about, nowMs).tryTake(nowMs)) {
+      this.#drop();
       return;
     }
     const now = new Date();
     const fresh: Series = {
+      object: about,
       resource,
       key,
       event: this.#toEvent(resource, object, event, now),
@@ -117,7 +132,7 @@ export class EventRecorder {
     const onAbort = () => this.#stop.abort(signal.reason);
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
-    await this.#sending;
+    await Promise.all(this.#senders);
     signal.removeEventListener("abort", onAbort);
     this.#stop.abort();
   }
@@ -162,29 +177,59 @@ export class EventRecorder {
   }
 
   #enqueue(series: Series): void {
-    if (this.#queue.size >= MAX_QUEUE && !this.#queue.has(series.key)) {
-      this.#dropped++;
-      this.#series.delete(series.key);
-      return;
+    const waiting = this.#waiting.get(series.object) ?? 0;
+    if (!this.#queue.has(series.key)) {
+      const isFull = this.#queue.size >= MAX_QUEUE || waiting >= MAX_QUEUE_OF_ONE;
+      // What is being sent is told anyway; only its count comes on top.
+      if (isFull && !this.#inFlight.has(series.key)) {
+        this.#series.delete(series.key);
+        this.#drop();
+        return;
+      }
+      this.#waiting.set(series.object, waiting + 1);
     }
     this.#queue.set(series.key, series);
-    this.#sending ??= this.#sendAll().finally(() => {
-      this.#sending = undefined;
-    });
+    if (this.#senders.size >= SENDERS) return;
+    const sender: Promise<void> = this.#sendAll().finally(() => void this.#senders.delete(sender));
+    this.#senders.add(sender);
+  }
+
+  #drop(): void {
+    this.#dropped++;
+    this.#options.onDropped?.();
+  }
+
+  /** The oldest that nobody is sending. */
+  #next(): Series | undefined {
+    for (const [key, series] of this.#queue) {
+      if (this.#inFlight.has(key)) continue;
+      this.#queue.delete(key);
+      const waiting = (this.#waiting.get(series.object) ?? 1) - 1;
+      if (waiting === 0) this.#waiting.delete(series.object);
+      else this.#waiting.set(series.object, waiting);
+      return series;
+    }
+    return undefined;
   }
 
   async #sendAll(): Promise<void> {
     const { signal } = this.#stop;
-    for (const [key, series] of this.#queue) {
-      if (signal.aborted) return;
-      this.#queue.delete(key);
+    for (let series = this.#next(); series !== undefined && !signal.aborted; series = this.#next()) {
       if (series.count === series.written) continue; // Sent, or given up, since it was put in.
-      for (let attempt = 1; !(await this.#send(series, signal)); attempt++) {
-        if (attempt >= 3 || !(await sleep(1000 * attempt, signal))) {
-          this.#dropped++;
-          break;
-        }
+      this.#inFlight.add(series.key);
+      try {
+        await this.#sendOften(series, signal);
+      } finally {
+        this.#inFlight.delete(series.key);
       }
+    }
+  }
+
+  async #sendOften(series: Series, signal: AbortSignal): Promise<void> {
+    for (let attempt = 1; !(await this.#send(series, signal)); attempt++) {
+      if (attempt < 3 && (await sleep(1000 * attempt, signal))) continue;
+      this.#drop();
+      return;
     }
   }
 

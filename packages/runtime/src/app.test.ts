@@ -139,6 +139,10 @@ test("load, list, models and unload", async () => {
   const models = await app.inject("/v1/models");
   expect(models.json()).toMatchObject({ object: "list", data: [{ id: "base" }, { id: "a", root: "/store/one", parent: "base" }] });
   expect((await post("unload", { lora_name: "a", cleanup_local: true })).status).toBeOneOf([200, 202]);
+  expect(await post("unload", { lora_name: "a", owner: "" })).toMatchObject({
+    status: 400,
+    body: { error: { message: expect.stringMatching(/^owner: .*; write who declares it/) } },
+  });
   expect(await post("unload", { lora_name: "never" })).toMatchObject({
     status: 404,
     body: { error: { code: "NotFound", retryable: false } },

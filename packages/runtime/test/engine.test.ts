@@ -176,7 +176,8 @@ test("static adapters are left alone, and their names told", async () => {
   const runtime = await world.runtime(engine.url, { env: HUB() });
   await runtime.load("a", "hf://acme/a");
   expect((await runtime.failed("a", "NameConflict")).message).toContain(world.path("static"));
-  expect((await runtime.post("unload", { lora_name: "a" })).status).toBe(200);
+  const ended = { status: 200, body: { serving: null, message: expect.stringMatching(/^it is unloaded/) } };
+  expect(await runtime.post("unload", { lora_name: "a" })).toMatchObject(ended);
   await runtime.load("qwen-coder-1-5b-instruct", "hf://acme/b");
   expect((await runtime.failed("qwen-coder-1-5b-instruct", "NameConflict")).message).toContain("base model");
   expect(await engineModels(engine)).toMatchObject({ a: world.path("static") });
