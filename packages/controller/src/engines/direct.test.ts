@@ -181,7 +181,7 @@ describe("a load", () => {
   test("of newer content in place of what served is not asked for an answer, also where an earlier process loaded the older", async () => {
     completion = () => expect.fail("it was asked");
     await vi.waitFor(() => expect(agent.view.adapters.get("y")?.serving).toBe(true));
-    await agent.unload({ name: "y", apiKey: "sk", owner: undefined, graceSeconds: 0 }, stop.signal);
+    await agent.unload({ name: "y", apiKey: "sk", owner: undefined, cleanup: true, graceSeconds: 0 }, stop.signal);
     await agent.load({ ...CALL, delivery: { ...CALL.delivery, path: "/models/z" } }, stop.signal);
     expect(agent.view.adapters.get("y")?.serving).toBe(true);
     expect(asked).toEqual(["/v1/unload_lora_adapter", "/v1/load_lora_adapter"]);
