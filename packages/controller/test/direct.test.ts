@@ -443,3 +443,20 @@ test("a load that an engine had not answered when its adapter was given up is ta
     () => a.engine.calls.includes("POST /v1/unload_lora_adapter x") && a.engine.adapters.size === 0,
   );
 });
+
+test("a controller whose Role is of an earlier release starts and ends deletions, and says what it lacks", async () => {
+  const a = await pod("a");
+  await world.kubectl("delete", "role", "aibrix-controller-manager-leader-election", "-n", "aibrix-system");
+  try {
+    const old = await controller({ bounds: { deletionMs: 500, drainMs: 0 } });
+    await world.applyObject(lora("x"));
+    await adapters.ready(`${ns}/x`);
+    const open = stick(a);
+    await adapters.remove(`${ns}/x`);
+    open();
+    await until("it is swept", () => a.engine.adapters.size === 0);
+    expect(old.warnings.filter((w) => w.includes("aibrix-direct-leftovers cannot be used: apply the controller's RBAC"))).not.toEqual([]);
+  } finally {
+    await world.apply("deploy/rbac/controller.yaml");
+  }
+});

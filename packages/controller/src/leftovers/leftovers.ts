@@ -68,7 +68,7 @@ export class Leftovers {
         for (const [uid, text] of Object.entries(map?.data ?? {})) this.#take(uid, text);
         return;
       } catch (error) {
-        if (error instanceof KubeError && !error.retryable) return this.#untold(error);
+        if (isFinal(error)) return this.#untold(error);
         log.warn({ err: error }, "what earlier deletions left in engines could not be read: it is tried again");
         await sleep(READ_AGAIN_MS, signal);
       }
@@ -111,7 +111,7 @@ export class Leftovers {
     try {
       await this.#write(pod.uid, signal);
     } catch (error) {
-      if (!(error instanceof KubeError) || error.retryable) throw error;
+      if (!isFinal(error)) throw error;
       this.#untold(error);
     }
   }
@@ -189,6 +189,11 @@ export class Leftovers {
 /** Controllers that look at different namespaces have one each. */
 function configMapName(watched: string | undefined): string {
   return watched === undefined ? "aibrix-direct-leftovers" : `aibrix-direct-leftovers-${watched}`;
+}
+
+/** Whether the API server will not take it either later: a right that is missing holds up neither the start nor a deletion. */
+function isFinal(error: unknown): error is KubeError {
+  return error instanceof KubeError && (!error.retryable || error.status === 403);
 }
 
 async function bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
