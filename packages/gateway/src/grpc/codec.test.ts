@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { envoy } from "#proto";
 import { modelNotFound } from "../openai/errors.ts";
-import { decodeMessage, encodeReply } from "./codec.ts";
+import { encodeReply } from "./codec.ts";
+import { readRequest } from "./request-reader.ts";
 
 const { ProcessingRequest, ProcessingResponse } = envoy.service.ext_proc.v3;
 
@@ -20,7 +21,7 @@ test("reads the headers that decide, as bytes or as text", () => {
     { key: "x-gateway-model-peek", rawValue: Buffer.from("gr%C3%B6%C3%9Fe/%E6%A8%A1%E5%9E%8B") },
     { key: "x-odd", rawValue: Buffer.from([0xff, 0xfe]) },
   ];
-  expect(decodeMessage(encoded({ requestHeaders: { headers: { headers }, endOfStream: true } }))).toEqual({
+  expect(readRequest(encoded({ requestHeaders: { headers: { headers }, endOfStream: true } }))).toEqual({
     kind: "requestHeaders",
     head: {
       method: "POST",
@@ -37,19 +38,19 @@ test("reads the headers that decide, as bytes or as text", () => {
 
 test("reads a body without copying it", () => {
   const bytes = encoded({ requestBody: { body: Buffer.from("abc"), endOfStream: true } });
-  const message = decodeMessage(bytes);
+  const message = readRequest(bytes);
   expect(message).toEqual({ kind: "requestBody", body: Buffer.from("abc") });
   expect(message.kind === "requestBody" && message.body.buffer).toBe(bytes.buffer);
 });
 
 test.each(["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const)("reads %s", (kind) => {
-  expect(decodeMessage(encoded({ [kind]: {} }))).toEqual({ kind });
+  expect(readRequest(encoded({ [kind]: {} }))).toEqual({ kind });
 });
 
 test("a message that it does not know is unknown; bytes that are none are an error", () => {
-  expect(decodeMessage(Buffer.from([0xa2, 0x06, 0x00]))).toEqual({ kind: "unknown" }); // Field 100.
-  expect(decodeMessage(Buffer.alloc(0))).toEqual({ kind: "unknown" });
-  expect(() => decodeMessage(Buffer.from([0x12, 0x7f, 0x01]))).toThrow();
+  expect(readRequest(Buffer.from([0xa2, 0x06, 0x00]))).toEqual({ kind: "unknown" }); // Field 100.
+  expect(readRequest(Buffer.alloc(0))).toEqual({ kind: "unknown" });
+  expect(() => readRequest(Buffer.from([0x12, 0x7f, 0x01]))).toThrow();
 });
 
 test.each(["requestHeaders", "requestBody"] as const)("writes a route in answer to %s as header and as metadata", (phase) => {

@@ -1,39 +1,16 @@
 import { HEADER_DESTINATION, HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK } from "@aibrix/api";
 import { envoy } from "#proto";
-import { readRequestHead } from "../http/request-head.ts";
 import type { Answer } from "../openai/errors.ts";
-import type { Message, Reply, RoutedPhase } from "../phases/types.ts";
+import type { Reply, RoutedPhase } from "../phases/types.ts";
+import { templated } from "./template.ts";
 
-const { ProcessingRequest, ProcessingResponse } = envoy.service.ext_proc.v3;
+const { ProcessingResponse } = envoy.service.ext_proc.v3;
 const { ProcessingMode } = envoy.extensions.filters.http.ext_proc.v3;
 const OVERWRITE = envoy.config.core.v3.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD;
 type Response = envoy.service.ext_proc.v3.ProcessingResponse.$Properties;
 
 /** Metadata namespace in which Envoy's load balancers, and the Gateway API Inference Extension, look for the destination. */
 const METADATA_NAMESPACE = "envoy.lb";
-
-/**
- * Reads a `ProcessingRequest`.
- *
- * @throws RangeError or Error for bytes that are no such message
- */
-export function decodeMessage(bytes: Buffer): Message {
-  const message = ProcessingRequest.decode(bytes);
-  switch (message.request) {
-    case "requestHeaders": {
-      const headers = message.requestHeaders;
-      return { kind: "requestHeaders", head: readRequestHead(headers?.headers?.headers ?? []), endOfStream: headers?.endOfStream ?? false };
-    }
-    case "requestBody": {
-      const body = message.requestBody?.body ?? new Uint8Array();
-      return { kind: "requestBody", body: Buffer.from(body.buffer, body.byteOffset, body.length) };
-    }
-    case undefined:
-      return { kind: "unknown" };
-    default:
-      return { kind: message.request };
-  }
-}
 
 /** Writes a `ProcessingResponse`. */
 export function encodeReply(reply: Reply): Buffer {
@@ -43,7 +20,7 @@ export function encodeReply(reply: Reply): Buffer {
     case "readBody":
       return READ_BODY;
     case "route":
-      return encode(routed(reply.phase, reply.destinations.join(",")));
+      return ENCODE_ROUTE[reply.phase](reply.destinations.join(","));
     case "answer":
       return encode({ immediateResponse: immediate(reply.answer) });
   }
@@ -77,6 +54,11 @@ const READ_BODY = encode({
     responseTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
   },
 });
+
+const ENCODE_ROUTE = {
+  requestHeaders: templated((destinations) => encode(routed("requestHeaders", destinations))),
+  requestBody: templated((destinations) => encode(routed("requestBody", destinations))),
+} as const satisfies Record<RoutedPhase, (destinations: string) => Buffer>;
 
 function routed(phase: RoutedPhase, destinations: string): Response {
   // By its headers alone: what the body's request would have had removed before.

@@ -1,7 +1,8 @@
 import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
-import { decodeMessage, encodeReply } from "./codec.ts";
+import { encodeReply } from "./codec.ts";
+import { readRequest } from "./request-reader.ts";
 import { GRPC_STATUS } from "./status.ts";
 import type { GrpcHandler, GrpcStream } from "./transport.ts";
 
@@ -37,7 +38,7 @@ export class RequestStream implements GrpcHandler {
     if (this.#ended) return;
     let message: Message;
     try {
-      message = decodeMessage(bytes);
+      message = readRequest(bytes);
     } catch {
       this.#end(GRPC_STATUS.INTERNAL, "the message is no ProcessingRequest");
       return;

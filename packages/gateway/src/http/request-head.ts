@@ -7,6 +7,17 @@ export interface Header {
   readonly rawValue?: Uint8Array;
 }
 
+/** The headers that are looked at: others are not even read. */
+export const HEAD_HEADERS = [
+  ":method",
+  ":path",
+  "content-type",
+  "content-length",
+  "content-encoding",
+  HEADER_MODEL_NAMESPACE,
+  HEADER_MODEL_PEEK,
+] as const;
+
 /** What the gateway reads of a request's headers. */
 export interface RequestHead {
   readonly method: string;
@@ -33,7 +44,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
   let modelNamespace: string | undefined;
   let peekedModel: string | undefined;
   for (const header of headers) {
-    switch (header.key) {
+    switch (header.key as (typeof HEAD_HEADERS)[number]) {
       case ":method":
         method = text(header);
         break;

@@ -63,6 +63,8 @@ export class RawHttp2 {
   readonly socket: Socket;
   readonly frames: RawFrame[] = [];
   closed = false;
+  /** Told of each frame as it comes. */
+  onFrame: (frame: RawFrame) => void = () => undefined;
   #rest = Buffer.alloc(0);
 
   private constructor(socket: Socket) {
@@ -117,7 +119,9 @@ export class RawHttp2 {
       const end = FRAME_HEADER_BYTES + bytes.readUIntBE(0, 3);
       if (bytes.length < end) break;
       const [type = 0, flags = 0] = [bytes[3], bytes[4]];
-      this.frames.push({ type, flags, streamId: bytes.readUInt32BE(5), payload: bytes.subarray(FRAME_HEADER_BYTES, end) });
+      const read = { type, flags, streamId: bytes.readUInt32BE(5), payload: bytes.subarray(FRAME_HEADER_BYTES, end) };
+      this.frames.push(read);
+      this.onFrame(read);
       bytes = bytes.subarray(end);
     }
     this.#rest = bytes;

@@ -1,0 +1,178 @@
+import { HEAD_HEADERS, type Header, readRequestHead } from "../http/request-head.ts";
+import type { Message } from "../phases/types.ts";
+
+/*
+ * Reads Envoy's messages without making objects of what is not needed: of some twenty headers a handful decides. Field numbers are those of
+ * proto/; a test compares it with the code that is generated from there.
+ */
+
+/** `ProcessingRequest`: what is in a field of this number. */
+const KINDS = [
+  undefined,
+  undefined,
+  "requestHeaders",
+  "responseHeaders",
+  "requestBody",
+  "responseBody",
+  "requestTrailers",
+  "responseTrailers",
+] as const;
+
+/** Wire types of protocol buffers. */
+const VARINT = 0;
+const FIXED_64 = 1;
+const BYTES = 2;
+const FIXED_32 = 5;
+
+const NAMES_BY_LENGTH: (readonly { readonly name: string; readonly bytes: Buffer }[] | undefined)[] = [];
+for (const name of HEAD_HEADERS) {
+  NAMES_BY_LENGTH[name.length] = [...(NAMES_BY_LENGTH[name.length] ?? []), { name, bytes: Buffer.from(name) }];
+}
+
+/** A place in a message. Each `read` moves it on. */
+class Cursor {
+  readonly bytes: Buffer;
+  at: number;
+  readonly end: number;
+  field = 0;
+  wire = 0;
+
+  constructor(bytes: Buffer, at: number, end: number) {
+    this.bytes = bytes;
+    this.at = at;
+    this.end = end;
+  }
+
+  /** Goes to the next field; false at the end. */
+  next(): boolean {
+    if (this.at >= this.end) return false;
+    const tag = this.varint();
+    this.field = Math.floor(tag / 8);
+    this.wire = tag % 8;
+    return true;
+  }
+
+  /** Exact up to 53 bits; nothing larger is looked at. */
+  varint(): number {
+    let value = 0;
+    for (let factor = 1; factor < 2 ** 70; factor *= 128) {
+      if (this.at >= this.end) throw new RangeError("a number is cut short");
+      const byte = this.bytes[this.at++] ?? 0;
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value;
+    }
+    throw new RangeError("a number is too long");
+  }
+
+  /** Goes behind a field of bytes and gives their end; {@link Cursor.at} is where they began before {@link Cursor.varint} was read. */
+  length(): number {
+    const end = this.varint() + this.at;
+    if (end > this.end) throw new RangeError("a field is cut short");
+    return end;
+  }
+
+  skip(): void {
+    if (this.wire === VARINT) this.varint();
+    else if (this.wire === BYTES) this.at = this.length();
+    else if (this.wire === FIXED_64) this.at += 8;
+    else if (this.wire === FIXED_32) this.at += 4;
+    else throw new RangeError(`wire type ${this.wire}`);
+    if (this.at > this.end) throw new RangeError("a field is cut short");
+  }
+}
+
+/**
+ * Reads a `ProcessingRequest`. A body stays where it is.
+ *
+ * @throws RangeError for bytes that are no such message
+ */
+export function readRequest(bytes: Buffer): Message {
+  const cursor = new Cursor(bytes, 0, bytes.length);
+  let message: Message = { kind: "unknown" };
+  while (cursor.next()) {
+    const kind = KINDS[cursor.field];
+    if (kind === undefined || cursor.wire !== BYTES) {
+      cursor.skip();
+      continue;
+    }
+    const end = cursor.length();
+    if (kind === "requestHeaders") message = readHeaders(new Cursor(bytes, cursor.at, end));
+    else if (kind === "requestBody") message = { kind, body: readBody(new Cursor(bytes, cursor.at, end)) };
+    else message = { kind };
+    cursor.at = end;
+  }
+  return message;
+}
+
+/** `HttpBody`. */
+function readBody(cursor: Cursor): Buffer {
+  let body = cursor.bytes.subarray(cursor.at, cursor.at);
+  while (cursor.next()) {
+    if (cursor.field !== 1 || cursor.wire !== BYTES) {
+      cursor.skip();
+      continue;
+    }
+    const end = cursor.length();
+    body = cursor.bytes.subarray(cursor.at, end);
+    cursor.at = end;
+  }
+  return body;
+}
+
+/** `HttpHeaders`. */
+function readHeaders(cursor: Cursor): Message {
+  const headers: Header[] = [];
+  let endOfStream = false;
+  while (cursor.next()) {
+    if (cursor.field === 1 && cursor.wire === BYTES) {
+      const end = cursor.length();
+      readHeaderMap(new Cursor(cursor.bytes, cursor.at, end), headers);
+      cursor.at = end;
+    } else if (cursor.field === 3 && cursor.wire === VARINT) {
+      endOfStream = cursor.varint() !== 0;
+    } else {
+      cursor.skip();
+    }
+  }
+  return { kind: "requestHeaders", head: readRequestHead(headers), endOfStream };
+}
+
+/** `HeaderMap`: those of its headers that are looked at. */
+function readHeaderMap(cursor: Cursor, headers: Header[]): void {
+  const { bytes } = cursor;
+  while (cursor.next()) {
+    if (cursor.field !== 1 || cursor.wire !== BYTES) {
+      cursor.skip();
+      continue;
+    }
+    const end = cursor.length();
+    const fields = new Cursor(bytes, cursor.at, end);
+    let key: string | undefined;
+    let value: string | undefined;
+    while (fields.next()) {
+      if (fields.wire !== BYTES || fields.field > 3) {
+        fields.skip();
+        continue;
+      }
+      const stop = fields.length();
+      if (fields.field === 1) key = nameAt(bytes, fields.at, stop);
+      // Envoy writes the key first.
+      else if (key !== undefined && stop > fields.at) value = bytes.toString(fields.field === 2 ? "utf8" : "latin1", fields.at, stop);
+      fields.at = stop;
+      if (fields.field === 1 && key === undefined) break;
+    }
+    if (key !== undefined) headers.push({ key, value: value ?? "" });
+    cursor.at = end;
+  }
+}
+
+function nameAt(bytes: Buffer, start: number, end: number): string | undefined {
+  const names = NAMES_BY_LENGTH[end - start];
+  if (names === undefined) return undefined;
+  for (const { name, bytes: want } of names) {
+    let i = want.length - 1;
+    while (i >= 0 && want[i] === bytes[start + i]) i -= 1;
+    if (i < 0) return name;
+  }
+  return undefined;
+}
