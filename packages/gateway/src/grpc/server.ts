@@ -19,7 +19,7 @@ export type TransportName = keyof typeof TRANSPORTS;
 export const TLS_TRANSPORTS: readonly TransportName[] = ["node-http2", "grpc-js"];
 /** The one that follows a certificate that changes. */
 export const DEFAULT_TLS_TRANSPORT: TransportName = "node-http2";
-/** The one that costs least. */
+/** The one that costs least, and that fails no call when it ends. */
 export const DEFAULT_TRANSPORT: TransportName = "own";
 
 /** Where and how the gateway serves. */

@@ -10,7 +10,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as NetServer } from "node:net";
 import { MessageReader, PREFIX_BYTES, writePrefix } from "../framing.ts";
 import { escapeDetails, GRPC_STATUS, type GrpcStatus } from "../status.ts";
 import { followTls, readTls } from "../tls.ts";
@@ -61,7 +61,8 @@ export const listenNodeHttp2: Listen = async ({ host, port, tls }, methods) => {
     openStreams: () => streams.size,
     drain: async (timeoutMs) => {
       close();
-      const ended = new Promise<boolean>((resolve) => server.close(() => resolve(true)));
+      // Only the listening ends here. An HTTP/2 server's own `close` ends its sessions too, in one step.
+      const ended = new Promise<boolean>((resolve) => NetServer.prototype.close.call(server, () => resolve(true)));
       const cut = AbortSignal.timeout(timeoutMs);
       const late = new Promise<boolean>((resolve) => cut.addEventListener("abort", () => resolve(false), { once: true }));
       await Promise.race([late, Promise.all([...sessions].map(tellEnd))]);
