@@ -88,7 +88,11 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   const folder = dir === undefined ? undefined : new ManifestFolder({ dir, podLabels, manager, observer, feed, log });
   await folder?.open();
   manager.sweepOrphans();
-  const gate = new RestoreGate(manager.names(), (ms) => metrics.restoreSeconds.observe(ms / 1000));
+  const gate = new RestoreGate(manager.names(), {
+    // One that follows every pod is on its way to a new one.
+    watched: () => feed.watched || env.KUBERNETES_SERVICE_HOST !== undefined,
+    onRestored: (ms) => metrics.restoreSeconds.observe(ms / 1000),
+  });
   observer.onChange((view) => gate.onEngine(view, manager.names()));
 
   const isSettled = (name: string) => {
@@ -96,7 +100,10 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     return state === undefined || state === "Serving" || state === "Failed";
   };
   const notReady = () => gate.notReady(observer.view, isSettled);
-  feed.subscribe(() => void notReady());
+  feed.subscribe((event) => {
+    notReady();
+    if (event.type === "ADAPTER" && !isSettled(event.object.lora_name)) gate.onDeclared(event.object.lora_name);
+  });
 
   const uses = new UseWatch({ engine, observer, memory, log });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal), watchFiles(manager, signal)];

@@ -57,6 +57,8 @@ const [RELEASE_TIMEOUT_MS, RELEASE_PERIOD_MS] = [30_000, 100];
 const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds"] as const;
 type Spare = (typeof SPARE)[number];
 const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
+/** The same before it has answered once: a new pod is ready soon after its sidecar listens, and has to be told before what it should have. */
+const CONNECT: BackoffOptions = { baseMs: 100, maxMs: 1_000 };
 
 /** Talks to the sidecar of a pod, and follows its stream of changes. */
 export class SidecarAgent implements PodAgent {
@@ -196,7 +198,7 @@ export class SidecarAgent implements PodAgent {
         stream.abort();
       }
       failures++;
-      await sleep(backoffMs(this.#options.backoff ?? RECONNECT, failures), signal);
+      await sleep(backoffMs(this.#options.backoff ?? (this.#view.instance === undefined ? CONNECT : RECONNECT), failures), signal);
     }
     clearTimeout(this.#silence);
   }

@@ -1,6 +1,6 @@
 import type { Reason } from "@aibrix/api";
 import { exchangeAtMs, isDoubtful, whyExchanged } from "./exchange.ts";
-import { mayHold, podState, routable } from "./pod-state.ts";
+import { mayHold, mayTake, podState, routable } from "./pod-state.ts";
 import { adapterRank, podRankLimit, rankTooHigh } from "./rank.ts";
 import { choose } from "./scheduling.ts";
 import type { Observed, ObservedPod, Obstacle, Replaced } from "./types.ts";
@@ -45,8 +45,9 @@ export function place(o: Observed): Placement {
   const able = candidates.flatMap((c) => (c.rejection === undefined || keepsOld(o, c.pod) ? [c.pod] : []));
   const replicas = o.adapter?.spec.replicas;
   const had = able.filter((p) => o.placed.includes(p.facts.name));
-  const free = able.filter((p) => p.facts.ready && !o.placed.includes(p.facts.name));
-  if (replicas === undefined) return result(o, rank, [...had, ...free], candidates, { times: [], replaced: [] });
+  const others = able.filter((p) => !o.placed.includes(p.facts.name));
+  if (replicas === undefined) return result(o, rank, [...had, ...others.filter(mayTake)], candidates, { times: [], replaced: [] });
+  const free = others.filter((p) => p.facts.ready);
   const away = had.filter((p) => !p.facts.ready);
   const kept = had
     .filter((p) => p.facts.ready || waitsForPod(p, o.nowMs))

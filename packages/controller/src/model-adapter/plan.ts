@@ -7,7 +7,19 @@ import { nameObstacle } from "../names/told.ts";
 import { isDeclared } from "./declared-url.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
-import { asked, askedEver, inheritedUntilMs, listsLeft, mayHold, podState, routable, rowOf, strayed, unproven } from "./pod-state.ts";
+import {
+  asked,
+  askedEver,
+  inheritedUntilMs,
+  listsLeft,
+  mayHold,
+  mayTake,
+  podState,
+  routable,
+  rowOf,
+  strayed,
+  unproven,
+} from "./pod-state.ts";
 import {
   type Action,
   MODEL_ADAPTERS,
@@ -147,7 +159,7 @@ function takeAway(o: Observed, pods: readonly ObservedPod[], swapping: readonly 
 function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (strayed(o, p)) return false;
   if (p.delivery.kind === "refused") return false;
-  if (!p.facts.ready || p.facts.terminating || p.view.knowledge !== "fresh" || o.secretTrouble !== undefined) return false;
+  if (!mayTake(p) || p.facts.terminating || p.view.knowledge !== "fresh" || o.secretTrouble !== undefined) return false;
   const entry = p.view.adapters.get(o.name);
   // What is listed and has not answered is asked for an answer only.
   if (p.via === "direct") return (entry === undefined || unproven(o, p)) && inheritedUntilMs(o, p) === undefined;

@@ -54,6 +54,14 @@ export function routable(p: ObservedPod, s: PodState): boolean {
   return s.serving && s.state !== "Draining" && p.facts.ready && !p.facts.terminating && !p.facts.finished;
 }
 
+/**
+ * Whether the pod may be asked for the adapter: it is Ready, or on its way there. Its engine answers the sidecar then, which lets the pod become
+ * ready once it has what is declared: in a rolling update the pod before it goes as soon as this one is ready.
+ */
+export function mayTake(p: ObservedPod): boolean {
+  return p.facts.ready || (p.via === "sidecar" && p.view.knowledge === "fresh" && p.view.engineReady);
+}
+
 /** Whether we asked the pod's engine itself to load the adapter: that is written down before each such call. */
 export function asked(o: Observed, p: ObservedPod): boolean {
   return rowOf(o, p)?.asked === true;

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
-import { RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
+import { DECLARE_HOLD_MS, RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
 
 const up: EngineView = { ...ENGINE_UNSEEN, ready: true, message: undefined };
 const down: EngineView = { ...ENGINE_UNSEEN, message: "the engine is down" };
@@ -18,7 +18,7 @@ const onEngine = (view: EngineView, declared: readonly string[], atMs: number) =
 
 beforeEach(() => {
   settled = new Set();
-  gate = new RestoreGate(["a", "b"], undefined, () => nowMs);
+  gate = new RestoreGate(["a", "b"], { now: () => nowMs });
 });
 
 test("holds back until the engine answers and every adapter is in or has failed", () => {
@@ -63,11 +63,7 @@ test("an engine that was restarted between two looks has lost its adapters, too"
 
 test("tells once how long the adapters took", () => {
   const took: number[] = [];
-  gate = new RestoreGate(
-    ["a", "b"],
-    (ms) => took.push(ms),
-    () => nowMs,
-  );
+  gate = new RestoreGate(["a", "b"], { onRestored: (ms) => took.push(ms), now: () => nowMs });
   onEngine(up, [], 100);
   settled.add("a");
   notReady(up, 150);
@@ -90,4 +86,25 @@ test("a wall clock that is set back lengthens no minute", () => {
   } finally {
     vi.useRealTimers();
   }
+});
+
+test("a new pod under a controller waits for what is declared until it is ready the first time, and then for nothing new", () => {
+  gate = new RestoreGate([], { now: () => nowMs, watched: () => true });
+  onEngine(up, [], 0);
+  expect(notReady(up, 1)).toBe("the controller may declare adapters yet");
+  gate.onDeclared("a");
+  expect(notReady(up, DECLARE_HOLD_MS)).toBe("adapters are being put back: a");
+  settled.add("a");
+  expect(notReady(up, DECLARE_HOLD_MS + 1)).toBeUndefined();
+  gate.onDeclared("b");
+  expect(notReady(up, DECLARE_HOLD_MS + 2)).toBeUndefined();
+  onEngine(down, ["a"], DECLARE_HOLD_MS + 3);
+  onEngine(up, ["a"], DECLARE_HOLD_MS + 4);
+  expect(notReady(up, DECLARE_HOLD_MS + 5)).toBeUndefined();
+});
+
+test("without a controller nothing that may come is waited for", () => {
+  gate = new RestoreGate([], { now: () => nowMs, watched: () => false });
+  onEngine(up, [], 0);
+  expect(notReady(up, 1)).toBeUndefined();
 });
