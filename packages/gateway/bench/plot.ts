@@ -33,6 +33,7 @@ export function plot(cells: readonly CellFigures[], concurrency: number, subtitl
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="12">`,
+    `<title>Plain requests, ${concurrency} at a time</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     text(MARGIN, MARGIN + 12, `Plain requests, ${concurrency} at a time`, 'font-size="16" font-weight="bold"'),
     text(MARGIN, MARGIN + 30, subtitle, 'fill="#4b5563"'),

@@ -1,4 +1,5 @@
 import { aborted, ConfigError, createRegistry, type Logger, sideServer } from "@aibrix/service";
+import { logRequest } from "./access-log.ts";
 import { standaloneSource } from "./endpoints/standalone.ts";
 import { listen } from "./grpc/server.ts";
 import { gatewayMetrics } from "./metrics.ts";
@@ -28,11 +29,12 @@ export interface GatewayDeps {
  */
 export async function runGateway(options: Options, log: Logger, signal: AbortSignal, deps: GatewayDeps = {}): Promise<void> {
   const table = new RoutingTable();
+  let openStreams = (): number => 0;
   let onProgress = (): void => undefined;
   const source = await openSource(options.source, table, log, () => onProgress());
   const notReady = (): string | undefined => (signal.aborted ? "the gateway is ending" : source.notReady());
   const registry = createRegistry();
-  const metrics = gatewayMetrics(registry, table);
+  const metrics = gatewayMetrics(registry, table, options.maxModels, () => openStreams());
   const { reach = (address) => address } = deps;
   const now = (): number => performance.now();
   const loads = new Loads();
@@ -41,13 +43,18 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
     routes: table,
     pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
     onRoutesChange: (callback) => table.onChange(callback),
-    onResult: (result) => metrics.requests.inc({ result }),
+    now,
+    onDone: (record) => {
+      metrics.onDone(record);
+      if (options.accessLog) logRequest(log, record);
+    },
     onWaited: (result) => metrics.waits.inc({ result }),
     onDefect: (error) => {
       metrics.defects.inc();
       log.error({ err: error }, "a request failed by a defect");
     },
   });
+  openStreams = grpc.openStreams;
   onProgress = () => grpc.health.set(notReady() === undefined);
   const side = sideServer({ metrics: registry, notReady });
   const stop = new AbortController();

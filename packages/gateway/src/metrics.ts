@@ -1,15 +1,28 @@
-import { Counter, Gauge, type Registry } from "@aibrix/service";
+import { Counter, Gauge, Histogram, type Registry } from "@aibrix/service";
+import { ModelCounts, OTHER_MODELS } from "./model-counts.ts";
+import { modelNotFound } from "./openai/errors.ts";
+import { MODEL_FROM, type RequestRecord, resultOf } from "./requests.ts";
 import type { RoutingTable } from "./routing/table.ts";
 
-/** The gateway's own metrics. No label holds a model's name: their number is not bounded. */
+const NOT_FOUND = modelNotFound("").details;
+
+/** Buckets for what the gateway adds to a request, in seconds: from tens of microseconds to the longest wait and more. */
+const SECONDS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.3, 1];
+
+/** The gateway's own metrics. */
 export interface GatewayMetrics {
-  readonly requests: Counter<"result">;
+  /** Counts a request by what came of it. */
+  readonly onDone: (record: RequestRecord) => void;
   readonly waits: Counter<"result">;
   readonly defects: Counter;
 }
 
-/** Declares the gateway's metrics. */
-export function gatewayMetrics(registry: Registry, table: RoutingTable): GatewayMetrics {
+/**
+ * Declares the gateway's metrics.
+ *
+ * @param maxModels - models that are counted by name
+ */
+export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModels: number, openStreams: () => number): GatewayMetrics {
   const registers = [registry];
   const gauge = (name: string, help: string, value: () => number): void => {
     new Gauge({
@@ -24,13 +37,46 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable): Gateway
   gauge("aibrix_gateway_engines", "Engines that are configured, or that run in the cluster.", () => table.counts().engines);
   gauge("aibrix_gateway_engines_ready", "Engines that take requests.", () => table.counts().ready);
   gauge("aibrix_gateway_models", "Names of base models and adapters that are known.", () => table.counts().models);
+  gauge("aibrix_gateway_streams", "Requests that Envoy has shown and that are not decided.", openStreams);
+  const requests = new Counter({
+    name: "aibrix_gateway_requests_total",
+    help: "Requests, by what came of them (routed, or the gateway's own answer) and by who found the model (envoy, body, or none).",
+    labelNames: ["result", "model_from"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "aibrix_gateway_decision_seconds",
+    help: "From Envoy's first message to the decision, without waits for a model.",
+    buckets: SECONDS,
+    registers,
+  });
+  const waited = new Histogram({
+    name: "aibrix_gateway_wait_seconds",
+    help: "How long requests waited for a model to appear or to become ready.",
+    buckets: SECONDS.filter((s) => s >= 0.001),
+    registers,
+  });
+  const models = new ModelCounts(maxModels);
+  new Counter({
+    name: "aibrix_gateway_model_requests_total",
+    help: `Requests for models that are known, by what came of them. Models beyond the bound count as ${OTHER_MODELS}.`,
+    labelNames: ["model", "result"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { model, result, count } of models) this.inc({ model, result }, count);
+    },
+  });
   return {
-    requests: new Counter({
-      name: "aibrix_gateway_requests_total",
-      help: "Requests, by what came of them: routed, or the gateway's own answer.",
-      labelNames: ["result"],
-      registers,
-    }),
+    onDone: (record) => {
+      const { reply, durationMs, waitedMs } = record;
+      const result = resultOf(record);
+      requests.inc({ result, model_from: reply.phase === undefined ? "none" : MODEL_FROM[reply.phase] });
+      seconds.observe((durationMs - waitedMs) / 1_000);
+      if (waitedMs > 0) waited.observe(waitedMs / 1_000);
+      // What nobody has is a client's word: the number of such names has no bound.
+      if (reply.model !== undefined && result !== NOT_FOUND) models.add(reply.model, result);
+    },
     waits: new Counter({
       name: "aibrix_gateway_waits_total",
       help: "Requests that waited for a model to appear or to become ready, by how the wait ended.",

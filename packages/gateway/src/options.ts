@@ -31,6 +31,13 @@ const FLAGS = {
     default: ":8080",
     help: "Where /healthz, /readyz and /metrics are; 0 switches them off.",
   },
+  "metrics-max-models": {
+    type: "string",
+    value: "N",
+    default: "1000",
+    help: "Models that have counts of their own; those asked for later count together.",
+  },
+  "access-log": { type: "boolean", help: "Write a line for each request. Envoy has an access log of its own, which knows the answer too." },
   "endpoints-config": { type: "string", value: "FILE", help: "YAML file that lists the engines; it is read again when it changes." },
   kubernetes: { type: "boolean", help: "Follow a cluster. This is so without --endpoints-config." },
   kubeconfig: {
@@ -63,6 +70,8 @@ export type SourceOptions =
 export interface Options {
   readonly grpc: GrpcOptions;
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
+  readonly maxModels: number;
+  readonly accessLog: boolean;
   readonly source: SourceOptions;
 }
 
@@ -81,6 +90,8 @@ export function readOptions(argv: readonly string[]): Options | { readonly help:
   return {
     grpc: { ...grpc, ...readTransport(flags) },
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
+    maxModels: readMaxModels(flags["metrics-max-models"]),
+    accessLog: flags["access-log"],
     source: readSource(flags["endpoints-config"], { kubernetes, kubeconfig, namespace }),
   };
 }
@@ -107,6 +118,11 @@ function readTlsFiles(flags: TransportFlags): TlsFiles | undefined {
   if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile };
   if (certFile === undefined && keyFile === undefined && clientCaFile === undefined) return undefined;
   throw new ConfigError("--grpc-tls-cert-file and --grpc-tls-key-file: TLS needs both");
+}
+
+function readMaxModels(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new ConfigError(`--metrics-max-models=${text}: write a number from 0 to 999999`);
+  return Number(text);
 }
 
 interface ClusterFlags {

@@ -38,6 +38,8 @@ class InProcess {
     const options = {
       grpc: { host, port: grpcPort, transport: DEFAULT_TRANSPORT, tls: undefined },
       metrics: { host, port: metricsPort },
+      maxModels: 10,
+      accessLog: false,
       source,
     };
     this.#ended = runGateway(options, createLogger("gateway", process.env.TEST_LOG ?? "silent"), this.#stop.signal, { reach });

@@ -22,7 +22,7 @@ beforeAll(async () => {
   other = await new StandInEngine("other", ["base", "lora"]).start();
   runtime = await new FakeRuntime(a.url, ["base"]).start();
   runtime.setAdapter("lora");
-  path = await startDataPath([a, other], [{ engine: a.url, runtime: runtime.url }]);
+  path = await startDataPath([a, other], [{ engine: a.url, runtime: runtime.url }], { gatewayArgs: ["--access-log"] });
 });
 
 afterAll(async () => {
@@ -180,6 +180,46 @@ test("a stream passes chunk by chunk", async () => {
   release();
   expect((await reader?.read())?.value).toBe("data: [DONE]\n\n");
   expect((await reader?.read())?.done).toBe(true);
+});
+
+test("metrics tell what came of requests, by model too, and who found the model", async () => {
+  const escaped = await path.call("/v1/completions", { body: '{"model":"\\u006cora"}' });
+  expect(escaped.status).toBe(200);
+  await path.complete("lora");
+  await path.complete("a-name-that-nobody-has");
+  const metrics = await (await fetch(`${path.gatewayUrl}/metrics`)).text();
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="envoy"\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="body"\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="aibrix_model_not_found",model_from="envoy"\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_model_requests_total\{model="lora",result="routed"\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_decision_seconds_count [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_wait_seconds_count [1-9]/m);
+  expect(metrics).not.toContain("a-name-that-nobody-has");
+});
+
+test("the access log has a line for each request, without its query or its prompt", async () => {
+  await path.call("/v1/completions?user=secret-query", {
+    body: '{"model":"lora","prompt":"secret prompt"}',
+    headers: { "model-namespace": "the-access-log", authorization: "Bearer secret-key" },
+  });
+  const line = await until("the line", () =>
+    path
+      .gateway()
+      .output()
+      .split("\n")
+      .find((l) => l.includes('"the-access-log"')),
+  );
+  expect(JSON.parse(line)).toMatchObject({
+    msg: "request",
+    method: "POST",
+    path: "/v1/completions",
+    model: "lora",
+    modelFrom: "envoy",
+    result: "routed",
+    engine: `127.0.0.1:${a.port}`,
+    requestId: expect.stringMatching(/./),
+  });
+  expect(path.gateway().output()).not.toContain("secret");
 });
 
 test("clients that go away leave nothing behind", async () => {

@@ -54,7 +54,9 @@ test("a message that it does not know is unknown; bytes that are none are an err
 });
 
 test.each(["requestHeaders", "requestBody"] as const)("writes a route in answer to %s as header and as metadata", (phase) => {
-  const response = ProcessingResponse.decode(encodeReply({ kind: "route", phase, destinations: ["10.0.0.1:8000", "10.0.0.2:8000"] }));
+  const response = ProcessingResponse.decode(
+    encodeReply({ kind: "route", phase, model: "m", destinations: ["10.0.0.1:8000", "10.0.0.2:8000"] }),
+  );
   expect(response.response).toBe(phase);
   const common = response[phase]?.response;
   const [header] = common?.headerMutation?.setHeaders ?? [];
@@ -94,7 +96,9 @@ test("takes a client's routing headers away with the first answer", () => {
     expect(response.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(ROUTING_HEADERS);
   }
   // The destination is overwritten.
-  const route = ProcessingResponse.decode(encodeReply({ kind: "route", phase: "requestHeaders", destinations: ["10.0.0.1:8000"] }));
+  const route = ProcessingResponse.decode(
+    encodeReply({ kind: "route", phase: "requestHeaders", model: "m", destinations: ["10.0.0.1:8000"] }),
+  );
   expect(route.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(ROUTING_HEADERS.slice(1));
 });
 

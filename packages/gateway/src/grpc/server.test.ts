@@ -3,6 +3,7 @@ import { Client, type ClientDuplexStream, credentials, type ServiceError, status
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { envoy, grpc } from "#proto";
 import { until } from "../../test/support/wait.ts";
+import { resultOf } from "../requests.ts";
 import { RoutingTable } from "../routing/table.ts";
 import { EXT_PROC_SERVICE_NAME, type GrpcServer, listen, TRANSPORTS, type TransportName } from "./server.ts";
 import type { StreamDeps } from "./stream.ts";
@@ -40,7 +41,8 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
           stop();
         };
       },
-      onResult: (result) => results.push(result),
+      now: () => performance.now(),
+      onDone: (record) => results.push(resultOf(record)),
       onWaited: (result) => waited.push(result),
       onDefect,
     };

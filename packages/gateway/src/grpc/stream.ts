@@ -1,6 +1,8 @@
+import type { RequestHead } from "../http/request-head.ts";
 import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
+import type { RequestRecord } from "../requests.ts";
 import { encodeReply } from "./codec.ts";
 import { readRequest } from "./request-reader.ts";
 import { GRPC_STATUS } from "./status.ts";
@@ -13,8 +15,10 @@ const LOOKUP_WAIT_MS = 300;
 export interface StreamDeps extends PhaseDeps {
   /** Calls back at every change of the routes until the returned function is called. */
   readonly onRoutesChange: (callback: () => void) => () => void;
-  /** Told once per request what came of it: `routed`, or an answer's details. */
-  readonly onResult: (result: string) => void;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  /** Told once per request what came of it. */
+  readonly onDone: (record: RequestRecord) => void;
   /** Told how a wait for a model ended. */
   readonly onWaited: (result: "found" | "given_up" | "aborted") => void;
   /** Told of a defect; the stream ends with an error. */
@@ -25,6 +29,9 @@ export interface StreamDeps extends PhaseDeps {
 export class RequestStream implements GrpcHandler {
   readonly #stream: GrpcStream;
   readonly #deps: StreamDeps;
+  readonly #startedMs: number;
+  #waitedMs = 0;
+  #head: RequestHead | undefined;
   #state: RequestState = NEW_REQUEST;
   #ended = false;
   #stopWaiting: (() => void) | undefined;
@@ -32,6 +39,7 @@ export class RequestStream implements GrpcHandler {
   constructor(stream: GrpcStream, deps: StreamDeps) {
     this.#stream = stream;
     this.#deps = deps;
+    this.#startedMs = deps.now();
   }
 
   onMessage(bytes: Buffer): void {
@@ -43,6 +51,7 @@ export class RequestStream implements GrpcHandler {
       this.#end(GRPC_STATUS.INTERNAL, "the message is no ProcessingRequest");
       return;
     }
+    if (message.kind === "requestHeaders") this.#head ??= message.head;
     this.#guarded(() => this.#take(step(this.#state, message, this.#deps)));
   }
 
@@ -70,15 +79,18 @@ export class RequestStream implements GrpcHandler {
     if (reply.kind === "continue" || reply.kind === "readBody") return;
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
     this.#end(GRPC_STATUS.OK);
-    this.#deps.onResult(reply.kind === "route" ? "routed" : reply.answer.details);
+    const durationMs = this.#deps.now() - this.#startedMs;
+    this.#deps.onDone({ head: this.#head, reply, durationMs, waitedMs: this.#waitedMs });
   }
 
   #wait(): void {
+    const sinceMs = this.#deps.now();
     this.#stream.pause(); // What Envoy sends meanwhile is taken afterwards, in order.
     const lookUp = (last: boolean): void => {
       if (this.#state.phase !== "waiting") return;
       const next = onRoutesChanged(this.#state, last, this.#deps);
       if (next[1].kind === "wait") return;
+      this.#waitedMs = this.#deps.now() - sinceMs;
       this.#deps.onWaited(last ? "given_up" : "found");
       this.#stopWaiting?.();
       this.#take(next);

@@ -14,6 +14,7 @@ export const HEAD_HEADERS = [
   "content-type",
   "content-length",
   "content-encoding",
+  "x-request-id",
   HEADER_MODEL_NAMESPACE,
   HEADER_MODEL_PEEK,
 ] as const;
@@ -32,6 +33,8 @@ export interface RequestHead {
   readonly modelNamespace: string | undefined;
   /** The model that Envoy found in the body; `undefined` where it did not look, or was in doubt. */
   readonly peekedModel: string | undefined;
+  /** As Envoy or the client gave it; `undefined` where there is none. */
+  readonly requestId: string | undefined;
 }
 
 /** Picks out of a request's headers what decides. */
@@ -43,6 +46,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
   let contentEncoding = "";
   let modelNamespace: string | undefined;
   let peekedModel: string | undefined;
+  let requestId: string | undefined;
   for (const header of headers) {
     switch (header.key as (typeof HEAD_HEADERS)[number]) {
       case ":method":
@@ -62,6 +66,9 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
       case "content-encoding":
         contentEncoding = text(header).trim().toLowerCase();
         break;
+      case "x-request-id":
+        requestId = text(header) || undefined;
+        break;
       case HEADER_MODEL_NAMESPACE:
         modelNamespace = text(header).trim() || undefined;
         break;
@@ -70,7 +77,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
         break;
     }
   }
-  return { method, path, contentType, contentLength, contentEncoding, modelNamespace, peekedModel };
+  return { method, path, contentType, contentLength, contentEncoding, modelNamespace, peekedModel, requestId };
 }
 
 function text(header: Header): string {

@@ -9,7 +9,7 @@ import { answer, type PhaseDeps, type RequestState, type RoutedPhase, route, typ
  */
 export function lookUp(on: RoutedPhase, model: string, namespace: string | undefined, { routes, pick }: PhaseDeps): Step {
   const found = routes.find(model, namespace);
-  if (found.kind === "routable") return route(on, pick(found.addresses));
+  if (found.kind === "routable") return route(on, model, pick(found.addresses));
   return [{ phase: "waiting", on, model, namespace }, { kind: "wait" }];
 }
 
@@ -22,6 +22,6 @@ export function onRoutesChanged(state: RequestState & { readonly phase: "waiting
   const { on, model, namespace } = state;
   if (!last) return lookUp(on, model, namespace, deps);
   const found = deps.routes.find(model, namespace);
-  if (found.kind === "routable") return route(on, deps.pick(found.addresses));
-  return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why));
+  if (found.kind === "routable") return route(on, model, deps.pick(found.addresses));
+  return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why), { model, phase: on });
 }

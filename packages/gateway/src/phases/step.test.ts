@@ -28,6 +28,7 @@ const HEAD: RequestHead = {
   contentEncoding: "",
   modelNamespace: undefined,
   peekedModel: undefined,
+  requestId: undefined,
 };
 const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
   kind: "requestHeaders",

@@ -39,8 +39,9 @@ export type Reply =
   /** The headers are well; now the body is wanted. */
   | { readonly kind: "readBody" }
   /** Sends the request to these addresses (`ip:port`), in this order. */
-  | { readonly kind: "route"; readonly phase: RoutedPhase; readonly destinations: readonly string[] }
-  | { readonly kind: "answer"; readonly answer: Answer };
+  | { readonly kind: "route"; readonly phase: RoutedPhase; readonly model: string; readonly destinations: readonly string[] }
+  /** Of a request that names a model: that, and the message in which it did. */
+  | { readonly kind: "answer"; readonly answer: Answer; readonly model?: string; readonly phase?: RoutedPhase };
 
 /** What the stream does after a step. */
 export type Effect =
@@ -62,13 +63,13 @@ export type Step = readonly [RequestState, Effect];
 const DONE: RequestState = { phase: "done" };
 
 /** Ends the request with an answer of the gateway's own. */
-export function answer(answer: Answer): Step {
-  return [DONE, { kind: "reply", reply: { kind: "answer", answer } }];
+export function answer(answer: Answer, named: { readonly model?: string; readonly phase?: RoutedPhase } = {}): Step {
+  return [DONE, { kind: "reply", reply: { kind: "answer", answer, ...named } }];
 }
 
 /** Ends the gateway's part: Envoy goes on to the engine. */
-export function route(phase: RoutedPhase, destinations: readonly string[]): Step {
-  return [DONE, { kind: "reply", reply: { kind: "route", phase, destinations } }];
+export function route(phase: RoutedPhase, model: string, destinations: readonly string[]): Step {
+  return [DONE, { kind: "reply", reply: { kind: "route", phase, model, destinations } }];
 }
 
 /** Acknowledges a phase. */
