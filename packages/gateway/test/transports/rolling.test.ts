@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterEach, describe, expect, test } from "vitest";
-import { DEFAULT_TRANSPORT } from "../../src/grpc/server.ts";
 import { GATEWAY_PROGRAM, startEnvoyPath } from "../support/data-path.ts";
 import { freePorts } from "../support/ports.ts";
 import { type Program, startProgram } from "../support/process.ts";
@@ -44,8 +43,8 @@ async function startService(): Promise<{ readonly port: number; target: number }
   return service;
 }
 
-// The one that ships: with the others, calls that are under way when the gateway ends may fail.
-describe.each([DEFAULT_TRANSPORT])("%s", (transport) => {
+// Not grpc-js: it can only end a connection in one step, which fails the calls that its client has already sent.
+describe.each(["own", "node-http2"])("%s", (transport) => {
   test("a gateway is replaced under load, and no request fails", { timeout: 180_000 }, async () => {
     const engine = await new StandInEngine("a", ["base"]).start();
     cleanUps.push(() => engine.stop());

@@ -1,16 +1,14 @@
 import { once } from "node:events";
 import {
-  constants,
-  createSecureServer,
-  createServer,
-  type Http2SecureServer,
-  type Http2Server,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
+  performServerHandshake,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import { type AddressInfo, Server as NetServer } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { createServer as createTlsServer } from "node:tls";
 import { MessageReader, PREFIX_BYTES, writePrefix } from "../framing.ts";
 import { escapeDetails, GRPC_STATUS, type GrpcStatus } from "../status.ts";
 import { followTls, readTls } from "../tls.ts";
@@ -24,11 +22,14 @@ import {
   type TlsFiles,
   WINDOW_BYTES,
 } from "../transport.ts";
+import { overTls } from "./over-tls.ts";
 import { STREAM_RESETS } from "./stream-resets.ts";
 
 /** How long a client may take to acknowledge that the server ends, in milliseconds; then it counts as told. */
 const NOTICE_MS = 1_000;
-const MAX_STREAM_ID = 2 ** 31 - 1;
+
+/** A whole GOAWAY frame: no error, and no stream is too late. */
+const NOTICE = Buffer.from([0, 0, 8, 0x07, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 /** The types of Node 24 do not know the limits on resets yet. */
 const OPTIONS = {
@@ -39,54 +40,59 @@ const OPTIONS = {
 
 /** Node's own HTTP/2 with gRPC on top, written by hand; in the clear or with TLS. */
 export const listenNodeHttp2: Listen = async ({ host, port, tls }, methods) => {
-  const { server, close } = open(tls);
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Map<ServerHttp2Session, Duplex>();
   const streams = new Set<ServerHttp2Stream>();
-  server.on("session", (session: ServerHttp2Session) => {
-    sessions.add(session);
+  const take = (connection: Duplex): void => {
+    const session = performServerHandshake(connection, OPTIONS);
+    sessions.set(session, connection);
     session.on("close", () => sessions.delete(session));
     session.on("error", () => undefined); // The session ends by itself; there is nobody to tell.
     session.setLocalWindowSize(WINDOW_BYTES);
-  });
-  server.on("sessionError", () => undefined);
-  server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-    streams.add(stream);
-    stream.on("close", () => streams.delete(stream));
-    serve(stream, headers, methods);
-  });
+    session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      streams.add(stream);
+      stream.on("close", () => streams.delete(stream));
+      serve(stream, headers, methods);
+    });
+  };
+  const { server, stopFollowing } = open(tls, take);
   server.listen({ host, port });
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
     openStreams: () => streams.size,
     drain: async (timeoutMs) => {
-      close();
-      // Only the listening ends here. An HTTP/2 server's own `close` ends its sessions too, in one step.
-      const ended = new Promise<boolean>((resolve) => NetServer.prototype.close.call(server, () => resolve(true)));
+      stopFollowing();
+      const ended = new Promise<boolean>((resolve) => server.close(() => resolve(true)));
       const cut = AbortSignal.timeout(timeoutMs);
       const late = new Promise<boolean>((resolve) => cut.addEventListener("abort", () => resolve(false), { once: true }));
       await Promise.race([late, Promise.all([...sessions].map(tellEnd))]);
       const clean = await Promise.race([ended, late]);
-      for (const session of sessions) session.destroy();
+      for (const session of sessions.keys()) session.destroy();
       return clean;
     },
   };
 };
 
-function open(tls: TlsFiles | undefined): { readonly server: Http2Server | Http2SecureServer; readonly close: () => void } {
-  if (tls === undefined) return { server: createServer(OPTIONS), close: () => undefined };
+function open(tls: TlsFiles | undefined, take: (connection: Duplex) => void): { readonly server: Server; readonly stopFollowing: () => void } {
+  if (tls === undefined) return { server: createServer({ noDelay: true }, take), stopFollowing: () => undefined };
   const clients = tls.clientCaFile === undefined ? {} : { requestCert: true, rejectUnauthorized: true };
-  const server = createSecureServer({ ...OPTIONS, ...readTls(tls), ...clients, ALPNProtocols: ["h2"] });
-  return { server, close: followTls(tls, (context) => server.setSecureContext(context)) };
+  const server = createTlsServer({ ...readTls(tls), ...clients, ALPNProtocols: ["h2"], noDelay: true }, (socket) => {
+    socket.on("error", () => undefined); // "close" follows.
+    if (socket.alpnProtocol === "h2") take(overTls(socket));
+    else socket.destroy();
+  });
+  server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
+  return { server, stopFollowing: followTls(tls, (context) => server.setSecureContext(context)) };
 }
 
 /**
- * Ends a session in two steps. A GOAWAY that names the last stream at once would fail the calls that the client has already sent: first
- * it is asked to open no more, and once it has heard that it is told which stream was the last.
+ * Ends a session in two steps: first the client is asked to open no more calls, and once it has heard that it is told which stream was the
+ * last. Node's own GOAWAY does not serve for the first step: after it, whatever stream it names, nghttp2 ignores each new call, and those that
+ * the client had sent before it heard fail. So the frame is written beside the session, which is sound since a session writes whole frames.
  */
-async function tellEnd(session: ServerHttp2Session): Promise<void> {
+async function tellEnd([session, connection]: readonly [ServerHttp2Session, Duplex]): Promise<void> {
   if (session.destroyed || session.closed) return;
-  session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
+  connection.write(NOTICE);
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, NOTICE_MS);
     const heard = (): void => {
