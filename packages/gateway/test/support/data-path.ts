@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { ensureEnvoy, envoyBootstrap } from "@aibrix/devcluster";
+import { EXT_PROC_CLUSTER, ensureEnvoy, envoyBootstrap } from "@aibrix/devcluster";
 import { Agent, type Dispatcher, request } from "undici";
 import { stringify } from "yaml";
 import { freePorts } from "./ports.ts";
@@ -69,15 +69,28 @@ export interface EnvoyPlace {
 /** Makes Envoy's configuration for a place. */
 export type BootstrapFor = (place: EnvoyPlace) => object;
 
-function listing(engines: readonly { readonly port: number }[]): BootstrapFor {
-  return ({ listenPort, adminPort, grpcPort, dir }) =>
-    envoyBootstrap({
+function listing(engines: readonly { readonly port: number }[], transportSocket?: object): BootstrapFor {
+  return ({ listenPort, adminPort, grpcPort, dir }) => {
+    const bootstrap = envoyBootstrap({
       listenPort,
       adminPort,
       extProc: { host: "127.0.0.1", port: grpcPort },
       engines: engines.map(({ port }) => ({ host: "127.0.0.1", port })),
       accessLogPath: join(dir, "access.log"),
     });
+    if (transportSocket !== undefined) secure(bootstrap as unknown as Bootstrap, transportSocket);
+    return bootstrap;
+  };
+}
+
+interface Bootstrap {
+  readonly static_resources: { readonly clusters: readonly { readonly name: string }[] };
+}
+
+function secure({ static_resources: { clusters } }: Bootstrap, transportSocket: object): void {
+  const gateway = clusters.find(({ name }) => name === EXT_PROC_CLUSTER);
+  if (gateway === undefined) throw new Error("Envoy's configuration names no cluster ext_proc");
+  Object.assign(gateway, { transport_socket: transportSocket });
 }
 
 /** What a test changes of the data path. */
@@ -87,6 +100,8 @@ export interface DataPathOptions {
   readonly gatewayArgs?: readonly string[];
   /** Lets Envoy end its calls of the gateway with RST_STREAM, as it does where nothing is set. */
   readonly resets?: boolean;
+  /** How Envoy secures its connections to the gateway; in the clear where it is absent. */
+  readonly transportSocket?: object;
 }
 
 /** Starts Envoy and the gateway. Every engine that is ever used must be in `engines`: Envoy connects to nothing else. */
@@ -96,7 +111,7 @@ export async function startDataPath(
   options: DataPathOptions = {},
 ): Promise<DataPath> {
   const bootstrapFor: BootstrapFor = (place) => {
-    const { layered_runtime, ...rest } = listing(engines)(place) as Record<string, unknown>;
+    const { layered_runtime, ...rest } = listing(engines, options.transportSocket)(place) as Record<string, unknown>;
     return options.resets === true ? rest : { layered_runtime, ...rest };
   };
   return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, options, stop, cleanUps));
@@ -116,9 +131,14 @@ export async function startEnvoyWith(bootstrapFor: BootstrapFor): Promise<EnvoyP
 }
 
 /** Starts Envoy alone; the gateway is wherever `grpcPort` says. */
-export async function startEnvoyPath(engines: readonly { readonly port: number }[], grpcPort: number): Promise<EnvoyPath> {
+export async function startEnvoyPath(
+  engines: readonly { readonly port: number }[],
+  grpcPort: number,
+  transportSocket?: object,
+): Promise<EnvoyPath> {
+  const bootstrapFor = listing(engines, transportSocket);
   return await withCleanUp(
-    async (dir, cleanUps, stop) => await startEnvoy(dir, listing(engines), grpcPort, ["--concurrency", "1"], stop, cleanUps),
+    async (dir, cleanUps, stop) => await startEnvoy(dir, bootstrapFor, grpcPort, ["--concurrency", "1"], stop, cleanUps),
   );
 }
 

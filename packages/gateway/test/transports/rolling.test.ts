@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterEach, describe, expect, test } from "vitest";
+import { authority, envoyTls, forServer } from "../support/certificates.ts";
 import { GATEWAY_PROGRAM, startEnvoyPath } from "../support/data-path.ts";
 import { freePorts } from "../support/ports.ts";
 import { type Program, startProgram } from "../support/process.ts";
@@ -43,8 +44,22 @@ async function startService(): Promise<{ readonly port: number; target: number }
   return service;
 }
 
+async function makeTls(dir: string): Promise<{ readonly flags: readonly string[]; readonly transportSocket: object }> {
+  const signal = AbortSignal.timeout(60_000);
+  const ca = await authority(dir, signal);
+  const { cert, key } = await forServer(ca, "gateway", signal);
+  const flags = [`--grpc-tls-cert-file=${cert}`, `--grpc-tls-key-file=${key}`];
+  return { flags, transportSocket: envoyTls(ca.certFile, []) };
+}
+
 // Not grpc-js: it can only end a connection in one step, which fails the calls that its client has already sent.
-describe.each(["own", "node-http2"])("%s", (transport) => {
+const SERVERS = [
+  { name: "own", transport: "own", secure: false },
+  { name: "node-http2", transport: "node-http2", secure: false },
+  { name: "node-http2 with TLS", transport: "node-http2", secure: true },
+] as const;
+
+describe.each(SERVERS)("$name", ({ transport, secure }) => {
   test("a gateway is replaced under load, and no request fails", { timeout: 180_000 }, async () => {
     const engine = await new StandInEngine("a", ["base"]).start();
     cleanUps.push(() => engine.stop());
@@ -53,13 +68,14 @@ describe.each(["own", "node-http2"])("%s", (transport) => {
     const file = join(dir, "endpoints.yaml");
     await writeFile(file, `engines: [{ engine: "${engine.url}" }]\n`);
     const service = await startService();
+    const { flags: tlsFlags, transportSocket } = secure ? await makeTls(dir) : { flags: [], transportSocket: undefined };
 
     const startGateway = async (): Promise<{ readonly program: Program; readonly port: number }> => {
       const [port = 0, metricsPort = 0] = await freePorts(2);
       const flags = [`--grpc-bind-address=127.0.0.1:${port}`, `--metrics-bind-address=127.0.0.1:${metricsPort}`];
       const program = await startProgram(
         process.execPath,
-        [GATEWAY_PROGRAM, ...flags, `--endpoints-config=${file}`, `--grpc-transport=${transport}`],
+        [GATEWAY_PROGRAM, ...flags, `--endpoints-config=${file}`, `--grpc-transport=${transport}`, ...tlsFlags],
         async () => (await fetch(`http://127.0.0.1:${metricsPort}/readyz`)).ok,
       );
       cleanUps.push(program.stop);
@@ -68,7 +84,7 @@ describe.each(["own", "node-http2"])("%s", (transport) => {
 
     let gateway = await startGateway();
     service.target = gateway.port;
-    const path = await startEnvoyPath([engine], service.port);
+    const path = await startEnvoyPath([engine], service.port, transportSocket);
     cleanUps.push(path.stop);
 
     const pool = new Pool(path.url, { connections: CONCURRENCY });

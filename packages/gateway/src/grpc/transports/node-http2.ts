@@ -16,10 +16,11 @@ import {
   type GrpcHandler,
   type GrpcMethods,
   type GrpcStream,
-  type Listen,
+  type ListenOptions,
   MAX_HEADER_LIST_BYTES,
   MAX_STREAMS,
   type TlsFiles,
+  type Transport,
   WINDOW_BYTES,
 } from "../transport.ts";
 import { overTls } from "./over-tls.ts";
@@ -38,8 +39,12 @@ const OPTIONS = {
   settings: { initialWindowSize: WINDOW_BYTES, maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_LIST_BYTES },
 } as const;
 
-/** Node's own HTTP/2 with gRPC on top, written by hand; in the clear or with TLS. */
-export const listenNodeHttp2: Listen = async ({ host, port, tls }, methods) => {
+/**
+ * Node's own HTTP/2 with gRPC on top, written by hand; in the clear or with TLS.
+ *
+ * @param lookMs - how often the certificate's files are looked at; a test sets it
+ */
+export async function listenNodeHttp2({ host, port, tls }: ListenOptions, methods: GrpcMethods, lookMs?: number): Promise<Transport> {
   const sessions = new Map<ServerHttp2Session, Duplex>();
   const streams = new Set<ServerHttp2Stream>();
   const take = (connection: Duplex): void => {
@@ -54,7 +59,7 @@ export const listenNodeHttp2: Listen = async ({ host, port, tls }, methods) => {
       serve(stream, headers, methods);
     });
   };
-  const { server, stopFollowing } = open(tls, take);
+  const { server, stopFollowing } = open(tls, lookMs, take);
   server.listen({ host, port });
   await once(server, "listening");
   return {
@@ -71,9 +76,15 @@ export const listenNodeHttp2: Listen = async ({ host, port, tls }, methods) => {
       return clean;
     },
   };
-};
+}
 
-function open(tls: TlsFiles | undefined, take: (connection: Duplex) => void): { readonly server: Server; readonly stopFollowing: () => void } {
+/** What accepts connections. */
+interface Acceptor {
+  readonly server: Server;
+  readonly stopFollowing: () => void;
+}
+
+function open(tls: TlsFiles | undefined, lookMs: number | undefined, take: (connection: Duplex) => void): Acceptor {
   if (tls === undefined) return { server: createServer({ noDelay: true }, take), stopFollowing: () => undefined };
   const clients = tls.clientCaFile === undefined ? {} : { requestCert: true, rejectUnauthorized: true };
   const server = createTlsServer({ ...readTls(tls), ...clients, ALPNProtocols: ["h2"], noDelay: true }, (socket) => {
@@ -82,7 +93,7 @@ function open(tls: TlsFiles | undefined, take: (connection: Duplex) => void): { 
     else socket.destroy();
   });
   server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
-  return { server, stopFollowing: followTls(tls, (context) => server.setSecureContext(context)) };
+  return { server, stopFollowing: followTls(tls, (context) => server.setSecureContext(context), lookMs) };
 }
 
 /**
