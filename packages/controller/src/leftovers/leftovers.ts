@@ -179,9 +179,14 @@ export class Leftovers {
 
   #untold(err: KubeError): void {
     const { namespace, name } = this.#name;
+    // What is gone is struck out, so that one that is full gets room again.
+    const remedy =
+      err.status === 422 || err.status === 413
+        ? "it has no room left for what engines that hang may still have: mend these, or replace their pods"
+        : "apply the controller's RBAC (deploy/rbac) again";
     this.#options.log.warn(
       { err },
-      `the ConfigMap ${namespace}/${name} cannot be used: apply the controller's RBAC (deploy/rbac) again; until then an adapter that an engine without sidecar kept through its deletion is forgotten when the controller is started anew`,
+      `the ConfigMap ${namespace}/${name} cannot be used: ${remedy}; until then an adapter that an engine without sidecar kept through its deletion is forgotten when the controller is started anew`,
     );
   }
 }
