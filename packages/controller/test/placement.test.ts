@@ -196,6 +196,36 @@ test("one pod that refused for good is not asked again by another controller, th
   await adapters.ready(`${ns}/x`);
 });
 
+test.each([
+  { where: "without sidecar", sidecar: false },
+  { where: "behind a sidecar", sidecar: true },
+])(
+  "an engine $where that refused for good, and was started anew since, is asked again, also by another controller",
+  async ({ sidecar }) => {
+    const a = await pod("a", { sidecar });
+    const b = await pod("b", { sidecar });
+    await world.setReady(a, true, new Date(0), 1);
+    a.engine.runtimeUpdating = false;
+    a.runtime.fate = () => ({ reason: "EngineRuntimeUpdatingDisabled", message: "the engine runs without LoRA", retryable: false });
+    await world.controller();
+    await world.applyObject(lora("x", { replicas: 1 }));
+    await until("it is on b", async () => (await adapters.status(`${ns}/x`))?.instances?.join() === "b");
+    await until("a's refusal is written down", async () => (await adapters.status(`${ns}/x`))?.pods?.some((p) => p.name === "a"));
+    await adapters.ready(`${ns}/x`);
+    await world.stopControllers();
+    a.engine.runtimeUpdating = true;
+    a.runtime.fate = () => "serving";
+    await world.setReady(a, true, new Date(), 2);
+    await world.controller();
+    await world.deletePod(b);
+    made = made.filter((p) => p !== b);
+    await until(
+      "it is on a",
+      async () => (await adapters.status(`${ns}/x`))?.readyReplicas === 1 && (await adapters.addresses(`${ns}/x`)).includes(a.ip),
+    );
+  },
+);
+
 test("a pod with more adapters than its engine holds in memory is told of once", async () => {
   await pod("a", { labels: { "model.aibrix.ai/max-cpu-loras": "2" } });
   const controller = await world.controller();

@@ -111,6 +111,7 @@ function observedPod(): ObservedPod {
     view: NOTHING_KNOWN,
     call: calls.state(facts.uid, "x"),
     fingerprint: "f",
+    refusalFingerprint: "f",
   };
 }
 

@@ -138,6 +138,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     left: c.left,
     adapterLabels: adapter.metadata.labels ?? {},
     fingerprint: "now",
+    refusalFingerprint: "now",
   };
 }
 

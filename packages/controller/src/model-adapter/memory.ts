@@ -25,7 +25,7 @@ export class AdapterMemory {
     for (const uid of this.#refusals.keys()) if (!there.has(uid)) this.#refusals.delete(uid);
     for (const pod of pods) {
       const refusal = refusalOf(pod);
-      if (refusal !== undefined) this.#refusals.set(pod.facts.uid, { ...refusal, fingerprint: pod.fingerprint });
+      if (refusal !== undefined) this.#refusals.set(pod.facts.uid, { ...refusal, fingerprint: pod.refusalFingerprint });
     }
   }
 

@@ -130,6 +130,8 @@ function observePod(
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
   const { said, byDefault } = facts.limits.maxLoraRank;
   const probed = probeOf(adapter, deps) === "off" ? ["not probed"] : [];
+  // It may have other flags or files by now. A sidecar restores by itself, and is not told again for that.
+  const restarts = facts.engineRestarts > 0 ? [`restarts ${facts.engineRestarts}`] : [];
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -142,9 +144,11 @@ function observePod(
       secretsHash,
       instance,
       ...probed,
+      ...(viaRuntime ? [] : restarts),
     ]);
     return hashed;
   };
+  const refusedAs = () => (viaRuntime && restarts.length > 0 ? hash([fingerprint(), ...restarts]) : fingerprint());
   return {
     facts,
     matches,
@@ -155,11 +159,14 @@ function observePod(
     load: placements.load(facts.key, key),
     view,
     call: calls.state(facts.uid, name),
-    refusal: deps.memories.find(key)?.refusal(facts.uid, fingerprint),
+    refusal: deps.memories.find(key)?.refusal(facts.uid, refusedAs),
     left: left === undefined ? undefined : { ...left, goneAtMs: leftovers.goneAtMs(facts.uid, name) },
     adapterLabels: labels,
     get fingerprint() {
       return fingerprint();
+    },
+    get refusalFingerprint() {
+      return refusedAs();
     },
   };
 }

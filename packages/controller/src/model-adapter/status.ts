@@ -224,7 +224,7 @@ function refusedRows(o: Observed, { placed, leaving }: Plan): PodRow[] {
     const refusal = placed.includes(name) || leaving.includes(name) ? undefined : rememberedRefusal(o, p);
     if (refusal === undefined) return [];
     const lastError = truncate(refusal.message, MAX_POD_MESSAGE);
-    return [{ name, uid, state: "Failed", refusedFingerprint: p.fingerprint, attempts: 1, reason: refusal.reason, lastError }];
+    return [{ name, uid, state: "Failed", refusedFingerprint: p.refusalFingerprint, attempts: 1, reason: refusal.reason, lastError }];
   });
 }
 

@@ -41,6 +41,8 @@ export interface ObservedPod {
   readonly adapterLabels: Readonly<Record<string, string>>;
   /** Of what would be asked of it now. */
   readonly fingerprint: string;
+  /** The same, with the run of the engine that it would be asked of: a new one may take what the one before it refused. */
+  readonly refusalFingerprint: string;
 }
 
 /** See {@link Leftover}. */

@@ -32,6 +32,8 @@ export interface PodFacts {
   readonly readySinceMs: number | undefined;
   /** When the engine's container was started, in milliseconds since the epoch; `undefined` while it does not run, or nobody says. */
   readonly engineStartedMs: number | undefined;
+  /** How often the engine's container was started again. */
+  readonly engineRestarts: number;
   readonly terminating: boolean;
   /** Ended for good: Succeeded or Failed. */
   readonly finished: boolean;
@@ -57,7 +59,8 @@ export function podFacts(pod: Pod): PodFacts {
   const ips = [...(status?.podIPs ?? []).map((p) => p.ip), ...(status?.podIP === undefined ? [] : [status.podIP])];
   const ready = status?.conditions?.find((c) => c.type === "Ready");
   const readySinceMs = Date.parse(ready?.lastTransitionTime ?? "");
-  const started = status?.containerStatuses?.find((c) => c.name === engine?.name)?.state?.running?.startedAt;
+  const container = status?.containerStatuses?.find((c) => c.name === engine?.name);
+  const started = container?.state?.running?.startedAt;
   return {
     key: keyOf(pod),
     namespace: metadata.namespace ?? "default",
@@ -71,6 +74,7 @@ export function podFacts(pod: Pod): PodFacts {
     ready: ready?.status === "True",
     readySinceMs: Number.isNaN(readySinceMs) ? undefined : readySinceMs,
     engineStartedMs: started === undefined ? undefined : Date.parse(started),
+    engineRestarts: container?.restartCount ?? 0,
     terminating: metadata.deletionTimestamp !== undefined,
     finished: status?.phase === "Succeeded" || status?.phase === "Failed",
     enabled: labels[LABEL_ADAPTER_ENABLED] !== "false",

@@ -174,14 +174,15 @@ export class World implements AsyncDisposable {
    * Does what a kubelet would.
    *
    * @param engineStarted - when the engine's container was started, by itself or anew
+   * @param restarts - how often it was started anew
    */
-  async setReady(pod: FakePod, ready: boolean, engineStarted?: Date): Promise<void> {
+  async setReady(pod: FakePod, ready: boolean, engineStarted?: Date, restarts = 1): Promise<void> {
     const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`;
     const status = {
       phase: "Running",
       podIP: pod.ip,
       podIPs: pod.ips.map((ip) => ({ ip })),
-      ...(engineStarted === undefined ? {} : { containerStatuses: [engineStatus(engineStarted)] }),
+      ...(engineStarted === undefined ? {} : { containerStatuses: [engineStatus(engineStarted, restarts)] }),
       conditions: [{ type: "Ready", status: ready ? "True" : "False", lastTransitionTime }],
     };
     await this.admin.mergePatch(PODS, splitKey(pod.key), { status }, { subresource: "status" }, AbortSignal.timeout(30_000));
@@ -290,9 +291,9 @@ export class World implements AsyncDisposable {
   }
 }
 
-function engineStatus(started: Date): object {
+function engineStatus(started: Date, restartCount: number): object {
   const startedAt = `${started.toISOString().slice(0, 19)}Z`;
-  return { name: "vllm-openai", image: "vllm", imageID: "", ready: true, restartCount: 1, state: { running: { startedAt } } };
+  return { name: "vllm-openai", image: "vllm", imageID: "", ready: true, restartCount, state: { running: { startedAt } } };
 }
 
 /** The seed's base model, as a pod. */
