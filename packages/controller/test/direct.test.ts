@@ -426,6 +426,34 @@ test("an adapter that is made again after a deletion that an engine held up is s
   expect(a.engine.adapters.size).toBe(0);
 });
 
+test("an adapter that is made again with another artifact is not Ready, nor sent to, while the engine has the one before", async () => {
+  const a = await pod("a");
+  await controller({ bounds: { deletionMs: 500, drainMs: 0 } });
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const open = stick(a);
+  await giveUp("x");
+  open();
+  // It does not give the old one up, nor take the new one.
+  a.engine.runtimeUpdating = false;
+  a.engine.calls.length = 0;
+  a.engine.completed.length = 0;
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  const second = await controller();
+  await until("it is asked to give the old one up", () => a.engine.calls.includes("POST /v1/unload_lora_adapter x"));
+  await adapters.decided(`${ns}/x`, second);
+  expect(await adapters.status(`${ns}/x`)).toMatchObject({ readyReplicas: 0 });
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([]);
+  await world.stopControllers();
+  a.engine.runtimeUpdating = true;
+  await controller();
+  expect((await adapters.ready(`${ns}/x`)).observedGeneration).toBe(1);
+  expect(a.engine.adapters.get("x")).toBe("/models/two");
+  // It answered before it was sent to.
+  expect(a.engine.completed).toEqual(["x"]);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+});
+
 test("a load that an engine had not answered when its adapter was given up is taken away once it comes", async () => {
   const a = await pod("a");
   await controller({ bounds: { deletionMs: 500, drainMs: 0 } });

@@ -100,6 +100,8 @@ export interface UnloadCall {
   readonly cleanup: boolean;
   /** Only where its weights come from one of these; whatever there is under the name where absent. For engines without sidecar. */
   readonly roots?: readonly string[] | undefined;
+  /** This very adapter has answered there before: what is loaded under its name next is not asked for an answer. For engines without sidecar. */
+  readonly answered?: boolean;
   /** How long requests that run or wait may go on first. */
   readonly graceSeconds: number;
 }

@@ -181,16 +181,21 @@ describe("a load", () => {
   test("of newer content in place of what served is not asked for an answer, also where an earlier process loaded the older", async () => {
     completion = () => expect.fail("it was asked");
     await vi.waitFor(() => expect(agent.view.adapters.get("y")?.serving).toBe(true));
-    await agent.unload({ name: "y", apiKey: "sk", owner: undefined, cleanup: true, graceSeconds: 0 }, stop.signal);
+    const call = { name: "y", apiKey: "sk", owner: undefined, cleanup: true, graceSeconds: 0 };
+    await agent.unload({ ...call, answered: true }, stop.signal);
     await agent.load({ ...CALL, delivery: { ...CALL.delivery, path: "/models/z" } }, stop.signal);
     expect(agent.view.adapters.get("y")?.serving).toBe(true);
     expect(asked).toEqual(["/v1/unload_lora_adapter", "/v1/load_lora_adapter"]);
+    // What answered was another adapter's of the name.
+    completion = (reply) => void reply.end("{}");
+    await agent.unload({ ...call, answered: false }, stop.signal);
+    await agent.load(CALL, stop.signal);
+    expect(asked.filter((url) => url === "/v1/completions")).toHaveLength(1);
     // One that was given up begins anew.
     agent.unfollow("y");
     agent.follow("y", "sk");
-    completion = (reply) => void reply.end("{}");
     await agent.load(CALL, stop.signal);
-    expect(asked).toContain("/v1/completions");
+    expect(asked.filter((url) => url === "/v1/completions")).toHaveLength(2);
   });
 
   test("whose question is left out later is not unloaded for the answer that it did not give", async () => {

@@ -105,11 +105,12 @@ export class DirectAgent implements PodAgent {
     if (verdict.kind === "failed") throw new CallError("ProbeFailed", verdict.message, { retryable: true });
   }
 
-  async unload({ name, apiKey, roots, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+  async unload({ name, apiKey, roots, answered, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
     if (roots !== undefined && !(await this.#hasFrom(name, roots, signal))) return;
+    // An earlier process may have had it loaded, or an adapter of before that had the same name.
+    if (answered === true) this.#served.add(name);
+    else this.#served.delete(name);
     if (this.#view.adapters.get(name)?.serving === true) {
-      // An earlier process may have had it loaded.
-      this.#served.add(name);
       await this.#drained(name, graceSeconds * 1_000, signal);
     }
     // Who deletes an adapter and its Secret leaves us without the key.

@@ -21,7 +21,7 @@ import { declaredUrl } from "./declared-url.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { declaredBy } from "./ownership.ts";
-import { rowOf } from "./pod-state.ts";
+import { rowOf, servedBefore } from "./pod-state.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
@@ -222,6 +222,7 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
     owner,
     cleanup,
     roots,
+    answered: servedBefore(o, p),
     graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)),
   });
   calls.start({

@@ -9,9 +9,9 @@ import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
 import {
   asked,
-  askedEver,
   inheritedUntilMs,
   listsLeft,
+  listsOther,
   mayHold,
   mayTake,
   podState,
@@ -173,9 +173,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
 
 /** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */
 function wantsSwap(o: Observed, p: ObservedPod): boolean {
-  if (p.via !== "direct" || p.delivery.kind === "refused" || !askedEver(o, p)) return false;
-  const s = podState(o, p);
-  return s.state === "Updating" && s.serving && !s.current && p.view.knowledge === "fresh";
+  return p.delivery.kind !== "refused" && !strayed(o, p) && listsOther(o, p);
 }
 
 /** Whether a call may start now: none is running, and what failed has waited its time, or is asked anew. */

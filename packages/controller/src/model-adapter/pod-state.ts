@@ -1,5 +1,6 @@
 import type { AdapterState, Reason } from "@aibrix/api";
 import { REASONS } from "@aibrix/api";
+import type { AdapterView } from "../engines/agent.ts";
 import type { Accepted, CallFailure, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import { isDeclared } from "./declared-url.ts";
@@ -200,14 +201,15 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
   const entry = p.view.adapters.get(o.name);
   if (entry === undefined) return withoutEntry(o, p);
   if (!isOurs(entry, rowOf(o, p), p)) return { ...QUIET, state: "Failed", ...whose(entry), final: true };
-  const serving = entry.serving && p.view.engineReady;
+  const anothers = isAnothers(o, p, entry);
+  const serving = entry.serving && p.view.engineReady && !anothers;
   const declared = isDeclared(o.adapter, entry.artifactUrl);
   const refusedLoad = failedLoad(p);
   // What is declared now was refused: the older goes on.
   if (refusedLoad !== undefined)
     return {
       ...QUIET,
-      state: declared ? entry.state : serving ? "Updating" : "Failed",
+      state: declared && !anothers ? entry.state : serving ? "Updating" : "Failed",
       serving,
       current: serving && entry.state === "Serving" && declared,
       digest: entry.contentDigest,
@@ -215,10 +217,10 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
     };
   const failed = entry.state === "Failed" || (entry.reason !== undefined && entry.message !== undefined);
   return {
-    state: entry.state === "Serving" && !serving ? "Pending" : entry.state,
+    state: entry.state === "Serving" && !serving ? "Pending" : entry.state === "Updating" && anothers ? "Loading" : entry.state,
     serving,
     current: serving && entry.state === "Serving" && declared,
-    digest: entry.contentDigest,
+    digest: anothers ? undefined : entry.contentDigest,
     reason: reasonOf(entry.reason) ?? (serving || p.view.engineReady ? undefined : "EngineUnavailable"),
     message: entry.message ?? (p.view.engineReady ? undefined : p.view.engineMessage),
     final: failed && !entry.retryable && entry.nextRetryTime === undefined,
@@ -236,8 +238,31 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
       `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
     );
   if (unproven(o, p)) return withoutEntry(o, p);
-  const current = entry.root === engineRoot(p.delivery);
-  return { ...QUIET, state: current ? "Serving" : "Updating", serving: true, current };
+  if (!listsOther(o, p)) return { ...QUIET, state: "Serving", serving: true, current: true };
+  return servedBefore(o, p) ? { ...QUIET, state: "Updating", serving: true } : withoutEntry(o, p);
+}
+
+/**
+ * Whether this very adapter was seen to serve on the pod. Other content than the declared one is its own older one then; else it is of an adapter
+ * of before that had the name, and whoever asks for this one is not to get that.
+ */
+export function servedBefore(o: Observed, p: ObservedPod): boolean {
+  const row = rowOf(o, p);
+  return row?.firstServedTime !== undefined || row?.state === "Serving" || row?.state === "Updating";
+}
+
+/** Whether what a sidecar serves under the name is older than this adapter. */
+function isAnothers(o: Observed, p: ObservedPod, entry: AdapterView): boolean {
+  if (servedBefore(o, p)) return false;
+  const { owner, state, artifactUrl } = entry;
+  // Once it was declared anew it is this one's, and serves what it served until the new content is in.
+  return state === "Updating" || (owner !== undefined && !isDeclaredBy(entry, o.adapter) && !isDeclared(o.adapter, artifactUrl));
+}
+
+/** Whether an engine without sidecar has under the adapter's name, by our doing, weights from somewhere else than is declared. */
+export function listsOther(o: Observed, p: ObservedPod): boolean {
+  const entry = p.via === "direct" && p.view.knowledge === "fresh" ? p.view.adapters.get(o.name) : undefined;
+  return entry !== undefined && !entry.base && askedEver(o, p) && !unproven(o, p) && entry.root !== engineRoot(p.delivery);
 }
 
 /**
@@ -251,9 +276,10 @@ export function unproven(o: Observed, p: ObservedPod): boolean {
   const row = rowOf(o, p);
   const { done, running } = p.call;
   const inherited = running === undefined && (done === undefined || done.atMs === 0);
+  // Content from elsewhere makes room, whether it answers or not.
+  if (entry.root !== engineRoot(p.delivery)) return false;
   // Nobody knows whether that ever answered.
-  if (o.probe === "auto" && done === undefined && row?.asked !== true && listsLeft(o, p) && entry.root === engineRoot(p.delivery))
-    return true;
+  if (o.probe === "auto" && done === undefined && row?.asked !== true && listsLeft(o, p)) return true;
   return o.probe === "auto" && inherited && row?.asked === true && row.loadingSince !== undefined && row.firstServedTime === undefined;
 }
 
