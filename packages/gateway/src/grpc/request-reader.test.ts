@@ -34,6 +34,40 @@ const request: fc.Arbitrary<Request> = fc.oneof(
   fc.record({ body: bytes, endOfStream: fc.boolean() }).map((requestBody) => ({ requestBody })),
   fc.constantFrom<Request>({ requestTrailers: {} }, { responseHeaders: {} }, { responseBody: {} }, { responseTrailers: {} }, {}),
 );
+/** A field of bytes. */
+function field(number: number, content: Uint8Array): Buffer {
+  const low = (content.length & 0x7f) | (content.length > 0x7f ? 0x80 : 0);
+  const length = content.length > 0x7f ? [low, content.length >>> 7] : [low];
+  return Buffer.concat([Buffer.from([number * 8 + 2, ...length]), content]);
+}
+
+/** Parts that are joined: a message may be split anywhere, and have each of its fields again, in any order. */
+const joined = (part: fc.Arbitrary<Buffer>, maxLength: number): fc.Arbitrary<Buffer> =>
+  fc.array(part, { maxLength }).map((parts) => Buffer.concat(parts));
+const utf8 = (text: fc.Arbitrary<string>): fc.Arbitrary<Buffer> => text.map((t) => Buffer.from(t));
+const loose = {
+  header: joined(
+    fc.oneof(
+      utf8(key).map((k) => field(1, k)),
+      utf8(fc.string({ maxLength: 20 })).map((v) => field(2, v)),
+      fc.uint8Array({ maxLength: 20 }).map((v) => field(3, v)),
+    ),
+    4,
+  ).map((header) => field(1, header)),
+  end: fc.constantFrom("1800", "1801").map((hex) => Buffer.from(hex, "hex")),
+};
+const looseHeaders = joined(
+  fc.oneof(
+    joined(loose.header, 4).map((map) => field(1, map)),
+    loose.end,
+  ),
+  3,
+).map((part) => field(2, part));
+const looseBody = joined(
+  bytes.map((body) => field(1, body)),
+  2,
+).map((part) => field(4, part));
+
 /** Fields that this gateway does not know, of every wire type. */
 const unknown = fc.constantFrom("f80601", "f206026162", "f1060102030405060708", "f50601020304", "").map((hex) => Buffer.from(hex, "hex"));
 
@@ -45,6 +79,24 @@ test("reads every message as the generated code does", () => {
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("reads fields in any order, that come again, and messages that are split, as the generated code does", () => {
+  fc.assert(
+    fc.property(fc.oneof(joined(looseHeaders, 3), joined(looseBody, 3)), (encoded) => {
+      expect(readRequest(encoded)).toEqual(reference(encoded));
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test("of several kinds in one message the last is read alone", () => {
+  const headersOf = (path: string): Buffer =>
+    Buffer.from(ProcessingRequest.encode({ requestHeaders: { headers: { headers: [{ key: path, value: "1" }] } } }).finish());
+  const body = Buffer.from(ProcessingRequest.encode({ requestBody: { body: Buffer.from("a") } }).finish());
+  const message = readRequest(Buffer.concat([headersOf(":method"), body, headersOf(":path")]));
+  expect(message).toMatchObject({ kind: "requestHeaders", head: { method: "", path: "1" } });
+  expect(readRequest(Buffer.concat([headersOf(":method"), body]))).toEqual({ kind: "requestBody", body: Buffer.from("a") });
 });
 
 test("any bytes are read or refused; a message that is cut is never read beyond its end", () => {

@@ -81,32 +81,48 @@ class Cursor {
   }
 }
 
+/** `HttpHeaders`, as far as they are read. */
+interface ReadHeaders {
+  readonly headers: Header[];
+  endOfStream: boolean;
+}
+
 /**
- * Reads a `ProcessingRequest`. A body stays where it is.
+ * Reads a `ProcessingRequest`. A body stays where it is. Fields may come in any order, and a field that comes again is merged with what was
+ * there, as protocol buffers have it.
  *
  * @throws RangeError for bytes that are no such message
  */
 export function readRequest(bytes: Buffer): Message {
   const cursor = new Cursor(bytes, 0, bytes.length);
-  let message: Message = { kind: "unknown" };
+  let kind: (typeof KINDS)[number];
+  let headers: ReadHeaders | undefined;
+  let body: Buffer | undefined;
   while (cursor.next()) {
-    const kind = KINDS[cursor.field];
-    if (kind === undefined || cursor.wire !== BYTES) {
+    const next = KINDS[cursor.field];
+    if (next === undefined || cursor.wire !== BYTES) {
       cursor.skip();
       continue;
     }
+    if (next !== kind) headers = body = undefined; // One of them alone is set: the last.
+    kind = next;
     const end = cursor.length();
-    if (kind === "requestHeaders") message = readHeaders(new Cursor(bytes, cursor.at, end));
-    else if (kind === "requestBody") message = { kind, body: readBody(new Cursor(bytes, cursor.at, end)) };
-    else message = { kind };
+    if (kind === "requestHeaders") {
+      headers ??= { headers: [], endOfStream: false };
+      readHeaders(new Cursor(bytes, cursor.at, end), headers);
+    } else if (kind === "requestBody") {
+      body = readBody(new Cursor(bytes, cursor.at, end), body);
+    }
     cursor.at = end;
   }
-  return message;
+  if (kind === "requestHeaders") return { kind, head: readRequestHead(headers?.headers ?? []), endOfStream: headers?.endOfStream ?? false };
+  if (kind === "requestBody") return { kind, body: body ?? bytes.subarray(0, 0) };
+  return { kind: kind ?? "unknown" };
 }
 
-/** `HttpBody`. */
-function readBody(cursor: Cursor): Buffer {
-  let body = cursor.bytes.subarray(cursor.at, cursor.at);
+/** `HttpBody`; `before` is what an earlier part of it had. */
+function readBody(cursor: Cursor, before: Buffer | undefined): Buffer | undefined {
+  let body = before;
   while (cursor.next()) {
     if (cursor.field !== 1 || cursor.wire !== BYTES) {
       cursor.skip();
@@ -120,21 +136,18 @@ function readBody(cursor: Cursor): Buffer {
 }
 
 /** `HttpHeaders`. */
-function readHeaders(cursor: Cursor): Message {
-  const headers: Header[] = [];
-  let endOfStream = false;
+function readHeaders(cursor: Cursor, into: ReadHeaders): void {
   while (cursor.next()) {
     if (cursor.field === 1 && cursor.wire === BYTES) {
       const end = cursor.length();
-      readHeaderMap(new Cursor(cursor.bytes, cursor.at, end), headers);
+      readHeaderMap(new Cursor(cursor.bytes, cursor.at, end), into.headers);
       cursor.at = end;
     } else if (cursor.field === 3 && cursor.wire === VARINT) {
-      endOfStream = cursor.varint() !== 0;
+      into.endOfStream = cursor.varint() !== 0;
     } else {
       cursor.skip();
     }
   }
-  return { kind: "requestHeaders", head: readRequestHead(headers), endOfStream };
 }
 
 /** `HeaderMap`: those of its headers that are looked at. */
@@ -146,24 +159,39 @@ function readHeaderMap(cursor: Cursor, headers: Header[]): void {
       continue;
     }
     const end = cursor.length();
-    const fields = new Cursor(bytes, cursor.at, end);
-    let key: string | undefined;
-    let value: string | undefined;
-    while (fields.next()) {
-      if (fields.wire !== BYTES || fields.field > 3) {
-        fields.skip();
-        continue;
-      }
-      const stop = fields.length();
-      if (fields.field === 1) key = nameAt(bytes, fields.at, stop);
-      // Envoy writes the key first.
-      else if (key !== undefined && stop > fields.at) value = bytes.toString(fields.field === 2 ? "utf8" : "latin1", fields.at, stop);
-      fields.at = stop;
-      if (fields.field === 1 && key === undefined) break;
-    }
-    if (key !== undefined) headers.push({ key, value: value ?? "" });
+    const header = readHeader(new Cursor(bytes, cursor.at, end));
+    if (header !== undefined) headers.push(header);
     cursor.at = end;
   }
+}
+
+/** `HeaderValue`, where its key is one that is looked at. Nothing is copied before that is known. */
+function readHeader(cursor: Cursor): Header | undefined {
+  const { bytes } = cursor;
+  let key: string | undefined;
+  let textAt = 0;
+  let textEnd = 0;
+  let rawAt = 0;
+  let rawEnd = 0;
+  while (cursor.next()) {
+    if (cursor.wire !== BYTES || cursor.field > 3) {
+      cursor.skip();
+      continue;
+    }
+    const end = cursor.length();
+    if (cursor.field === 1) {
+      key = nameAt(bytes, cursor.at, end);
+    } else if (cursor.field === 2) {
+      textAt = cursor.at;
+      textEnd = end;
+    } else if (cursor.field === 3) {
+      rawAt = cursor.at;
+      rawEnd = end;
+    }
+    cursor.at = end;
+  }
+  if (key === undefined) return undefined;
+  return { key, value: rawEnd > rawAt ? bytes.toString("latin1", rawAt, rawEnd) : bytes.toString("utf8", textAt, textEnd) };
 }
 
 function nameAt(bytes: Buffer, start: number, end: number): string | undefined {

@@ -27,7 +27,7 @@ export interface RequestHead {
   readonly contentType: string;
   /** In bytes; `undefined` where the header is absent or no number. */
   readonly contentLength: number | undefined;
-  /** Lower case; empty where the header is absent. */
+  /** Lower case, several in their order; empty where the header is absent or says `identity` alone. */
   readonly contentEncoding: string;
   /** The namespace that the client chose; `undefined` where it chose none. */
   readonly modelNamespace: string | undefined;
@@ -64,7 +64,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
         break;
       }
       case "content-encoding":
-        contentEncoding = text(header).trim().toLowerCase();
+        contentEncoding = encodings(contentEncoding, text(header));
         break;
       case "x-request-id":
         requestId = text(header) || undefined;
@@ -84,6 +84,12 @@ function text(header: Header): string {
   const raw = header.rawValue;
   if (raw === undefined || raw.length === 0) return header.value ?? "";
   return Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString("latin1");
+}
+
+/** Adds a header's encodings to those of the headers before it. None of them takes another's back. */
+function encodings(before: string, value: string): string {
+  const names = value.split(",").map((name) => name.trim().toLowerCase());
+  return [before, ...names].filter((name) => name !== "" && name !== "identity").join(", ");
 }
 
 /** A percent-encoded header's text; `undefined` where it is no UTF-8. */

@@ -15,7 +15,7 @@ export function onRequestHeaders(head: RequestHead, endOfStream: boolean, deps: 
   if (target.kind === "models") return answer(modelList(routes.cards(head.modelNamespace)));
   if (target.kind === "model") return answer(oneModel(target.id, routes.card(target.id, head.modelNamespace)));
 
-  if (head.contentEncoding !== "" && head.contentEncoding !== "identity") return answer(compressedBody(head.contentEncoding));
+  if (head.contentEncoding !== "") return answer(compressedBody(head.contentEncoding));
   if (head.contentLength !== undefined && head.contentLength > target.limitBytes) return answer(bodyTooLarge(target.limitBytes));
   if (endOfStream) return answer(noBody());
   const { body, limitBytes } = target;
