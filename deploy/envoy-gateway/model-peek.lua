@@ -9,6 +9,8 @@ local HEADER = "x-gateway-model-peek"
 -- The plugin's limit for JSON bodies, which only it can answer in words
 local MAX_BODY_BYTES = 16 * 1024 * 1024
 local MAX_NAME_BYTES = 256
+-- Looks at quotes and brackets, after which the plugin may go on: one request holds up no other on this thread for more than some 20 ms
+local MAX_LOOKS = 500000
 -- The plugin's own list of paths with JSON bodies; for others nothing is read before the plugin has refused them or asked for the body
 local PATHS = {}
 for _, path in ipairs({
@@ -27,16 +29,34 @@ for character in string.gmatch("truefalsn", ".") do PLAIN[byte(character)] = tru
 local QUOTE, COMMA, COLON, BACKSLASH = byte('"'), byte(","), byte(":"), byte("\\")
 local OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = byte("{"), byte("}"), byte("["), byte("]")
 
--- Where the string ends that begins at `from`: the first quote with an even number of backslashes before it
+-- Where the string ends that begins at `from`: the first quote with an even number of backslashes before it. Also how many quotes it looked at
 local function closing_quote(text, from)
   local at = from
-  while true do
+  for looks = 1, MAX_LOOKS do
     at = find(text, '"', at + 1, true)
-    if at == nil then return nil end
+    if at == nil then return nil, looks end
     local before = at - 1
     while byte(text, before) == BACKSLASH do before = before - 1 end
-    if (at - before) % 2 == 1 then return at end
+    if (at - before) % 2 == 1 then return at, looks end
   end
+  return nil, MAX_LOOKS
+end
+
+-- Finds the bytes that matter inside of a nested value, which may be a long list of numbers: quotes and brackets. Of each it remembers where
+-- the next one is, so that the text is searched once for each kind.
+local NESTED = { '"', "[", "]", "{", "}" }
+
+local function nearest(text, from, ahead)
+  local least = #text + 1
+  for kind = 1, #NESTED do
+    local at = ahead[kind]
+    if at < from then
+      at = find(text, NESTED[kind], from, true) or #text + 1
+      ahead[kind] = at
+    end
+    if at < least then least = at end
+  end
+  return least
 end
 
 local function find_model(text)
@@ -46,12 +66,16 @@ local function find_model(text)
   local depth = 1
   local is_key, of_model = true, false
   local model = nil
+  local ahead = { 0, 0, 0, 0, 0 }
   at = at + 1
-  while at <= length do
+  local looks = 0
+  while at <= length and looks < MAX_LOOKS do
     local c = byte(text, at)
+    looks = looks + 1
     if c == QUOTE then
-      local close = closing_quote(text, at)
+      local close, more = closing_quote(text, at)
       if close == nil then return nil end
+      looks = looks + more
       if depth == 1 then
         local inner = sub(text, at + 1, close - 1)
         if is_key then
@@ -76,9 +100,11 @@ local function find_model(text)
       if depth == 1 then is_key = false end
     elseif c == COMMA then
       if depth == 1 then is_key, of_model = true, false end
+    elseif depth > 1 then
+      at = nearest(text, at, ahead) - 1
     elseif not PLAIN[c] then
       return nil
-    elseif depth == 1 and of_model and c > 32 then
+    elseif of_model and c > 32 then
       return nil
     end
     at = at + 1

@@ -71,6 +71,11 @@ test.each([
   { name: "UTF-8", body: '{"model":"größe/模型"}', want: "gr%C3%B6%C3%9Fe/%E6%A8%A1%E5%9E%8B" },
   { name: "bytes that no header has", body: '{"model":"a b%\u007f"}', want: "a%20b%25%7F" },
   { name: "numbers and literals", body: '{"a":-1.5E+3,"b":[true,false,null,{}],"model":"m","c":null}', want: "m" },
+  {
+    name: "a model behind a list of numbers",
+    body: `{"input":[[${"12, ".repeat(9_000)}1]],"x":{"a":[1,"]"],"b":-2},"model":"m"}`,
+    want: "m",
+  },
   { name: "a long prompt", body: JSON.stringify({ prompt: 'x\\"\n'.repeat(50_000), model: "m" }), want: "m" },
   { name: "the longest name", body: JSON.stringify({ model: "m".repeat(256) }), want: "m".repeat(256) },
 ])("finds $name", async ({ body, want }) => {
@@ -91,6 +96,9 @@ test.each([
   { name: "two values", body: '{"model":"m"}{"model":"x"}' },
   { name: "a byte order mark", body: '\ufeff{"model":"m"}' },
   { name: "UTF-16", body: Buffer.from('{"model":"m"}', "utf16le") },
+  { name: "a body that would hold Envoy up", body: `{"input":[${"{},".repeat(300_000)}1],"model":"m"}` },
+  { name: "a string that would hold Envoy up", body: JSON.stringify({ prompt: '"'.repeat(600_000), model: "m" }) },
+  { name: "a nested value that never ends", body: `{"model":"m","x":[${"1,".repeat(1_000)}` },
   { name: "something else behind the model", body: '{"model":"m" x}' },
 ])("leaves $name to the gateway", async ({ body }) => {
   expect(await peek(body)).toBeNull();
