@@ -76,15 +76,10 @@ local function find_model(text)
       local close, more = closing_quote(text, at)
       if close == nil then return nil end
       looks = looks + more
-      if depth == 1 then
+      if depth == 1 and (is_key or of_model) then
         local inner = sub(text, at + 1, close - 1)
-        if is_key then
-          if find(inner, "\\", 1, true) then return nil end
-          of_model = inner == "model"
-        elseif of_model then
-          if find(inner, "\\", 1, true) then return nil end
-          model = inner
-        end
+        if find(inner, "\\", 1, true) then return nil end
+        if is_key then of_model = inner == "model" else model = inner end
       end
       at = close
     elseif c == OPEN_OBJECT or c == OPEN_ARRAY then

@@ -3,7 +3,6 @@ import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { scanJson } from "../src/body/scan.ts";
 import { JSON_PATHS } from "../src/http/paths.ts";
 import { type DataPath, type Reply, startDataPath } from "./support/data-path.ts";
 import { FakeRuntime } from "./support/fake-runtime.ts";
@@ -23,8 +22,8 @@ beforeAll(async () => {
   engine = await new StandInEngine("a", ["base", "model"]).start();
   // As vLLM does: a body that is no JSON is a 400.
   engine.handler = (_request, response, body) => {
-    const found = scanJson(body, "model");
-    const status = found.kind !== "string" ? 400 : engine.models.has(found.value) ? 200 : 404;
+    const model = modelIn(body);
+    const status = typeof model !== "string" ? 400 : engine.models.has(model) ? 200 : 404;
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ engine: "a" }));
   };
   runtime = await new FakeRuntime(engine.url, ["base"]).start();
@@ -37,6 +36,17 @@ afterAll(async () => {
   await runtime?.stop();
   await engine?.stop();
 });
+
+const INVALID = Symbol("no JSON");
+
+/** The model as a JSON parser has it, {@link INVALID} of what is no JSON in UTF-8. */
+function modelIn(body: Buffer): unknown {
+  try {
+    return (JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body)) as { model?: unknown } | null)?.model;
+  } catch {
+    return INVALID;
+  }
+}
 
 interface Bad {
   readonly kind: string;
@@ -118,10 +128,10 @@ function right({ kind, body, headers }: Bad): readonly number[] {
   if (headers?.["content-encoding"] !== undefined) return [415];
   if (kind === "a form") return [400, 404];
   if (body.length === 0) return [400];
-  const found = scanJson(body, "model");
-  if (found.kind === "string" && found.value !== "") return engine.models.has(found.value) ? [200] : [404];
+  const model = modelIn(body);
+  if (typeof model === "string" && model !== "") return engine.models.has(model) ? [200] : [404];
   // What is no JSON may name a model that Envoy saw; the engine refuses it then, or nothing has that name.
-  return found.kind === "invalid" || found.kind === "notUtf8" ? [400, 404] : [400];
+  return model === INVALID ? [400, 404] : [400];
 }
 
 test(`${BODIES} bodies that are wrong in some way are each answered as they should be, and nothing is left of them`, async () => {

@@ -69,6 +69,27 @@ test.each([
   { name: "another boundary", body: "--other\r\n", want: [400, expect.stringContaining("does not begin")] },
   { name: "no body to speak of", body: "", want: [400, expect.stringContaining("does not begin")] },
   { name: "a boundary run on", body: "--b bx\r\n", want: [400, expect.stringContaining("new line")] },
+  ...[
+    'form-data; name = "model"',
+    'form-data; foo="; name=y"; name="model"; name="x"',
+    'form-data; name="model\\"; name="x"',
+    "form-data; name=model; NAME=x",
+    "form-data",
+    "attachment; name=model",
+    'form-data; name="model',
+    'form-data; name="x"\r\nContent-Disposition: form-data; name="model"',
+    'form-data; name="x"\r\n ; name="model"',
+    'form-data; name="x"\r\nno header',
+  ].map((disposition) => ({
+    name: `the disposition ${JSON.stringify(disposition)}`,
+    body: `${field("model", "m")}--b b\r\nContent-Disposition: ${disposition}\r\n\r\ny\r\n${END}`,
+    want: [400, expect.stringContaining("content-disposition")],
+  })),
+  {
+    name: "a file whose name has backslashes and semicolons",
+    body: `--b b\r\nContent-Disposition: form-data; name="file"; filename="C:\\a; name=x.wav"\r\n\r\ny\r\n${field("model", "m")}${END}`,
+    want: "m",
+  },
 ])("a form with $name", ({ body, want }) => {
   expect(short(modelInMultipart(Buffer.from(body), TYPE))).toEqual(want);
 });
@@ -76,6 +97,10 @@ test.each([
 test.each([
   { type: "multipart/form-data; boundary=abc", ok: true },
   { type: "Multipart/Form-Data; charset=utf-8; Boundary=abc", ok: true },
+  { type: "multipart/form-data; charset=utf-7; boundary=abc", ok: false },
+  { type: "multipart/form-data; boundary=abc; boundary=x", ok: false },
+  { type: "multipart/form-data; boundary = abc", ok: false },
+  { type: "multipart/form-datax; boundary=abc", ok: false },
   { type: "multipart/form-data", ok: false },
   { type: "application/json", ok: false },
   { type: "", ok: false },

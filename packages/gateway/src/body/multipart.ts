@@ -12,7 +12,7 @@ const CRLF = "\r\n";
 export function modelInMultipart(body: Buffer, contentType: string): ModelInBody {
   const boundary = boundaryOf(contentType);
   if (boundary === undefined) {
-    return { refused: unreadableBody("this path takes multipart/form-data with a boundary in its content-type") };
+    return { refused: unreadableBody("this path takes multipart/form-data with a boundary, in UTF-8, in its content-type") };
   }
   const delimiter = Buffer.from(`${CRLF}--${boundary}`, "latin1");
   const first = delimiter.subarray(CRLF.length);
@@ -26,7 +26,8 @@ export function modelInMultipart(body: Buffer, contentType: string): ModelInBody
     const headersEnd = body.indexOf(`${CRLF}${CRLF}`, at);
     if (end === -1 || headersEnd === -1 || headersEnd > end) return { refused: unreadableBody("a part of the form is cut short") };
     const part = dispositionOf(body.toString("latin1", at + CRLF.length, headersEnd));
-    if (part?.name === "model") {
+    if (part === undefined) return { refused: unreadableBody("a part has no plain content-disposition with a name") };
+    if (part.name === "model") {
       if (part.isFile) return { refused: modelNotAString("a file") };
       const value = body.subarray(headersEnd + 2 * CRLF.length, end);
       if (!isUtf8(value)) return { refused: unreadableBody("the field model is not UTF-8") };
@@ -38,15 +39,47 @@ export function modelInMultipart(body: Buffer, contentType: string): ModelInBody
   return model === "" ? { refused: modelNotAString("an empty string") } : { model };
 }
 
-function boundaryOf(contentType: string): string | undefined {
-  const match = /^multipart\/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))\s*(?:;|$)/i.exec(contentType);
-  return match?.[1] ?? match?.[2];
+/** A parameter of a header: `; name=token` or `; name="text"`, in which no quote is escaped, for readers differ in how they take that. */
+const PARAMETER = /;[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\(?!"))*)"|([\w!#$%&'*+.^`|~/:-]+))[ \t]*/y;
+const HEADER = /^([\w!#$%&'*+.^`|~-]+):[ \t]*(.*)$/;
+
+/** The parameters of a header's value behind its first word; `undefined` where it is not plainly written, or one stands twice. */
+function parametersOf(value: string, word: string): ReadonlyMap<string, string> | undefined {
+  if (value.slice(0, word.length).toLowerCase() !== word) return undefined;
+  const parameters = new Map<string, string>();
+  let at = word.length;
+  while (/[ \t]/.test(value[at] ?? "")) at++;
+  while (at < value.length) {
+    PARAMETER.lastIndex = at;
+    const match = PARAMETER.exec(value);
+    if (match === null) return undefined;
+    const name = (match[1] ?? "").toLowerCase();
+    if (parameters.has(name)) return undefined;
+    parameters.set(name, match[2] ?? match[3] ?? "");
+    at = PARAMETER.lastIndex;
+  }
+  return parameters;
 }
 
-/** Name of a part, and whether it is a file. Browsers and HTTP clients write quotes in names as `\"` or `%22`; no field that counts has any. */
+function boundaryOf(contentType: string): string | undefined {
+  const parameters = parametersOf(contentType, "multipart/form-data");
+  // The engine reads fields in this character set.
+  if (!/^utf-?8$/i.test(parameters?.get("charset") ?? "utf-8")) return undefined;
+  const boundary = parameters?.get("boundary");
+  return boundary === undefined || boundary.length > 70 || boundary === "" ? undefined : boundary;
+}
+
+/** Name of a part, and whether it is a file; `undefined` where readers could differ about it. */
 function dispositionOf(headers: string): { readonly name: string; readonly isFile: boolean } | undefined {
-  const line = headers.split(CRLF).find((h) => /^content-disposition\s*:/i.test(h));
-  const name = /;\s*name=(?:"([^"]*)"|([^\s;"]+))/i.exec(line ?? "");
-  if (line === undefined || name === null) return undefined;
-  return { name: name[1] ?? name[2] ?? "", isFile: /;\s*filename\*?=/i.test(line) };
+  let found: ReadonlyMap<string, string> | undefined;
+  for (const line of headers === "" ? [] : headers.split(CRLF)) {
+    const header = HEADER.exec(line);
+    if (header === null) return undefined;
+    if (header[1]?.toLowerCase() !== "content-disposition") continue;
+    if (found !== undefined) return undefined;
+    found = parametersOf(header[2] ?? "", "form-data");
+    if (found === undefined) return undefined;
+  }
+  const name = found?.get("name");
+  return name === undefined ? undefined : { name, isFile: found?.has("filename") === true || found?.has("filename*") === true };
 }

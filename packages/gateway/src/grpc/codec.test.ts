@@ -104,8 +104,8 @@ test("takes a client's routing headers away with the first answer", () => {
 
 test("asks for the whole body, and for nothing of the response", () => {
   const { modeOverride } = ProcessingResponse.decode(encodeReply({ kind: "readBody" }));
-  // SEND, BUFFERED; SKIP, NONE
-  expect(modeOverride).toMatchObject({ requestHeaderMode: 1, requestBodyMode: 2, requestTrailerMode: 2 });
+  // SEND, BUFFERED, SEND; SKIP, NONE
+  expect(modeOverride).toMatchObject({ requestHeaderMode: 1, requestBodyMode: 2, requestTrailerMode: 1 });
   expect(modeOverride).toMatchObject({ responseHeaderMode: 2, responseTrailerMode: 2 });
   expect(modeOverride?.responseBodyMode ?? 0).toBe(0);
 });

@@ -48,7 +48,8 @@ const READ_BODY = encode({
   modeOverride: {
     requestHeaderMode: ProcessingMode.HeaderSendMode.SEND,
     requestBodyMode: ProcessingMode.BodySendMode.BUFFERED,
-    requestTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
+    // Of a request that has trailers and no body nothing else would be heard.
+    requestTrailerMode: ProcessingMode.HeaderSendMode.SEND,
     responseHeaderMode: ProcessingMode.HeaderSendMode.SKIP,
     responseBodyMode: ProcessingMode.BodySendMode.NONE,
     responseTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
