@@ -39,6 +39,8 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const now = (): number => performance.now();
   const loads = new Loads();
   const picker = new Picker({ now, random: Math.random, loads });
+  // A third of the program that few need.
+  const tracing = options.tracing && (await import("./tracing/tracing.ts")).startTracing(options.tracing, log);
   const grpc = await listen(options.grpc, {
     routes: table,
     pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
@@ -47,6 +49,7 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
     onDone: (record) => {
       metrics.onDone(record);
       if (options.accessLog) logRequest(log, record);
+      return tracing?.record(record);
     },
     onWaited: (result) => metrics.waits.inc({ result }),
     onDefect: (error) => {
@@ -73,7 +76,7 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
     const clean = await grpc.drain(DRAIN_MS);
     log.info({ clean }, "drained");
     stop.abort();
-    await Promise.all([running, following, side.close()]);
+    await Promise.all([running, following, side.close(), tracing?.close()]);
   }
 }
 

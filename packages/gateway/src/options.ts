@@ -8,6 +8,7 @@ import {
   type TransportName,
 } from "./grpc/server.ts";
 import type { TlsFiles } from "./grpc/transport.ts";
+import { readTracing, type TracingSettings } from "./tracing/settings.ts";
 
 const TRANSPORT_NAMES = Object.keys(TRANSPORTS) as TransportName[];
 
@@ -59,7 +60,9 @@ The endpoints file:
   - engine: http://127.0.0.1:8000     what Envoy connects to
     runtime: http://127.0.0.1:8080    the runtime beside it; without it the engine is asked every 2 seconds
     models: [NAME]                    base models, where the engine cannot be asked for them
-    apiKeyFile: PATH                  the engine's key for asking it, where there is no runtime`;
+    apiKeyFile: PATH                  the engine's key for asking it, where there is no runtime
+
+OpenTelemetry traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT names a collector (OTLP over HTTP); OTEL_TRACES_SAMPLER_ARG is the share.`;
 
 /** Where the program learns who serves what. */
 export type SourceOptions =
@@ -72,6 +75,7 @@ export interface Options {
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
   readonly maxModels: number;
   readonly accessLog: boolean;
+  readonly tracing: TracingSettings | undefined;
   readonly source: SourceOptions;
 }
 
@@ -81,7 +85,7 @@ export interface Options {
  * @returns the options, or the help where it was asked for
  * @throws {@link ConfigError}
  */
-export function readOptions(argv: readonly string[]): Options | { readonly help: string } {
+export function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv = {}): Options | { readonly help: string } {
   const flags = readFlags(FLAGS, argv);
   if (flags === undefined) return { help: helpText(USAGE, FLAGS) };
   const grpc = readBindAddress("grpc-bind-address", flags["grpc-bind-address"]);
@@ -92,6 +96,7 @@ export function readOptions(argv: readonly string[]): Options | { readonly help:
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
     maxModels: readMaxModels(flags["metrics-max-models"]),
     accessLog: flags["access-log"],
+    tracing: readTracing(env),
     source: readSource(flags["endpoints-config"], { kubernetes, kubeconfig, namespace }),
   };
 }

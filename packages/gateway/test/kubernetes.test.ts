@@ -40,6 +40,7 @@ class InProcess {
       metrics: { host, port: metricsPort },
       maxModels: 10,
       accessLog: false,
+      tracing: undefined,
       source,
     };
     this.#ended = runGateway(options, createLogger("gateway", process.env.TEST_LOG ?? "silent"), this.#stop.signal, { reach });

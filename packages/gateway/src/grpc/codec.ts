@@ -12,14 +12,19 @@ type Response = envoy.service.ext_proc.v3.ProcessingResponse.$Properties;
 /** Metadata namespace in which Envoy's load balancers, and the Gateway API Inference Extension, look for the destination. */
 const METADATA_NAMESPACE = "envoy.lb";
 
-/** Writes a `ProcessingResponse`. */
-export function encodeReply(reply: Reply): Buffer {
+/**
+ * Writes a `ProcessingResponse`.
+ *
+ * @param headers - set on a request that is routed, besides the destination
+ */
+export function encodeReply(reply: Reply, headers?: Readonly<Record<string, string>>): Buffer {
   switch (reply.kind) {
     case "continue":
       return CONTINUE[reply.phase];
     case "readBody":
       return READ_BODY;
     case "route":
+      if (headers !== undefined) return encode(routed(reply.phase, reply.destinations.join(","), headers));
       return ENCODE_ROUTE[reply.phase](reply.destinations.join(","));
     case "answer":
       return encode({ immediateResponse: immediate(reply.answer) });
@@ -61,11 +66,14 @@ const ENCODE_ROUTE = {
   requestBody: templated((destinations) => encode(routed("requestBody", destinations))),
 } as const satisfies Record<RoutedPhase, (destinations: string) => Buffer>;
 
-function routed(phase: RoutedPhase, destinations: string): Response {
+function routed(phase: RoutedPhase, destinations: string, headers: Readonly<Record<string, string>> = {}): Response {
   // By its headers alone: what the body's request would have had removed before.
   const removeHeaders = phase === "requestHeaders" ? [HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK] : [];
   const response = {
-    headerMutation: { setHeaders: [setHeader(HEADER_DESTINATION, destinations)], removeHeaders },
+    headerMutation: {
+      setHeaders: [setHeader(HEADER_DESTINATION, destinations), ...Object.entries(headers).map(([key, value]) => setHeader(key, value))],
+      removeHeaders,
+    },
     // Envoy's route to the engines wants this header: without a destination there is no way to them.
     clearRouteCache: true,
   };

@@ -42,7 +42,10 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
         };
       },
       now: () => performance.now(),
-      onDone: (record) => results.push(resultOf(record)),
+      onDone: (record) => {
+        results.push(resultOf(record));
+        return undefined;
+      },
       onWaited: (result) => waited.push(result),
       onDefect,
     };

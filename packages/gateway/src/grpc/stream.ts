@@ -17,8 +17,8 @@ export interface StreamDeps extends PhaseDeps {
   readonly onRoutesChange: (callback: () => void) => () => void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
-  /** Told once per request what came of it. */
-  readonly onDone: (record: RequestRecord) => void;
+  /** Told once per request what came of it; may give headers for the engine. */
+  readonly onDone: (record: RequestRecord) => Readonly<Record<string, string>> | undefined;
   /** Told how a wait for a model ended. */
   readonly onWaited: (result: "found" | "given_up" | "aborted") => void;
   /** Told of a defect; the stream ends with an error. */
@@ -75,12 +75,15 @@ export class RequestStream implements GrpcHandler {
     if (effect.kind === "wait") this.#wait();
     if (effect.kind !== "reply" || this.#ended) return;
     const { reply } = effect;
-    this.#stream.write(encodeReply(reply));
-    if (reply.kind === "continue" || reply.kind === "readBody") return;
+    if (reply.kind === "continue" || reply.kind === "readBody") {
+      this.#stream.write(encodeReply(reply));
+      return;
+    }
+    const durationMs = this.#deps.now() - this.#startedMs;
+    const headers = this.#deps.onDone({ head: this.#head, reply, durationMs, waitedMs: this.#waitedMs });
+    this.#stream.write(encodeReply(reply, headers));
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
     this.#end(GRPC_STATUS.OK);
-    const durationMs = this.#deps.now() - this.#startedMs;
-    this.#deps.onDone({ head: this.#head, reply, durationMs, waitedMs: this.#waitedMs });
   }
 
   #wait(): void {

@@ -15,6 +15,8 @@ export const HEAD_HEADERS = [
   "content-length",
   "content-encoding",
   "x-request-id",
+  "traceparent",
+  "tracestate",
   HEADER_MODEL_NAMESPACE,
   HEADER_MODEL_PEEK,
 ] as const;
@@ -35,6 +37,9 @@ export interface RequestHead {
   readonly peekedModel: string | undefined;
   /** As Envoy or the client gave it; `undefined` where there is none. */
   readonly requestId: string | undefined;
+  /** The trace that the client is in (W3C Trace Context); `undefined` where it told none. */
+  readonly traceparent: string | undefined;
+  readonly tracestate: string | undefined;
 }
 
 /** Picks out of a request's headers what decides. */
@@ -47,6 +52,8 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
   let modelNamespace: string | undefined;
   let peekedModel: string | undefined;
   let requestId: string | undefined;
+  let traceparent: string | undefined;
+  let tracestate: string | undefined;
   for (const header of headers) {
     switch (header.key as (typeof HEAD_HEADERS)[number]) {
       case ":method":
@@ -69,6 +76,12 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
       case "x-request-id":
         requestId = text(header) || undefined;
         break;
+      case "traceparent":
+        traceparent = text(header) || undefined;
+        break;
+      case "tracestate":
+        tracestate = text(header) || undefined;
+        break;
       case HEADER_MODEL_NAMESPACE:
         modelNamespace = text(header).trim() || undefined;
         break;
@@ -77,7 +90,7 @@ export function readRequestHead(headers: readonly Header[]): RequestHead {
         break;
     }
   }
-  return { method, path, contentType, contentLength, contentEncoding, modelNamespace, peekedModel, requestId };
+  return { method, path, contentType, contentLength, contentEncoding, modelNamespace, peekedModel, requestId, traceparent, tracestate };
 }
 
 function text(header: Header): string {

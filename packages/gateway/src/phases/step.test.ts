@@ -29,6 +29,8 @@ const HEAD: RequestHead = {
   modelNamespace: undefined,
   peekedModel: undefined,
   requestId: undefined,
+  traceparent: undefined,
+  tracestate: undefined,
 };
 const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
   kind: "requestHeaders",

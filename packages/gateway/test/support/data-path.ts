@@ -98,6 +98,8 @@ export interface DataPathOptions {
   readonly envoyArgs?: readonly string[];
   /** Flags of the gateway besides those that it needs. */
   readonly gatewayArgs?: readonly string[];
+  /** Variables of its environment besides this process's. */
+  readonly gatewayEnv?: Readonly<Record<string, string>>;
   /** Lets Envoy end its calls of the gateway with RST_STREAM, as it does where nothing is set. */
   readonly resets?: boolean;
   /** How Envoy secures its connections to the gateway; in the clear where it is absent. */
@@ -162,7 +164,7 @@ async function start(
   dir: string,
   bootstrapFor: BootstrapFor,
   endpoints: readonly TestEndpoint[],
-  { envoyArgs = ["--concurrency", "1"], gatewayArgs = [] }: DataPathOptions,
+  { envoyArgs = ["--concurrency", "1"], gatewayArgs = [], gatewayEnv = {} }: DataPathOptions,
   stop: () => Promise<void>,
   cleanUps: CleanUps,
 ): Promise<DataPath> {
@@ -181,7 +183,7 @@ async function start(
     ...gatewayArgs,
   ];
   const startGateway = async (): Promise<Program> => {
-    const program = await startProgram(process.execPath, args, () => answers(`${gatewayUrl}/readyz`));
+    const program = await startProgram(process.execPath, args, () => answers(`${gatewayUrl}/readyz`), gatewayEnv);
     cleanUps.push(program.stop);
     return program;
   };

@@ -16,8 +16,9 @@ export async function startProgram(
   command: string,
   args: readonly string[],
   isUp: (output: string) => Promise<boolean> | boolean,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const exited = once(child, "exit");
