@@ -29,6 +29,7 @@ export class MessageReader {
   #message: Buffer | undefined;
   #messageBytes = 0;
   #need = 0;
+  #dropped = false;
 
   constructor(onMessage: (message: Buffer) => void, maxBytes: number = MAX_MESSAGE_BYTES) {
     this.#onMessage = onMessage;
@@ -40,10 +41,17 @@ export class MessageReader {
     return this.#message === undefined ? this.#prefixBytes : this.#messageBytes + PREFIX_BYTES;
   }
 
+  /** Forgets the message that is not whole, and takes no more. */
+  drop(): void {
+    this.#dropped = true;
+    this.#message = undefined;
+    this.#prefixBytes = 0;
+  }
+
   /** Takes the next bytes. After an error nothing more may be pushed. */
   push(chunk: Buffer): FramingError | undefined {
     let at = 0;
-    while (at < chunk.length) {
+    while (at < chunk.length && !this.#dropped) {
       if (this.#message !== undefined) {
         at += this.#fill(this.#message, chunk, at);
         continue;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ERROR, FLAG, FRAME, PREFACE, SETTING } from "../../src/grpc/http2/constants.ts";
 import { LIMITS, type Limits } from "../../src/grpc/http2/limits.ts";
 import { GRPC_STATUS } from "../../src/grpc/status.ts";
-import type { GrpcHandler, GrpcMethods, GrpcStream, Transport } from "../../src/grpc/transport.ts";
+import type { GrpcHandler, GrpcStream, Transport } from "../../src/grpc/transport.ts";
 import { listenOwn, type OwnOptions } from "../../src/grpc/transports/own.ts";
 import { callBlock, frame, headers, literal, message, RawHttp2, SETTINGS, setting, u32 } from "../support/raw-http2.ts";
 import { until } from "../support/wait.ts";
@@ -11,10 +11,12 @@ import { until } from "../support/wait.ts";
 
 let server: Transport;
 let closed = 0;
+/** Calls of `/t/Hold`, which take one message and then none until they are resumed. */
+const held: GrpcStream[] = [];
 const clients: RawHttp2[] = [];
 
 /** Sends each message back, and ends when the client does; `/t/Keep` says nothing. */
-const methods: GrpcMethods = new Map<string, (stream: GrpcStream) => GrpcHandler>([
+const methods = new Map<string, (stream: GrpcStream) => GrpcHandler>([
   [
     "/t/Echo",
     (stream) => ({
@@ -29,6 +31,11 @@ const methods: GrpcMethods = new Map<string, (stream: GrpcStream) => GrpcHandler
   ["/t/Done", (stream) => ({ onMessage: () => stream.end(GRPC_STATUS.OK), onEnd: () => undefined, onClosed: () => (closed += 1) })],
 ]);
 
+methods.set("/t/Hold", (stream) => {
+  held.push(stream);
+  return { onMessage: () => stream.pause(), onEnd: () => undefined, onClosed: () => (closed += 1) };
+});
+
 async function listen(limits: Partial<Limits> = {}, options: OwnOptions = {}): Promise<void> {
   await server?.drain(0);
   server = await listenOwn({ host: "127.0.0.1", port: 0 }, methods, { limits: { ...LIMITS, ...limits }, sweepMs: 10, ...options });
@@ -42,6 +49,7 @@ async function open(first?: Buffer): Promise<RawHttp2> {
 
 beforeEach(async () => {
   closed = 0;
+  held.length = 0;
   await listen();
 });
 
@@ -214,6 +222,51 @@ describe("ends the call alone", () => {
     const answer = await client.frame(FRAME.HEADERS, (f) => f.flags === LAST);
     expect(answer.payload.toString("latin1")).toContain("grpc-status\x018");
   });
+
+  test("where too many bytes wait on all connections together, until some are gone", async () => {
+    await listen({ pendingBytes: 3_000 });
+    const [one, two] = [await open(), await open()];
+    const half = (id: number): Buffer => frame(FRAME.DATA, 0, id, Buffer.concat([Buffer.from([0]), u32(5_000), Buffer.alloc(2_000)]));
+    one.send(headers(1, ECHO), half(1));
+    await one.settle(1);
+    two.send(headers(1, ECHO), half(1));
+    const answer = await two.frame(FRAME.HEADERS, (f) => f.flags === LAST);
+    expect(answer.payload.toString("latin1")).toContain("grpc-status\x018");
+    one.send(frame(FRAME.DATA, 0, 1, Buffer.alloc(500))); // What was refused is not counted.
+    await one.settle(2);
+    one.send(frame(FRAME.RST_STREAM, 0, 1, u32(8)));
+    await one.settle(3);
+    two.send(headers(3, ECHO), half(3));
+    await two.settle(4);
+    expect([...one.frames, ...two.frames].filter((f) => f.flags === LAST)).toEqual([answer]);
+  });
+
+  test("and counts no bytes that waited and were taken", async () => {
+    await listen({ pendingBytes: 3_000 });
+    const client = await open();
+    client.send(headers(1, callBlock("/t/Hold")), message(1, Buffer.alloc(1)), message(1, Buffer.alloc(2_000)));
+    client.send(headers(3, callBlock("/t/Hold")), message(3, Buffer.alloc(1)));
+    await client.settle(1);
+    // Its handler takes what waited, and pauses again.
+    held[0]?.resume();
+    client.send(message(3, Buffer.alloc(2_000)));
+    await client.settle(2);
+    expect(client.frames.filter((f) => f.flags === LAST)).toEqual([]);
+  });
+
+  test("and says so once, whatever was under way", async () => {
+    const client = await open();
+    const late = Array.from({ length: 20 }, () => message(1, Buffer.alloc(100)));
+    client.send(headers(1, callBlock("/t/Keep"), LAST), ...late, message(1, Buffer.alloc(1), FLAG.END_STREAM));
+    client.send(
+      headers(3, callBlock("/t/None")),
+      message(3, Buffer.alloc(1)),
+      headers(3, ECHO, LAST),
+      frame(FRAME.RST_STREAM, 0, 3, u32(8)),
+    );
+    await client.settle(1);
+    expect(client.frames.filter((f) => f.type === FRAME.RST_STREAM).map((f) => f.streamId)).toEqual([1, 3]);
+  });
 });
 
 test("what it does not know is ignored, and so are priorities", async () => {
@@ -272,7 +325,8 @@ describe("in time", () => {
 });
 
 describe("work for nothing", () => {
-  const CALM = { wasteMs: 20 };
+  /** Nearly nothing is forgiven with time: a busy machine gives a flood little of it. */
+  const CALM = { wasteMs: 20, wasteShare: 0.001 };
   test.each([
     {
       name: "calls that are reset at once",
@@ -305,6 +359,21 @@ describe("work for nothing", () => {
     }
     await client.settle(1);
     expect(closed).toBe(4_000);
+  });
+
+  test("is not what clients do that go away while their calls wait", async () => {
+    await listen(CALM);
+    const client = await open();
+    for (let i = 0; i < 40_000; ) {
+      const calls: Buffer[] = [];
+      for (const last = i + 1_000; i < last; i++) {
+        const id = 2 * i + 1;
+        calls.push(headers(id, callBlock("/t/Keep")), message(id, Buffer.alloc(300)), frame(FRAME.RST_STREAM, 0, id, u32(8)));
+      }
+      client.send(...calls);
+      await until("all are over", () => closed === i || client.closed);
+      expect(closed).toBe(i);
+    }
   });
 });
 

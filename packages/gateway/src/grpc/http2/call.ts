@@ -17,6 +17,8 @@ export interface CallHost {
   writeTrailers(call: Call, trailers: Buffer): void;
   /** Has {@link Call.pump} called when there may be room. */
   wait(call: Call): void;
+  /** To be told when {@link Call.pending} has changed other than by {@link Call.receive}. */
+  account(call: Call): void;
   /** Opens the call's window again by so many bytes. */
   refill(call: Call, bytes: number): void;
 }
@@ -26,8 +28,10 @@ export class Call implements GrpcStream {
   readonly id: number;
   /** Bytes that the peer still takes of this call. */
   window: number;
-  /** When the server's part ended, or no room was found, in milliseconds. */
-  sinceMs = 0;
+  /** When the server's part ended, in milliseconds. */
+  endedMs = 0;
+  /** Since when there is no room for what it has to write, in milliseconds. */
+  stalledMs: number | undefined;
   /** What its connection counts of {@link Call.pending}. */
   accounted = 0;
   /** Whether the client has ended its part. */
@@ -41,6 +45,7 @@ export class Call implements GrpcStream {
   readonly #held: Buffer[] = [];
   #heldBytes = 0;
   #paused = false;
+  #messages = 0;
   /** Whether the handler has ended the call, or lost it. */
   #ended = false;
   #answered = false;
@@ -68,6 +73,11 @@ export class Call implements GrpcStream {
   /** Whether anything was said to the client. */
   get answered(): boolean {
     return this.#answered || this.written;
+  }
+
+  /** Whether the client has sent a whole message. */
+  get hadMessage(): boolean {
+    return this.#messages > 0;
   }
 
   /** Bytes that it holds of messages that are not whole, or wait. */
@@ -119,6 +129,7 @@ export class Call implements GrpcStream {
         this.#host.wait(this);
         return;
       }
+      this.stalledMs = undefined;
       this.#host.writeData(this, first.subarray(this.#queueAt, this.#queueAt + bytes));
       this.#queueAt += bytes;
       if (this.#queueAt < first.length) continue;
@@ -149,8 +160,8 @@ export class Call implements GrpcStream {
   end(status: GrpcStatus, details = ""): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#held.length = 0;
-    this.#heldBytes = 0;
+    this.#dropReceived();
+    this.#host.account(this);
     const trailers = trailersOf(status, details);
     if (this.#queue.length === 0) this.#finish(trailers);
     else this.#trailers = trailers;
@@ -166,6 +177,7 @@ export class Call implements GrpcStream {
       this.#heldBytes -= message.length;
       this.#handler.onMessage(message);
     }
+    this.#host.account(this);
     this.#giveBack();
     this.#tellEnd();
   }
@@ -175,9 +187,14 @@ export class Call implements GrpcStream {
     this.#host.writeTrailers(this, trailers);
   }
 
-  #drop(): void {
+  #dropReceived(): void {
     this.#held.length = 0;
     this.#heldBytes = 0;
+    this.#reader.drop();
+  }
+
+  #drop(): void {
+    this.#dropReceived();
     this.#queue.length = 0;
     this.#trailers = undefined;
   }
@@ -188,6 +205,7 @@ export class Call implements GrpcStream {
 
   #deliver(message: Buffer): void {
     if (this.#ended) return;
+    this.#messages += 1;
     if (!this.#paused) {
       this.#handler.onMessage(message);
       return;

@@ -28,9 +28,19 @@ export interface ConnectionDeps {
   readonly limits: Limits;
   /** Calls that the connection may have open at once. */
   readonly maxStreams: number;
+  /** Shared by all connections of a server. */
+  readonly pending: Pending;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
 }
+
+/** Bytes of messages that are not whole or wait, of all connections together. */
+export interface Pending {
+  bytes: number;
+}
+
+/** Frames may still come of a stream that this side has reset: of so many such streams they are ignored. */
+const REMEMBERED_RESETS = 1_024;
 
 /** A header block that comes in several frames. */
 interface OpenBlock {
@@ -54,6 +64,8 @@ export class Connection implements FrameSink, CallHost {
   readonly #waiting = new Set<Call>();
   /** Calls that are answered and that the client has not ended. */
   readonly #lingering = new Set<Call>();
+  /** Streams that this side has reset, the oldest first. */
+  readonly #resets = new Set<number>();
   /** What is missing of the client's preface. */
   #preface: Buffer | undefined = NOTHING;
   #settled = false;
@@ -64,7 +76,6 @@ export class Connection implements FrameSink, CallHost {
   #window = DEFAULT_WINDOW_BYTES;
   #receiveWindow = CONNECTION_WINDOW_BYTES;
   #taken = 0;
-  #pending = 0;
   #tableIsUnused = false;
   #tellTable = false;
   #draining: "no" | "told" | "ending" = "no";
@@ -73,7 +84,9 @@ export class Connection implements FrameSink, CallHost {
   readonly #openedMs: number;
   #heardMs: number;
   #pinged = false;
-  #partialMs: number | undefined;
+  /** The header block that is not whole, or how many frames were whole before the one that is not. */
+  #partial: OpenBlock | number | undefined;
+  #partialMs = 0;
   #noticeMs = 0;
   #closedMs = 0;
   #stalledMs: number | undefined;
@@ -133,8 +146,12 @@ export class Connection implements FrameSink, CallHost {
       this.destroy();
       return;
     }
-    this.#partialMs = this.#reader.inFrame || this.#block !== undefined ? (this.#partialMs ?? nowMs) : undefined;
-    if (this.#partialMs !== undefined && nowMs - this.#partialMs > limits.frameMs) {
+    const partial = this.#block ?? (this.#reader.inFrame ? this.#reader.finished : undefined);
+    if (partial !== this.#partial) {
+      this.#partial = partial;
+      this.#partialMs = nowMs;
+    }
+    if (partial !== undefined && nowMs - this.#partialMs > limits.frameMs) {
       this.#fail(new ConnectionError(ERROR.ENHANCE_YOUR_CALM, "a frame was not finished in time"));
       return;
     }
@@ -143,8 +160,8 @@ export class Connection implements FrameSink, CallHost {
         this.#pinged = true;
         this.#writer.frame(FRAME.PING, 0, 0, PING_ALIVE);
       }
-      for (const call of this.#waiting) if (nowMs - call.sinceMs > limits.stallMs) this.#reset(call.id, ERROR.CANCEL);
-      for (const call of this.#lingering) if (nowMs - call.sinceMs > limits.lingerMs) this.#reset(call.id, ERROR.NO_ERROR);
+      for (const call of this.#waiting) if (nowMs - (call.stalledMs ?? nowMs) > limits.stallMs) this.#reset(call.id, ERROR.CANCEL);
+      for (const call of this.#lingering) if (nowMs - call.endedMs > limits.lingerMs) this.#reset(call.id, ERROR.NO_ERROR);
       if (this.#draining === "told" && nowMs - this.#noticeMs > limits.noticeMs) this.#lastGoAway();
     });
   }
@@ -179,14 +196,19 @@ export class Connection implements FrameSink, CallHost {
       this.#close(call);
       return;
     }
-    call.sinceMs = this.#deps.now();
+    call.endedMs = this.#deps.now();
     this.#lingering.add(call);
   }
 
   wait(call: Call): void {
-    if (this.#waiting.has(call)) return;
-    call.sinceMs = this.#deps.now();
+    call.stalledMs ??= this.#deps.now(); // Windows that open elsewhere are no progress of this call.
     this.#waiting.add(call);
+  }
+
+  account(call: Call): void {
+    const { pending } = call;
+    this.#deps.pending.bytes += pending - call.accounted;
+    call.accounted = pending;
   }
 
   refill(call: Call, bytes: number): void {
@@ -250,11 +272,10 @@ export class Connection implements FrameSink, CallHost {
       return;
     }
     if (!this.#calls.has(streamId)) return;
-    const { pending, accounted } = call;
-    this.#pending += pending - accounted;
-    call.accounted = pending;
-    if (this.#pending > this.#deps.limits.pendingBytes && pending > accounted) {
-      call.end(GRPC_STATUS.RESOURCE_EXHAUSTED, "too many bytes wait on this connection");
+    const before = call.accounted;
+    this.account(call);
+    if (this.#deps.pending.bytes > this.#deps.limits.pendingBytes && call.accounted > before) {
+      call.end(GRPC_STATUS.RESOURCE_EXHAUSTED, "too many bytes wait in this server");
     }
     if (endStream) this.#remoteEnd(call);
   }
@@ -368,9 +389,10 @@ export class Connection implements FrameSink, CallHost {
     if (payload.length !== 4) throw frameSizeError("RST_STREAM of other than four bytes");
     this.#expectKnown(streamId);
     const call = this.#calls.get(streamId);
-    // An Envoy ends its calls by a reset, once they are answered.
+    if (this.#resets.delete(streamId)) return; // Both ends have reset it.
+    // An Envoy ends its calls by a reset, once they are answered; before that where its own client has gone, which is no one's fault.
     if (call?.answered === true) this.#waste.useful();
-    else this.#waste.futile();
+    else if (call?.hadMessage !== true) this.#waste.futile();
     if (call !== undefined) this.#close(call);
   }
 
@@ -427,11 +449,11 @@ export class Connection implements FrameSink, CallHost {
     if (streamId > this.#lastId) throw protocolError("a frame of a stream that is not open");
   }
 
-  /** Frames of a stream that is closed, as it may be because this side has reset it, end nothing else. */
+  /** Frames of a stream that is closed end nothing else; what was under way when this side reset it is ignored. */
   #refuseOnClosed(streamId: number, last: boolean): void {
     this.#expectKnown(streamId);
     this.#waste.futile();
-    if (last) this.#reset(streamId, ERROR.STREAM_CLOSED);
+    if (last && !this.#resets.has(streamId)) this.#reset(streamId, ERROR.STREAM_CLOSED);
   }
 
   // What ends calls and the connection.
@@ -444,7 +466,7 @@ export class Connection implements FrameSink, CallHost {
   #answerAtOnce(streamId: number, block: Buffer, endStream: boolean): void {
     this.#waste.futile();
     this.#headers(streamId, block, true);
-    if (!endStream) this.#writer.number(FRAME.RST_STREAM, streamId, ERROR.NO_ERROR);
+    if (!endStream) this.#writeReset(streamId, ERROR.NO_ERROR);
     this.#endIfIdle();
   }
 
@@ -455,18 +477,28 @@ export class Connection implements FrameSink, CallHost {
 
   #reset(streamId: number, code: ErrorCode): void {
     if (code !== ERROR.NO_ERROR) this.#waste.futile();
-    this.#writer.number(FRAME.RST_STREAM, streamId, code);
+    this.#writeReset(streamId, code);
     const call = this.#calls.get(streamId);
     if (call !== undefined) this.#close(call);
     else this.#endIfIdle();
+  }
+
+  #writeReset(streamId: number, code: ErrorCode): void {
+    this.#writer.number(FRAME.RST_STREAM, streamId, code);
+    this.#resets.add(streamId);
+    if (this.#resets.size <= REMEMBERED_RESETS) return;
+    for (const oldest of this.#resets) {
+      this.#resets.delete(oldest);
+      return;
+    }
   }
 
   #close(call: Call): void {
     if (!this.#calls.delete(call.id)) return;
     this.#waiting.delete(call);
     this.#lingering.delete(call);
-    this.#pending -= call.accounted;
     call.close();
+    this.account(call);
     this.#endIfIdle();
   }
 

@@ -20,6 +20,7 @@ export class FrameReader {
   #dataLeft = 0;
   #dataStream = 0;
   #dataEnds = false;
+  #finished = 0;
 
   constructor(sink: FrameSink) {
     this.#sink = sink;
@@ -28,6 +29,11 @@ export class FrameReader {
   /** Whether a frame has begun and not ended. */
   get inFrame(): boolean {
     return this.#rest.length > 0 || this.#dataLeft > 0;
+  }
+
+  /** How many frames have ended. */
+  get finished(): number {
+    return this.#finished;
   }
 
   /** @throws ConnectionError for frames that are too large, and what the sink throws */
@@ -52,6 +58,7 @@ export class FrameReader {
       }
       const end = start + length;
       if (end > bytes.length) break;
+      this.#finished += 1;
       if (type === FRAME.DATA) this.#padded(flags, streamId, bytes.subarray(start, end));
       else this.#sink.onFrame(type, flags, streamId, bytes.subarray(start, end));
       at = end;
@@ -63,6 +70,7 @@ export class FrameReader {
     const end = at + Math.min(this.#dataLeft, bytes.length - at);
     this.#dataLeft -= end - at;
     const last = this.#dataLeft === 0;
+    if (last) this.#finished += 1;
     if (last || end > at) this.#sink.onData(this.#dataStream, bytes.subarray(at, end), 0, last, last && this.#dataEnds);
     return end;
   }

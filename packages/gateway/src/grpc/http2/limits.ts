@@ -16,7 +16,7 @@ export interface Limits {
   /** Bytes of one header block as it comes, and of frames that it comes in (CONTINUATION). */
   readonly headerBlockBytes: number;
   readonly headerBlockFrames: number;
-  /** Bytes of messages that are not whole or wait, of all calls together. */
+  /** Bytes of messages that are not whole or wait, of all calls of all connections together; a call that would have more is refused. */
   readonly pendingBytes: number;
   /** Above so many bytes that the peer has not taken, nothing more is read and no answer is written. */
   readonly backlogBytes: number;
@@ -37,7 +37,7 @@ export const LIMITS: Limits = {
   noticeMs: 1_000,
   headerBlockBytes: 64 * 1024,
   headerBlockFrames: 32,
-  pendingBytes: 512 * 1024 * 1024,
+  pendingBytes: 256 * 1024 * 1024, // A quarter of what the pod may have: an Envoy opens a connection for each of its threads.
   backlogBytes: 1024 * 1024,
   wasteMs: 2_000,
   wasteShare: 0.2,

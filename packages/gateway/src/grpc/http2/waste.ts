@@ -1,8 +1,9 @@
 /**
- * Bounds the time that one connection takes for nothing: calls that are reset before they are answered, pings, settings, empty frames,
- * frames of streams that are closed. A count of resets would not do: an Envoy may end each of ten thousand calls a second by one, after its
- * answer, which is no waste; and one that gives up on calls that wait is no attacker. What an attacker takes is time, so that is measured:
- * a turn's time counts by the share of its events that came to nothing.
+ * Bounds the time that one connection takes for nothing: calls that are reset before they have sent a message, pings, settings, empty
+ * frames, frames of streams that are closed. A count of resets would not do: an Envoy may end each of ten thousand calls a second by one,
+ * after its answer, which is no waste; and one whose clients go away while their calls wait is no attacker, however many they are: all its
+ * clients' calls come on this connection. What an attacker takes is time, so that is measured: a turn's time counts by the share of its
+ * events that came to nothing.
  */
 export class Waste {
   readonly #burstMs: number;

@@ -23,7 +23,7 @@ export interface OwnOptions {
  */
 export async function listenOwn({ host, port }: ListenOptions, methods: GrpcMethods, options: OwnOptions = {}): Promise<Transport> {
   const { limits = LIMITS, maxStreams = MAX_STREAMS, sweepMs = SWEEP_MS } = options;
-  const deps = { methods, limits, maxStreams, now: () => performance.now() };
+  const deps = { methods, limits, maxStreams, pending: { bytes: 0 }, now: () => performance.now() };
   const connections = new Set<Connection>();
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) => {
     const connection = new Connection(socket, deps);
