@@ -36,10 +36,15 @@ export interface LeftoversOptions {
   /** The only namespace that is looked at; `undefined` for all. */
   readonly watched: string | undefined;
   readonly log: Log;
+  /** Pause before it is read again, in milliseconds; a second where it is absent. */
+  readonly readAgainMs?: number;
 }
 
 const CALL_TIMEOUT_MS = 5_000;
 const READ_AGAIN_MS = 1_000;
+
+/** Rights that were applied a moment ago may not count yet: so often it is tried before they are believed to be missing. */
+const TRIES_WITHOUT_RIGHT = 4;
 
 /**
  * What deletions left behind in engines without sidecar, by the pod's uid and the adapter's name. A ConfigMap holds it, for a deleted adapter has
@@ -61,16 +66,17 @@ export class Leftovers {
 
   /** Reads what earlier processes wrote down; where the API server does not say, it is asked until it does. */
   async load(signal: AbortSignal): Promise<void> {
-    const { client, log } = this.#options;
-    while (!signal.aborted) {
+    const { client, log, readAgainMs = READ_AGAIN_MS } = this.#options;
+    for (let tries = 1; !signal.aborted; tries++) {
       try {
         const map = await bounded(signal, (within) => client.find(CONFIG_MAPS, this.#name, within));
         for (const [uid, text] of Object.entries(map?.data ?? {})) this.#take(uid, text);
         return;
       } catch (error) {
-        if (isFinal(error)) return this.#untold(error);
-        log.warn({ err: error }, "what earlier deletions left in engines could not be read: it is tried again");
-        await sleep(READ_AGAIN_MS, signal);
+        const isForbidden = error instanceof KubeError && error.status === 403;
+        if (isFinal(error) && !(isForbidden && tries < TRIES_WITHOUT_RIGHT)) return this.#untold(error);
+        if (!isForbidden) log.warn({ err: error }, "what earlier deletions left in engines could not be read: it is tried again");
+        await sleep(readAgainMs, signal);
       }
     }
   }
