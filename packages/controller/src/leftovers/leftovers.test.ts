@@ -42,7 +42,11 @@ test("a right to read that counts only after a moment is waited for in silence",
   const answers = [
     forbidden,
     forbidden,
-    () => Promise.resolve({ metadata: {}, data: { "u-a": JSON.stringify({ pod: "default/a", names: { x: { roots: ["r"] } } }) } }),
+    () =>
+      Promise.resolve({
+        metadata: { name: "x", namespace: "system" },
+        data: { "u-a": JSON.stringify({ pod: "default/a", names: { x: { roots: ["r"] } } }) },
+      }),
   ];
   const { leftovers, warnings } = refusedWith(403, () => (answers.shift() ?? forbidden)() as Promise<ConfigMap>);
   await leftovers.load(signal);
