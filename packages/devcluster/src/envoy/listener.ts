@@ -40,9 +40,10 @@ const RETRY_POLICY: JsonObject = {
 /** Finds the model of most requests without the gateway's seeing their bodies. The same file is in the manifests for Envoy Gateway. */
 const MODEL_PEEK = fileURLToPath(new URL("../../../../deploy/envoy-gateway/model-peek.lua", import.meta.url));
 
-const MODEL_PEEK_FILTER = extension("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", {
-  default_source_code: { inline_string: readFileSync(MODEL_PEEK, "utf8") },
-});
+function modelPeekFilter(): JsonObject {
+  const script = readFileSync(MODEL_PEEK, "utf8");
+  return extension("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", { default_source_code: { inline_string: script } });
+}
 
 const EXT_PROC_FILTER = extension("envoy.filters.http.ext_proc", "extensions.filters.http.ext_proc.v3.ExternalProcessor", {
   grpc_service: { envoy_grpc: { cluster_name: EXT_PROC_CLUSTER } },
@@ -51,7 +52,7 @@ const EXT_PROC_FILTER = extension("envoy.filters.http.ext_proc", "extensions.fil
   processing_mode: {
     // With SKIP the destination would be set too late and ignored.
     request_header_mode: "SEND",
-    // The gateway asks for the body (BUFFERED) where MODEL_PEEK_FILTER found no model in it.
+    // The gateway asks for the body (BUFFERED) where the Lua filter found no model in it.
     request_body_mode: "NONE",
     request_trailer_mode: "SKIP",
     response_header_mode: "SKIP",
@@ -110,7 +111,7 @@ export function listener(host: string, port: number, accessLogPath: string | und
       stream_idle_timeout: STREAM_IDLE_TIMEOUT,
       early_header_mutation_extensions: [EARLY_HEADER_MUTATION],
       http_filters: [
-        MODEL_PEEK_FILTER,
+        modelPeekFilter(),
         EXT_PROC_FILTER,
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
       ],
