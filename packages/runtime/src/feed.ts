@@ -6,7 +6,6 @@ export class Feed {
   readonly #instanceId = randomUUID();
   readonly #adapters = new Map<string, AdapterStatus>();
   readonly #subscribers = new Set<(event: WatchEvent) => void>();
-  #watchers = 0;
   #engine: EngineStatus;
   #problems: readonly ManifestProblem[] = [];
 
@@ -53,21 +52,6 @@ export class Feed {
   subscribe(subscriber: (event: WatchEvent) => void): () => void {
     this.#subscribers.add(subscriber);
     return () => this.#subscribers.delete(subscriber);
-  }
-
-  /** The same for somebody outside of this process. */
-  watch(subscriber: (event: WatchEvent) => void): () => void {
-    const unsubscribe = this.subscribe(subscriber);
-    this.#watchers++;
-    return () => {
-      if (this.#subscribers.has(subscriber)) this.#watchers--;
-      unsubscribe();
-    };
-  }
-
-  /** Whether somebody outside of this process follows: a controller, where there is one. */
-  get watched(): boolean {
-    return this.#watchers > 0;
   }
 
   #tell(event: WatchEvent): void {

@@ -4,7 +4,7 @@ import { watchFiles } from "./adapters/files-watch.ts";
 import { UseWatch } from "./adapters/in-use.ts";
 import { AdapterManager } from "./adapters/manager.ts";
 import { Memory } from "./adapters/memory.ts";
-import { RestoreGate } from "./adapters/restore-gate.ts";
+import { isJustStarted, RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
@@ -89,19 +89,22 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   await folder?.open();
   manager.sweepOrphans();
   const gate = new RestoreGate(manager.names(), {
-    // One that follows every pod is on its way to a new one.
-    watched: () => feed.watched || env.KUBERNETES_SERVICE_HOST !== undefined,
+    // Elsewhere no controller declares anything, whoever follows.
+    isNewPod: env.KUBERNETES_SERVICE_HOST !== undefined && !memory.wasReady,
+    isNewEngine: ({ bootId }) => isJustStarted(bootId === undefined ? undefined : engine.startedAtMs(bootId), Date.now()),
+    onFirstReady: () => void memory.setReady(),
     onRestored: (ms) => metrics.restoreSeconds.observe(ms / 1000),
   });
-  observer.onChange((view) => gate.onEngine(view, manager.names()));
-
   const isSettled = (name: string) => {
     const state = feed.adapter(name)?.state;
     return state === undefined || state === "Serving" || state === "Failed";
   };
-  const notReady = () => gate.notReady(observer.view, isSettled);
+  observer.onChange((view) => {
+    gate.onEngine(view, manager.names());
+    gate.onChange(isSettled);
+  });
   feed.subscribe((event) => {
-    notReady();
+    gate.onChange(isSettled);
     if (event.type === "ADAPTER" && !isSettled(event.object.lora_name)) gate.onDeclared(event.object.lora_name);
   });
 
@@ -117,7 +120,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     downloads,
     maxLoraRank: config.maxLoraRank,
     feed,
-    notReady,
+    notReady: () => gate.probe(observer.view),
     metrics,
     log,
     tokenFile: config.tokenFile,

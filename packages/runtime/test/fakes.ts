@@ -81,6 +81,10 @@ export class FakeEngine implements Engine {
     return this.boot;
   }
 
+  startedAtMs(): number | undefined {
+    return undefined;
+  }
+
   async metrics(): Promise<string> {
     if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
     return [

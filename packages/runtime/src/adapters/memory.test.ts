@@ -34,6 +34,15 @@ test("remembers over a restart", async () => {
   expect(await readdir(join(dir, ".state"))).toEqual(["declared.json"]);
 });
 
+test("remembers that the pod was ready", async () => {
+  const first = await open();
+  expect(first.wasReady).toBe(false);
+  await first.declare({ lora_name: "a", artifact_url: "/x", needs_api_key: false });
+  expect((await open()).wasReady).toBe(false);
+  await first.setReady();
+  expect((await open()).wasReady).toBe(true);
+});
+
 test("many changes at once all count, and are written once", async () => {
   const memory = await open();
   const written = vi.spyOn(JSON, "stringify");

@@ -20,6 +20,8 @@ interface State {
   cleanup: Cleanup[];
   /** Folders besides the runtime's own that adapters were kept in. */
   folders: string[];
+  /** Whether the pod was ready once. Absent in what earlier versions wrote down. */
+  was_ready?: boolean | undefined;
 }
 
 export interface RememberedDeclaration {
@@ -118,6 +120,16 @@ export class Memory {
   /** Folders besides the runtime's own that adapters were kept in, as each was named. */
   get folders(): readonly string[] {
     return this.#state.folders;
+  }
+
+  /** Whether the pod of this volume was ready once. */
+  get wasReady(): boolean {
+    return this.#state.was_ready === true;
+  }
+
+  async setReady(): Promise<void> {
+    this.#state.was_ready = true;
+    await this.#save();
   }
 
   /** @returns why it is not written down, or `undefined` where it is */
@@ -281,7 +293,7 @@ function namesOf(rows: readonly RememberedDeclaration[]): ReadonlySet<string> {
 }
 
 function check(value: unknown): State {
-  const { version, declared, loaded, readable = [], cleanup, folders = [] } = (value ?? {}) as Partial<State>;
+  const { version, declared, loaded, readable = [], cleanup, folders = [], was_ready } = (value ?? {}) as Partial<State>;
   if (version !== 1 || ![declared, loaded, readable, cleanup, folders].every(Array.isArray)) throw new Error("it is not of version 1");
-  return { version, declared, loaded, readable, cleanup, folders } as State;
+  return { version, declared, loaded, readable, cleanup, folders, was_ready } as State;
 }

@@ -1,6 +1,6 @@
-import { beforeEach, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
-import { DECLARE_HOLD_MS, RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
+import { DECLARE_HOLD_MS, isJustStarted, RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
 
 const up: EngineView = { ...ENGINE_UNSEEN, ready: true, message: undefined };
 const down: EngineView = { ...ENGINE_UNSEEN, message: "the engine is down" };
@@ -9,7 +9,8 @@ let gate: RestoreGate;
 let nowMs: number;
 const notReady = (view: EngineView, atMs: number) => {
   nowMs = atMs;
-  return gate.notReady(view, (name) => settled.has(name));
+  gate.onChange((name) => settled.has(name));
+  return gate.probe(view);
 };
 const onEngine = (view: EngineView, declared: readonly string[], atMs: number) => {
   nowMs = atMs;
@@ -80,31 +81,87 @@ test("a wall clock that is set back lengthens no minute", () => {
     gate = new RestoreGate(["a"]);
     gate.onEngine(up, []);
     vi.setSystemTime(Date.now() - 86_400_000);
-    expect(gate.notReady(up, () => false)).toBeDefined();
+    expect(gate.probe(up)).toBeDefined();
     vi.advanceTimersByTime(RESTORE_HOLD_MS);
-    expect(gate.notReady(up, () => false)).toBeUndefined();
+    expect(gate.probe(up)).toBeUndefined();
   } finally {
     vi.useRealTimers();
   }
 });
 
-test("a new pod under a controller waits for what is declared until it is ready the first time, and then for nothing new", () => {
-  gate = new RestoreGate([], { now: () => nowMs, watched: () => true });
-  onEngine(up, [], 0);
-  expect(notReady(up, 1)).toBe("the controller may declare adapters yet");
-  gate.onDeclared("a");
-  expect(notReady(up, DECLARE_HOLD_MS)).toBe("adapters are being put back: a");
-  settled.add("a");
-  expect(notReady(up, DECLARE_HOLD_MS + 1)).toBeUndefined();
-  gate.onDeclared("b");
-  expect(notReady(up, DECLARE_HOLD_MS + 2)).toBeUndefined();
-  onEngine(down, ["a"], DECLARE_HOLD_MS + 3);
-  onEngine(up, ["a"], DECLARE_HOLD_MS + 4);
-  expect(notReady(up, DECLARE_HOLD_MS + 5)).toBeUndefined();
+describe("a new pod", () => {
+  let firstReady: number;
+  beforeEach(() => {
+    firstReady = 0;
+    gate = new RestoreGate([], { now: () => nowMs, isNewPod: true, isNewEngine: () => false, onFirstReady: () => (firstReady += 1) });
+    onEngine(down, [], 0);
+  });
+
+  test("waits for what is declared until it is ready the first time, and then for nothing new", () => {
+    onEngine(up, [], 0);
+    expect(notReady(up, 1)).toBe("the controller may declare adapters yet");
+    gate.onDeclared("a");
+    expect(notReady(up, DECLARE_HOLD_MS)).toBe("adapters are being put back: a");
+    expect(firstReady).toBe(0);
+    settled.add("a");
+    expect(notReady(up, DECLARE_HOLD_MS + 1)).toBeUndefined();
+    gate.onDeclared("b");
+    expect(notReady(up, DECLARE_HOLD_MS + 2)).toBeUndefined();
+    onEngine(down, ["a"], DECLARE_HOLD_MS + 3);
+    gate.onDeclared("c");
+    onEngine(up, ["a"], DECLARE_HOLD_MS + 4);
+    expect(notReady(up, DECLARE_HOLD_MS + 5)).toBeUndefined();
+    expect(firstReady).toBe(1);
+  });
+
+  test("waits for what is declared until a probe is told that it is ready, however late the first one comes", () => {
+    onEngine(up, [], 0);
+    nowMs = 3 * DECLARE_HOLD_MS;
+    gate.onChange(() => false);
+    gate.onDeclared("a");
+    expect(notReady(up, 3 * DECLARE_HOLD_MS + 1)).toBe("adapters are being put back: a");
+    expect(notReady(up, RESTORE_HOLD_MS)).toBeUndefined();
+  });
+
+  test("one whose engine answers at the first look is not new, unless the engine is", () => {
+    gate = new RestoreGate(["a"], { now: () => nowMs, isNewPod: true });
+    onEngine(up, [], 0);
+    gate.onDeclared("b");
+    expect(notReady(up, 1)).toBe("adapters are being put back: a");
+    settled.add("a");
+    expect(notReady(up, 2)).toBeUndefined();
+
+    gate = new RestoreGate([], { now: () => nowMs, isNewPod: true, isNewEngine: () => true });
+    onEngine(up, [], 0);
+    gate.onDeclared("b");
+    expect(notReady(up, DECLARE_HOLD_MS)).toBe("adapters are being put back: b");
+  });
+
+  test("what is declared does not count as put back", () => {
+    const took: number[] = [];
+    gate = new RestoreGate(["a"], { now: () => nowMs, isNewPod: true, onRestored: (ms) => took.push(ms) });
+    onEngine(down, [], 0);
+    gate.onDeclared("b");
+    onEngine(up, [], 100);
+    settled.add("a");
+    notReady(up, 150);
+    gate.onDeclared("c");
+    settled = new Set(["a", "b", "c"]);
+    notReady(up, 250);
+    expect(took).toEqual([50]);
+  });
 });
 
-test("without a controller nothing that may come is waited for", () => {
-  gate = new RestoreGate([], { now: () => nowMs, watched: () => false });
+test("elsewhere nothing that may come is waited for", () => {
+  gate = new RestoreGate([], { now: () => nowMs });
+  onEngine(down, [], 0);
   onEngine(up, [], 0);
+  gate.onDeclared("a");
   expect(notReady(up, 1)).toBeUndefined();
+});
+
+test("an engine counts as new for its first minute, where it tells its start", () => {
+  expect(isJustStarted(1_000_000, 1_059_000)).toBe(true);
+  expect(isJustStarted(1_000_000, 1_061_000)).toBe(false);
+  expect(isJustStarted(undefined, 1_000_000)).toBe(false);
 });

@@ -5,10 +5,17 @@ export const RESTORE_HOLD_MS = 60_000;
 /** How long a controller has to connect and to declare adapters, once the engine of a new pod answers, in milliseconds. */
 export const DECLARE_HOLD_MS = 3_000;
 
+/** Age up to which an engine that answers may belong to a pod that has only just started, in milliseconds. */
+const NEW_ENGINE_MS = 60_000;
+
 export interface RestoreGateOptions {
-  /** Whether a controller follows, or may soon, which declares adapters by itself. */
-  readonly watched?: () => boolean;
-  /** Called when what had to be put back is in or has failed, with the milliseconds since the engine answered. */
+  /** Whether this may be a new pod of a controller, which declares adapters: one that was not ready before. */
+  readonly isNewPod?: boolean;
+  /** Whether an engine that answers at the first look has only just started, so that it has not served before. */
+  readonly isNewEngine?: (view: EngineView) => boolean;
+  /** Called when a new pod is ready for the first time. */
+  readonly onFirstReady?: () => void;
+  /** Called once per start, ours or the engine's, when what had to be put back is in or has failed, with the milliseconds since the engine answered. */
   readonly onRestored?: (ms: number) => void;
   /** A clock that never jumps, in milliseconds. */
   readonly now?: () => number;
@@ -16,65 +23,87 @@ export interface RestoreGateOptions {
 
 /**
  * Decides about `/ready`: the engine answers, and every adapter that has to be put back after a start (ours or the engine's) is in or has
- * failed, or has had a minute. So are adapters that are declared before the pod was ready: in a rolling update the pod that has served them so
- * far goes when this one is ready. One that is declared later holds nothing back.
+ * failed, or has had a minute. In a new pod whose engine has not served yet, so are adapters that are declared before a probe was told that it
+ * is ready: in a rolling update the pod that has served them so far goes then. One that is declared later holds nothing back.
  */
 export class RestoreGate {
-  readonly #watched: () => boolean;
+  readonly #isNewEngine: (view: EngineView) => boolean;
+  readonly #onFirstReady: () => void;
   readonly #onRestored: (ms: number) => void;
   readonly #now: () => number;
-  #waitingFor: Set<string>;
+  /** To be put back. */
+  #remembered: Set<string>;
+  /** Declared since the start of a new pod. */
+  readonly #declared = new Set<string>();
+  #holdsDeclared: boolean;
+  #wasLookedAt = false;
   #readySinceMs: number | undefined;
   #bootId: string | undefined;
-  /** It has been ready since the engine answered. */
-  #isOpen = false;
-  /** It has been ready once. */
-  #wasOpen = false;
 
-  constructor(names: Iterable<string>, options: RestoreGateOptions = {}) {
-    this.#waitingFor = new Set(names);
-    this.#watched = options.watched ?? (() => false);
+  constructor(remembered: Iterable<string>, options: RestoreGateOptions = {}) {
+    this.#remembered = new Set(remembered);
+    this.#holdsDeclared = options.isNewPod ?? false;
+    this.#isNewEngine = options.isNewEngine ?? (() => false);
+    this.#onFirstReady = options.onFirstReady ?? (() => undefined);
     this.#onRestored = options.onRestored ?? (() => undefined);
     this.#now = options.now ?? (() => performance.now());
   }
 
   /** An adapter is declared, and not in yet. */
   onDeclared(name: string): void {
-    if (!this.#isOpen) this.#waitingFor.add(name);
+    if (this.#holdsDeclared) this.#declared.add(name);
   }
 
   /** @param declared - names that are to be put back if the engine has gone */
   onEngine(view: EngineView, declared: Iterable<string>): void {
+    // One that answers at once has served all along, beside a runtime that was restarted.
+    if (!this.#wasLookedAt && view.ready && !this.#isNewEngine(view)) this.#holdNoneDeclared();
+    this.#wasLookedAt = true;
     if (view.ready) {
       // One that was restarted between two looks was never seen away.
       const isAnother = this.#readySinceMs !== undefined && this.#bootId !== undefined && view.bootId !== this.#bootId;
-      if (isAnother) this.#close(declared);
+      if (isAnother) this.#remembered = new Set(declared);
       if (isAnother || this.#readySinceMs === undefined) this.#readySinceMs = this.#now();
       this.#bootId = view.bootId ?? this.#bootId;
       return;
     }
-    if (this.#readySinceMs !== undefined) this.#close(declared);
+    if (this.#readySinceMs !== undefined) this.#remembered = new Set(declared);
     this.#readySinceMs = undefined;
   }
 
-  #close(declared: Iterable<string>): void {
-    this.#waitingFor = new Set(declared);
-    this.#isOpen = false;
+  /** Something changed: looks which adapters are in or have failed by now. It makes nothing ready. */
+  onChange(isSettled: (name: string) => boolean): void {
+    if (this.#readySinceMs === undefined) return;
+    for (const name of this.#declared) if (isSettled(name)) this.#declared.delete(name);
+    if (this.#remembered.size === 0) return;
+    for (const name of this.#remembered) if (isSettled(name)) this.#remembered.delete(name);
+    if (this.#remembered.size === 0) this.#onRestored(this.#now() - this.#readySinceMs);
   }
 
-  /** Why the pod should get no requests yet, or `undefined`. */
-  notReady(view: EngineView, isSettled: (name: string) => boolean): string | undefined {
+  /** Answers a readiness probe: why the pod should get no requests yet, or `undefined`. From then on, nothing that is declared is waited for. */
+  probe(view: EngineView): string | undefined {
     if (!view.ready || this.#readySinceMs === undefined) return view.message ?? "the engine has not been reached yet";
     const sinceMs = this.#now() - this.#readySinceMs;
-    const waited = this.#waitingFor.size > 0;
-    for (const name of this.#waitingFor) if (isSettled(name)) this.#waitingFor.delete(name);
-    if (waited && this.#waitingFor.size === 0) this.#onRestored(sinceMs);
-    if (sinceMs >= RESTORE_HOLD_MS) this.#waitingFor.clear();
-    if (this.#waitingFor.size === 0) {
-      if (!this.#wasOpen && sinceMs < DECLARE_HOLD_MS && this.#watched()) return "the controller may declare adapters yet";
-      this.#isOpen = this.#wasOpen = true;
-      return undefined;
-    }
-    return `adapters are being put back: ${[...this.#waitingFor].slice(0, 20).join(", ")}`;
+    const waitingFor = [...new Set([...this.#remembered, ...this.#declared])];
+    if (waitingFor.length > 0 && sinceMs < RESTORE_HOLD_MS) return `adapters are being put back: ${waitingFor.slice(0, 20).join(", ")}`;
+    if (!this.#holdsDeclared) return undefined;
+    if (sinceMs < DECLARE_HOLD_MS) return "the controller may declare adapters yet";
+    this.#holdNoneDeclared();
+    this.#onFirstReady();
+    return undefined;
   }
+
+  #holdNoneDeclared(): void {
+    this.#holdsDeclared = false;
+    this.#declared.clear();
+  }
+}
+
+/**
+ * Whether an engine is too young to have served before: a small one may answer before the runtime beside it in a new pod looks. Pure.
+ *
+ * @param startedAtMs - wall-clock time of its start, in milliseconds; one that is not known was long ago
+ */
+export function isJustStarted(startedAtMs: number | undefined, wallNowMs: number): boolean {
+  return startedAtMs !== undefined && Math.abs(wallNowMs - startedAtMs) < NEW_ENGINE_MS;
 }

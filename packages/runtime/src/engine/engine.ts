@@ -33,6 +33,8 @@ export interface Engine {
   unload(adapter: { readonly name: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<void>;
   /** Something that changes when the engine's process does; `undefined` where the engine does not tell. */
   bootId(signal: AbortSignal): Promise<string | undefined>;
+  /** Wall-clock time at which the process of this id was started, in milliseconds; `undefined` where the id does not tell. */
+  startedAtMs(bootId: string): number | undefined;
   /** The engine's metrics in Prometheus' text format. */
   metrics(signal: AbortSignal): Promise<string>;
   /** Calls back when a connection to the engine closes, which a restart always does. */

@@ -76,6 +76,11 @@ export class VllmEngine implements Engine {
     return started === undefined ? undefined : `started-${Number(started)}`;
   }
 
+  startedAtMs(bootId: string): number | undefined {
+    const seconds = Number(/^started-(.+)$/.exec(bootId)?.[1]);
+    return Number.isFinite(seconds) ? seconds * 1000 : undefined;
+  }
+
   async metrics(signal: AbortSignal): Promise<string> {
     const options = { timeoutMs: DEADLINE_MS.metrics, accept: "text/plain; version=0.0.4" };
     const { status, body } = await this.#call("GET", "/metrics", options, signal);

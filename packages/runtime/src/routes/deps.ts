@@ -16,7 +16,7 @@ export interface AppDeps {
   /** Base models. */
   readonly downloads: ModelDownloads;
   readonly feed: Feed;
-  /** Why the pod should get no requests yet, or `undefined`. */
+  /** Answers a readiness probe: why the pod should get no requests yet, or `undefined`. Nothing but a probe may ask. */
   readonly notReady: () => string | undefined;
   readonly metrics: Metrics;
   /** `--max-lora-rank`. */
