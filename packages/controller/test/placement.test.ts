@@ -174,51 +174,70 @@ test("a pod that refuses for a reason of its own, and one that falls silent, giv
   expect(a.runtime.loads.map((l) => l.lora_name)).toEqual(["x", "y"]);
 });
 
-test("one pod that refused for good is not asked again by another controller, though no other is left; an edit is", async () => {
-  const a = await pod("a", { sidecar: false });
-  const b = await pod("b", { sidecar: false });
-  a.engine.runtimeUpdating = false;
-  await world.controller();
-  await world.applyObject(lora("x", { replicas: 1 }));
-  expect((await adapters.ready(`${ns}/x`)).instances).toEqual(["b"]);
-  await until("a's refusal is written down", async () => (await adapters.status(`${ns}/x`))?.pods?.some((p) => p.name === "a"));
-  const asked = () => a.engine.calls.filter((c) => c.startsWith("POST"));
-  expect(asked()).toHaveLength(1);
-  await world.stopControllers();
-  await world.deletePod(b);
-  made = made.filter((p) => p !== b);
-  const controller = await world.controller();
-  expect(await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled")).toMatch(/VLLM_ALLOW_RUNTIME_LORA_UPDATING/);
-  await adapters.decided(`${ns}/x`, controller);
-  expect(asked()).toHaveLength(1);
-  a.engine.runtimeUpdating = true;
-  await world.applyObject(lora("x", { replicas: 2 }));
-  await adapters.ready(`${ns}/x`);
-});
-
-test.each([
+const WAYS = [
   { where: "without sidecar", sidecar: false },
   { where: "behind a sidecar", sidecar: true },
-])(
-  "an engine $where that refused for good, and was started anew since, is asked again, also by another controller",
-  async ({ sidecar }) => {
-    const a = await pod("a", { sidecar });
-    const b = await pod("b", { sidecar });
-    await world.setReady(a, true, new Date(0), 1);
-    a.engine.runtimeUpdating = false;
-    a.runtime.fate = () => ({ reason: "EngineRuntimeUpdatingDisabled", message: "the engine runs without LoRA", retryable: false });
-    await world.controller();
-    await world.applyObject(lora("x", { replicas: 1 }));
-    await until("it is on b", async () => (await adapters.status(`${ns}/x`))?.instances?.join() === "b");
-    await until("a's refusal is written down", async () => (await adapters.status(`${ns}/x`))?.pods?.some((p) => p.name === "a"));
+];
+const RUNS = [
+  { run: "first", restarts: 0 },
+  { run: "second", restarts: 1 },
+];
+const WAYS_AND_RUNS = WAYS.flatMap((way) => RUNS.map((r) => ({ ...way, ...r })));
+
+/** Has x refused for good by the pod a, for its engine's reason, and served by b; then no controller runs. */
+async function refusedByOne(sidecar: boolean, restarts: number): Promise<{ readonly a: FakePod; readonly b: FakePod }> {
+  const [a, b] = [await pod("a", { sidecar }), await pod("b", { sidecar })];
+  await world.setReady(a, true, new Date(0), restarts);
+  a.engine.runtimeUpdating = false;
+  a.runtime.fate = () => ({ reason: "EngineRuntimeUpdatingDisabled", message: "the engine runs without LoRA", retryable: false });
+  await world.controller();
+  await world.applyObject(lora("x", { replicas: 1 }));
+  await until("it is on b, and a's refusal is written down", async () => {
+    const s = await adapters.status(`${ns}/x`);
+    return s?.instances?.join() === "b" && s.pods?.some((p) => p.name === "a" && p.state === "Failed" && p.refusedFingerprint !== undefined);
+  });
+  await adapters.ready(`${ns}/x`);
+  await world.stopControllers();
+  return { a, b };
+}
+
+function mend(a: FakePod): void {
+  a.engine.runtimeUpdating = true;
+  a.runtime.fate = () => "serving";
+}
+
+async function remove(p: FakePod): Promise<void> {
+  await world.deletePod(p);
+  made = made.filter((other) => other !== p);
+}
+
+test.each(WAYS_AND_RUNS)(
+  "one pod $where that refused for good in its engine's $run run is not asked again by another controller, though no other is left; an edit is",
+  async ({ sidecar, restarts }) => {
+    const { a, b } = await refusedByOne(sidecar, restarts);
+    const asked = () => (sidecar ? a.runtime.loads.length : a.engine.calls.filter((c) => c.startsWith("POST")).length);
+    expect(asked()).toBe(1);
+    await remove(b);
+    const controller = await world.controller();
+    expect(await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled")).toMatch(
+      sidecar ? /the engine runs without LoRA/ : /VLLM_ALLOW_RUNTIME_LORA_UPDATING/,
+    );
+    await adapters.decided(`${ns}/x`, controller);
+    expect(asked()).toBe(1);
+    mend(a);
+    await world.applyObject(lora("x", { replicas: 2 }));
     await adapters.ready(`${ns}/x`);
-    await world.stopControllers();
-    a.engine.runtimeUpdating = true;
-    a.runtime.fate = () => "serving";
-    await world.setReady(a, true, new Date(), 2);
+  },
+);
+
+test.each(WAYS_AND_RUNS)(
+  "an engine $where that refused for good in its $run run, and was started anew since, is asked again, also by another controller",
+  async ({ sidecar, restarts }) => {
+    const { a, b } = await refusedByOne(sidecar, restarts);
+    mend(a);
+    await world.setReady(a, true, new Date(), restarts + 1);
     await world.controller();
-    await world.deletePod(b);
-    made = made.filter((p) => p !== b);
+    await remove(b);
     await until(
       "it is on a",
       async () => (await adapters.status(`${ns}/x`))?.readyReplicas === 1 && (await adapters.addresses(`${ns}/x`)).includes(a.ip),

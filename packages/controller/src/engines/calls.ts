@@ -9,7 +9,7 @@ export type CallKind = "load" | "unload" | "release";
 /** A call that failed. */
 export interface CallFailure {
   readonly kind: CallKind;
-  /** Of what was asked for. */
+  /** Of what was asked for; where it failed for good, with the run of the engine. */
   readonly fingerprint: string;
   readonly reason: Reason;
   readonly message: string;
@@ -72,6 +72,8 @@ export interface NewCall {
   readonly pod: CalledPod;
   readonly name: string;
   readonly fingerprint: string;
+  /** What a failure for good is remembered by. */
+  readonly refusalFingerprint: string;
   /** An engine takes one load at a time; a sidecar queues by itself. */
   readonly atOnce: number;
   readonly run: (signal: AbortSignal) => Promise<void>;
@@ -194,7 +196,7 @@ export class PodCalls {
     const retryable = known ? error.retryable : true;
     return {
       kind: c.kind,
-      fingerprint: c.fingerprint,
+      fingerprint: retryable ? c.fingerprint : c.refusalFingerprint,
       reason: known ? error.reason : "RuntimeUnavailable",
       message: error instanceof Error ? error.message : String(error),
       retryable,

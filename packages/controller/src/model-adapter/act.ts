@@ -196,6 +196,7 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
+    refusalFingerprint: p.refusalFingerprint,
     atOnce: 16,
     run: (signal) => agent.load(call, signal),
   });
@@ -230,6 +231,7 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
     pod: p.facts,
     name: o.name,
     fingerprint: p.fingerprint,
+    refusalFingerprint: p.refusalFingerprint,
     // A drain waits for requests, not for the engine.
     atOnce: 64,
     run: (signal) => (kind === "unload" ? agent.unload(call(), signal) : agents.release(p.facts, p.adapterLabels, call(), signal)),

@@ -131,7 +131,7 @@ function observePod(
   const { said, byDefault } = facts.limits.maxLoraRank;
   const probed = probeOf(adapter, deps) === "off" ? ["not probed"] : [];
   // It may have other flags or files by now. A sidecar restores by itself, and is not told again for that.
-  const restarts = facts.engineRestarts > 0 ? [`restarts ${facts.engineRestarts}`] : [];
+  const restarts = `restarts ${facts.engineRestarts}`;
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -144,11 +144,11 @@ function observePod(
       secretsHash,
       instance,
       ...probed,
-      ...(viaRuntime ? [] : restarts),
+      ...(viaRuntime ? [] : [restarts]),
     ]);
     return hashed;
   };
-  const refusedAs = () => (viaRuntime && restarts.length > 0 ? hash([fingerprint(), ...restarts]) : fingerprint());
+  const refusedAs = () => (viaRuntime ? hash([fingerprint(), restarts]) : fingerprint());
   return {
     facts,
     matches,

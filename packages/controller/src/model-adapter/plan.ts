@@ -10,6 +10,7 @@ import { place } from "./placement.ts";
 import {
   asked,
   inheritedUntilMs,
+  isOfNow,
   listsLeft,
   listsOther,
   mayHold,
@@ -185,7 +186,7 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   const taken = accepted[kind];
   if (taken?.fingerprint === p.fingerprint && o.nowMs < taken.againAtMs) return false;
   if (failure === undefined || failure.kind !== kind) return true;
-  if (failure.fingerprint !== p.fingerprint) return true;
+  if (!isOfNow(p, failure)) return true;
   return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;
 }
 

@@ -307,7 +307,12 @@ function refusedCall(o: Observed, p: ObservedPod): PodState {
 /** The last load, where it was refused and nothing else is wanted since. */
 export function failedLoad(p: ObservedPod): CallFailure | undefined {
   const { failure } = p.call;
-  return failure?.kind === "load" && failure.fingerprint === p.fingerprint ? failure : undefined;
+  return failure?.kind === "load" && isOfNow(p, failure) ? failure : undefined;
+}
+
+/** Whether a call that failed asked for what is wanted now; one that failed for good, also of the engine's run that there is now. */
+export function isOfNow(p: ObservedPod, { fingerprint, retryable }: CallFailure): boolean {
+  return fingerprint === (retryable ? p.fingerprint : p.refusalFingerprint);
 }
 
 function told(failure: CallFailure): Pick<PodState, "reason" | "message" | "final" | "attempts" | "nextRetryTime"> {
