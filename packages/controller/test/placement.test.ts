@@ -194,7 +194,9 @@ async function refusedByOne(sidecar: boolean, restarts: number): Promise<{ reado
   await world.applyObject(lora("x", { replicas: 1 }));
   await until("it is on b, and a's refusal is written down", async () => {
     const s = await adapters.status(`${ns}/x`);
-    return s?.instances?.join() === "b" && s.pods?.some((p) => p.name === "a" && p.state === "Failed" && p.refusedFingerprint !== undefined);
+    return (
+      s?.instances?.join() === "b" && s.pods?.some((p) => p.name === "a" && p.state === "Failed" && p.refusedFingerprint !== undefined)
+    );
   });
   await adapters.ready(`${ns}/x`);
   await world.stopControllers();

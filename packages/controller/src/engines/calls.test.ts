@@ -50,7 +50,12 @@ test("one call for an adapter at a time, one load on an engine at a time", async
 test("failures back off, and count only for the same question", async () => {
   const { calls: c, done } = calls();
   const fail = (fingerprint: string, retryable: boolean) =>
-    c.start({ ...base, fingerprint, refusalFingerprint: fingerprint, run: () => Promise.reject(new CallError("EngineRefused", "no", { retryable })) });
+    c.start({
+      ...base,
+      fingerprint,
+      refusalFingerprint: fingerprint,
+      run: () => Promise.reject(new CallError("EngineRefused", "no", { retryable })),
+    });
   fail("f", true);
   await vi.waitFor(() => expect(done).toHaveLength(1));
   const first = c.state("u", "x").failure;

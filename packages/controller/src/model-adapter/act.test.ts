@@ -76,7 +76,15 @@ describe("how long requests may go on before an unload", () => {
     const others = Promise.withResolvers<void>();
     const pod = observedPod();
     for (let i = 0; i < 64; i++)
-      calls.start({ kind: "unload", pod: pod.facts, name: `y-${i}`, fingerprint: "f", refusalFingerprint: "f", atOnce: 64, run: () => others.promise });
+      calls.start({
+        kind: "unload",
+        pod: pod.facts,
+        name: `y-${i}`,
+        fingerprint: "f",
+        refusalFingerprint: "f",
+        atOnce: 64,
+        run: () => others.promise,
+      });
     const told = Promise.withResolvers<UnloadCall>();
     const agent = { unload: async (call: UnloadCall) => told.resolve(call) };
     const deps = {
