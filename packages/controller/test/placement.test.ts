@@ -4,7 +4,7 @@ import type { LoadRequest } from "@aibrix/api";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { connectDirectly } from "../src/engines/agent.ts";
 import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+import { adapter, type FakePod, type PodOptions, type RunningController, until, World } from "./support/world.ts";
 
 let world: World;
 let adapters: Adapters;
@@ -184,13 +184,16 @@ const RUNS = [
 ];
 const WAYS_AND_RUNS = WAYS.flatMap((way) => RUNS.map((r) => ({ ...way, ...r })));
 
-/** Has x refused for good by the pod a, for its engine's reason, and served by b; then no controller runs. */
-async function refusedByOne(sidecar: boolean, restarts: number): Promise<{ readonly a: FakePod; readonly b: FakePod }> {
+/** Has x refused for good by the pod a, for its engine's reason, and served by b. */
+async function refusedByOne(
+  sidecar: boolean,
+  restarts: number,
+): Promise<{ readonly a: FakePod; readonly b: FakePod; readonly controller: RunningController }> {
   const [a, b] = [await pod("a", { sidecar }), await pod("b", { sidecar })];
   await world.setReady(a, true, new Date(0), restarts);
   a.engine.runtimeUpdating = false;
   a.runtime.fate = () => ({ reason: "EngineRuntimeUpdatingDisabled", message: "the engine runs without LoRA", retryable: false });
-  await world.controller();
+  const controller = await world.controller();
   await world.applyObject(lora("x", { replicas: 1 }));
   await until("it is on b, and a's refusal is written down", async () => {
     const s = await adapters.status(`${ns}/x`);
@@ -199,8 +202,7 @@ async function refusedByOne(sidecar: boolean, restarts: number): Promise<{ reado
     );
   });
   await adapters.ready(`${ns}/x`);
-  await world.stopControllers();
-  return { a, b };
+  return { a, b, controller };
 }
 
 function mend(a: FakePod): void {
@@ -213,14 +215,22 @@ async function remove(p: FakePod): Promise<void> {
   made = made.filter((other) => other !== p);
 }
 
-test.each(WAYS_AND_RUNS)(
-  "one pod $where that refused for good in its engine's $run run is not asked again by another controller, though no other is left; an edit is",
-  async ({ sidecar, restarts }) => {
-    const { a, b } = await refusedByOne(sidecar, restarts);
+const ACTORS = [
+  { by: "the same", another: false },
+  { by: "another", another: true },
+];
+const ALL_WAYS = WAYS_AND_RUNS.flatMap((way) => ACTORS.map((actor) => ({ ...way, ...actor })));
+
+test.each(ALL_WAYS)(
+  "one pod $where that refused for good in its engine's $run run is not asked again by $by controller, though no other is left; an edit is",
+  async ({ sidecar, restarts, another }) => {
+    const refused = await refusedByOne(sidecar, restarts);
+    const { a, b } = refused;
     const asked = () => (sidecar ? a.runtime.loads.length : a.engine.calls.filter((c) => c.startsWith("POST")).length);
     expect(asked()).toBe(1);
+    if (another) await world.stopControllers();
     await remove(b);
-    const controller = await world.controller();
+    const controller = another ? await world.controller() : refused.controller;
     expect(await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled")).toMatch(
       sidecar ? /the engine runs without LoRA/ : /VLLM_ALLOW_RUNTIME_LORA_UPDATING/,
     );
@@ -232,13 +242,14 @@ test.each(WAYS_AND_RUNS)(
   },
 );
 
-test.each(WAYS_AND_RUNS)(
-  "an engine $where that refused for good in its $run run, and was started anew since, is asked again, also by another controller",
-  async ({ sidecar, restarts }) => {
+test.each(ALL_WAYS)(
+  "an engine $where that refused for good in its $run run, and was started anew since, is asked again, by $by controller",
+  async ({ sidecar, restarts, another }) => {
     const { a, b } = await refusedByOne(sidecar, restarts);
+    if (another) await world.stopControllers();
     mend(a);
     await world.setReady(a, true, new Date(), restarts + 1);
-    await world.controller();
+    if (another) await world.controller();
     await remove(b);
     await until(
       "it is on a",
@@ -246,6 +257,22 @@ test.each(WAYS_AND_RUNS)(
     );
   },
 );
+
+test("a pod that refused for good, and has served it since by its sidecar alone, is asked where it loses it", async () => {
+  const a = await pod("a");
+  a.runtime.fate = () => ({ reason: "EngineRuntimeUpdatingDisabled", message: "the engine runs without LoRA", retryable: false });
+  await world.controller();
+  await world.applyObject(lora("x", { replicas: 1 }));
+  await adapters.refusal(`${ns}/x`, "EngineRuntimeUpdatingDisabled");
+  mend(a);
+  // The sidecar sees its engine come back, which no restart of a container tells of.
+  a.runtime.setEngine(false);
+  a.runtime.setEngine(true);
+  await adapters.ready(`${ns}/x`);
+  a.runtime.removeByHand("x");
+  await until("it is asked for again", () => a.runtime.loads.length === 2);
+  await adapters.ready(`${ns}/x`);
+});
 
 test("a pod with more adapters than its engine holds in memory is told of once", async () => {
   await pod("a", { labels: { "model.aibrix.ai/max-cpu-loras": "2" } });

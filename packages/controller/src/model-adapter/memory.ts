@@ -19,11 +19,18 @@ export class AdapterMemory {
   /** A Service of its name that is not ours, as last seen. */
   foreign: { readonly owner: string; readonly untilMs: number } | undefined;
 
-  /** Keeps why pods refuse the adapter for reasons of their own; of pods that are not there any more nothing is kept. */
-  keepRefusals(pods: readonly ObservedPod[], refusalOf: (pod: ObservedPod) => Refusal | undefined): void {
+  /**
+   * Keeps why pods refuse the adapter for reasons of their own; of pods that are not there any more, or that serve it after all, nothing is kept.
+   */
+  keepRefusals(
+    pods: readonly ObservedPod[],
+    refusalOf: (pod: ObservedPod) => Refusal | undefined,
+    serves: (pod: ObservedPod) => boolean,
+  ): void {
     const there = new Set(pods.map((p) => p.facts.uid));
     for (const uid of this.#refusals.keys()) if (!there.has(uid)) this.#refusals.delete(uid);
     for (const pod of pods) {
+      if (serves(pod)) this.#refusals.delete(pod.facts.uid);
       const refusal = refusalOf(pod);
       if (refusal !== undefined) this.#refusals.set(pod.facts.uid, { ...refusal, fingerprint: pod.refusalFingerprint });
     }

@@ -1,6 +1,6 @@
 import { ownerOf, type Reason } from "@aibrix/api";
 import type { AdapterView } from "../engines/agent.ts";
-import type { ModelAdapterObject, ObservedPod, PodRow } from "./types.ts";
+import type { ModelAdapterObject, ObservedPod, PodRow, Refusal } from "./types.ts";
 
 /** Who a ModelAdapter is to the sidecars that it is declared to. */
 export function declaredBy({ metadata: { namespace = "", name, uid = "" } }: Pick<ModelAdapterObject, "metadata">): string {
@@ -42,4 +42,9 @@ export function whose({ owner, manifest }: AdapterView): { readonly reason: Reas
     reason: "NotOurs",
     message: `the pod's sidecar has an adapter of this name that ${owner} declared: have it taken away there, or give this one another name`,
   };
+}
+
+/** Whether a refusal is read from what the pod has, not from its answer to a call. */
+export function isSeen({ reason }: Refusal): boolean {
+  return reason === "NameConflict" || reason === "NotOurs";
 }

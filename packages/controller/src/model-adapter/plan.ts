@@ -16,6 +16,7 @@ import {
   mayHold,
   mayTake,
   podState,
+  refusedBefore,
   routable,
   rowOf,
   strayed,
@@ -185,6 +186,7 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
   const taken = accepted[kind];
   if (taken?.fingerprint === p.fingerprint && o.nowMs < taken.againAtMs) return false;
+  if (kind === "load" && refusedBefore(p) !== undefined) return false;
   if (failure === undefined || failure.kind !== kind) return true;
   if (!isOfNow(p, failure)) return true;
   return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;

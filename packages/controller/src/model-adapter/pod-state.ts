@@ -4,8 +4,8 @@ import type { AdapterView } from "../engines/agent.ts";
 import type { Accepted, CallFailure, CallKind } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
 import { isDeclared } from "./declared-url.ts";
-import { isDeclaredBy, isOurs, toldTaken, whose } from "./ownership.ts";
-import type { Observed, ObservedPod, PodRow } from "./types.ts";
+import { isDeclaredBy, isOurs, isSeen, toldTaken, whose } from "./ownership.ts";
+import type { Observed, ObservedPod, PodRow, Refusal } from "./types.ts";
 
 /** One adapter on one pod, in one word and what belongs to it. */
 export interface PodState {
@@ -47,6 +47,11 @@ export function podState(o: Observed, p: ObservedPod): PodState {
   }
   const state = p.via === "sidecar" ? bySidecar(o, p) : byEngine(o, p);
   return p.delivery.kind === "refused" ? refused(state, p.delivery) : state;
+}
+
+/** Whether the pod serves what is declared now. */
+export function isServed({ serving, current }: PodState): boolean {
+  return serving && current;
 }
 
 /** Whether traffic may go to the adapter on this pod. */
@@ -301,7 +306,17 @@ function withoutEntry(o: Observed, p: ObservedPod): PodState {
 /** What the last load came to, where it was in vain. */
 function refusedCall(o: Observed, p: ObservedPod): PodState {
   const failure = failedLoad(p);
-  return failure === undefined ? unshown(o, p, p.call.accepted.load) : { ...QUIET, state: "Failed", ...told(failure) };
+  if (failure !== undefined) return { ...QUIET, state: "Failed", ...told(failure) };
+  const before = refusedBefore(p);
+  return before === undefined ? unshown(o, p, p.call.accepted.load) : { ...QUIET, state: "Failed", ...before, final: true, attempts: 1 };
+}
+
+/**
+ * Why the pod refused for good what would be asked of it now, though it shows nothing of that any more: what a sidecar had failed with goes when
+ * the adapter leaves the pod. What was only seen there is over when it is seen no more.
+ */
+export function refusedBefore({ refusal }: ObservedPod): Refusal | undefined {
+  return refusal === undefined || isSeen(refusal) ? undefined : refusal;
 }
 
 /** The last load, where it was refused and nothing else is wanted since. */

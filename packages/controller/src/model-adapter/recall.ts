@@ -1,6 +1,7 @@
 import { REASONS, type Reason } from "@aibrix/api";
 import type { CallFailure, CallState, PodCalls } from "../engines/calls.ts";
 import type { AdapterMemory } from "./memory.ts";
+import { isSeen } from "./ownership.ts";
 import { isMemory } from "./rows.ts";
 import type { ModelAdapterObject, PodRow } from "./types.ts";
 
@@ -14,13 +15,10 @@ export function recallCalls(adapter: ModelAdapterObject, memory: AdapterMemory, 
     const refused = isMemory(row, adapter.status ?? {}) ? failure : undefined;
     if (refused !== undefined) memory.recallRefusal(row.uid, refused, refused.fingerprint);
     // Nobody was asked for these: they are over when they are seen no more.
-    const seen = refused !== undefined && SEEN.includes(refused.reason);
+    const seen = refused !== undefined && isSeen(refused);
     calls.recall(row.uid, adapter.metadata.name, { done, failure: seen ? undefined : failure });
   }
 }
-
-/** Refusals that are read from what a pod has, not from its answer to a call. */
-const SEEN: readonly Reason[] = ["NameConflict", "NotOurs"];
 
 /** What a row of the status says about calls to its pod. Pure. */
 export function callsOf(row: PodRow): Pick<CallState, "done" | "failure"> {

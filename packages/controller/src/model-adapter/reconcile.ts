@@ -11,7 +11,7 @@ import type { AdapterMemory } from "./memory.ts";
 import { latestAdapter, type ObserveDeps, observe, observeAfterWrites } from "./observe.ts";
 import { plan } from "./plan.ts";
 import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-changes.ts";
-import { leftIsOver, shownCalls } from "./pod-state.ts";
+import { isServed, leftIsOver, podState, shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -52,7 +52,12 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   tellBasesBehind(o, memory, deps);
   tellPlacement(o, p, deps);
   const had = new Set([...o.placed, ...p.placed]);
-  memory.keepRefusals(o.pods, (pod) => (had.has(pod.facts.name) ? ownRefusal(o, pod) : undefined));
+  memory.keepRefusals(
+    o.pods,
+    // What was written down of a pod that has not been asked yet may be of an earlier run of its engine.
+    (pod) => (had.has(pod.facts.name) && pod.view.knowledge !== "awaited" ? ownRefusal(o, pod) : undefined),
+    (pod) => isServed(podState(o, pod)),
+  );
   const failures: unknown[] = [];
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {

@@ -2,7 +2,19 @@ import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } fr
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { nameCondition } from "../names/told.ts";
-import { asked, askedEver, failedLoad, inheritedUntilMs, type PodState, podState, routable, rowOf, strayed, taken } from "./pod-state.ts";
+import {
+  asked,
+  askedEver,
+  failedLoad,
+  inheritedUntilMs,
+  type PodState,
+  podState,
+  refusedBefore,
+  routable,
+  rowOf,
+  strayed,
+  taken,
+} from "./pod-state.ts";
 import { adapterRank, toldRank } from "./rank.ts";
 import { rememberedRefusal } from "./rows.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
@@ -161,7 +173,8 @@ function wasTaken(o: Observed, plan: Plan, pod: ObservedPod): boolean {
 function loadedBy(o: Observed, plan: Plan, { pod, state }: Row): Partial<PodRow> {
   const { done, failure, accepted } = pod.call;
   const shown = pod.view.adapters.has(o.name) ? failedLoad(pod) : failure?.kind === "load" ? failure : accepted.load;
-  const refused = state.attempts === 0 ? undefined : shown;
+  const before = shown === undefined && refusedBefore(pod) !== undefined ? { fingerprint: pod.refusalFingerprint } : undefined;
+  const refused = state.attempts === 0 ? undefined : (shown ?? before);
   return {
     ...(wasAsked(o, plan, pod) ? { asked: true } : {}),
     ...(wasTaken(o, plan, pod) ? { taken: true } : {}),
