@@ -23,6 +23,7 @@ export {
 export { CertificateAuthority } from "./kubernetes/pki.ts";
 export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
+export { type EnvoyGatewayPaths, ensureEgctl, ensureEnvoyGateway } from "./parts/envoy-gateway.ts";
 export { ensureFakeGcs, type FakeGcsPaths } from "./parts/fake-gcs.ts";
 export { ensureFaketime, type FaketimePaths } from "./parts/faketime.ts";
 export { ensureGatewayBench, type GatewayBenchPaths } from "./parts/gateway-bench.ts";
