@@ -18,7 +18,13 @@ for _, path in ipairs({
   "/tokenize", "/detokenize",
 }) do PATHS[path] = true end
 
-local byte, find, sub = string.byte, string.find, string.sub
+-- What is looked at in one piece
+local PIECE_BYTES = 64 * 1024
+
+local byte, find, min, sub = string.byte, string.find, math.min, string.sub
+
+local SPACE = {}
+for _, character in ipairs({ " ", "\t", "\n", "\r" }) do SPACE[byte(character)] = true end
 
 -- Bytes outside of strings that have no part in the structure: white space, and those of numbers, true, false and null
 local PLAIN = {}
@@ -27,6 +33,8 @@ for digit = byte("0"), byte("9") do PLAIN[digit] = true end
 for character in string.gmatch("truefalsn", ".") do PLAIN[byte(character)] = true end
 
 local QUOTE, COMMA, COLON, BACKSLASH = byte('"'), byte(","), byte(":"), byte("\\")
+-- The depth before the outer object and after it
+local START, END = 0, -1
 local OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = byte("{"), byte("}"), byte("["), byte("]")
 
 -- Where the string ends that begins at `from`: the first quote with an even number of backslashes before it. Also how many quotes it looked at
@@ -59,50 +67,77 @@ local function nearest(text, from, ahead)
   return least
 end
 
-local function find_model(text)
-  local length = #text
-  local at = find(text, "[^ \t\n\r]")
-  if at == nil or byte(text, at) ~= OPEN_OBJECT then return nil end
-  local depth = 1
-  local is_key, of_model = true, false
+-- Reads the body in pieces, because memory for a string of more than 128 KiB comes from the system and goes back to it each time. A top-level
+-- key or a name that goes beyond a piece is read again with the next one; any other string is left between two pairs of backslashes.
+local function find_model(body, length)
+  local text, from, at = "", 0, 1
+  local depth = 0
+  local is_key, of_model, in_string = false, false, false
   local model = nil
   local ahead = { 0, 0, 0, 0, 0 }
-  at = at + 1
   local looks = 0
-  while at <= length and looks < MAX_LOOKS do
+  while looks < MAX_LOOKS do
+    if at > #text then
+      from = from + at - 1
+      if from >= length then return depth == END and model or nil end
+      text, at = body:getBytes(from, min(PIECE_BYTES, length - from)), 1
+      for kind = 1, #NESTED do ahead[kind] = 0 end
+    end
     local c = byte(text, at)
     looks = looks + 1
-    if c == QUOTE then
-      local close, more = closing_quote(text, at)
-      if close == nil then return nil end
+    if depth < 1 then
+      if SPACE[c] then
+        at = (find(text, "[^ \t\n\r]", at) or #text + 1)
+      elseif depth == START and c == OPEN_OBJECT then
+        depth, is_key, at = 1, true, at + 1
+      else
+        return nil
+      end
+    elseif in_string or c == QUOTE then
+      local captured = not in_string and depth == 1 and (is_key or of_model)
+      local close, more = closing_quote(text, in_string and at - 1 or at)
       looks = looks + more
-      if depth == 1 and (is_key or of_model) then
-        local inner = sub(text, at + 1, close - 1)
-        if find(inner, "\\", 1, true) then return nil end
-        if is_key then of_model = inner == "model" else model = inner end
+      if close == nil then
+        if more >= MAX_LOOKS or from + #text >= length then return nil end
+        if captured then
+          -- Longer than a piece, or begun late in this one
+          if at == 1 then return nil end
+          from, text, at = from + at - 1, "", 1
+        else
+          in_string = true
+          local last = #text
+          while last >= at and byte(text, last) == BACKSLASH do last = last - 1 end
+          from, text, at = from + #text - (#text - last) % 2, "", 1
+        end
+      else
+        if captured then
+          local inner = sub(text, at + 1, close - 1)
+          if find(inner, "\\", 1, true) then return nil end
+          if is_key then of_model = inner == "model" else model = inner end
+        end
+        in_string = false
+        at = close + 1
       end
-      at = close
-    elseif c == OPEN_OBJECT or c == OPEN_ARRAY then
-      if depth == 1 and of_model then return nil end
-      depth = depth + 1
-    elseif c == CLOSE_OBJECT or c == CLOSE_ARRAY then
-      depth = depth - 1
-      if depth == 0 then
-        if find(text, "[^ \t\n\r]", at + 1) then return nil end
-        return model
+    else
+      if c == OPEN_OBJECT or c == OPEN_ARRAY then
+        if depth == 1 and of_model then return nil end
+        depth = depth + 1
+      elseif c == CLOSE_OBJECT or c == CLOSE_ARRAY then
+        depth = depth - 1
+        if depth == 0 then depth = END end
+      elseif c == COLON then
+        if depth == 1 then is_key = false end
+      elseif c == COMMA then
+        if depth == 1 then is_key, of_model = true, false end
+      elseif depth > 1 then
+        at = nearest(text, at, ahead) - 1
+      elseif not PLAIN[c] then
+        return nil
+      elseif of_model and not SPACE[c] then
+        return nil
       end
-    elseif c == COLON then
-      if depth == 1 then is_key = false end
-    elseif c == COMMA then
-      if depth == 1 then is_key, of_model = true, false end
-    elseif depth > 1 then
-      at = nearest(text, at, ahead) - 1
-    elseif not PLAIN[c] then
-      return nil
-    elseif of_model and c > 32 then
-      return nil
+      at = at + 1
     end
-    at = at + 1
   end
   return nil
 end
@@ -129,7 +164,7 @@ function envoy_on_request(handle)
   if body == nil then return end
   local length = body:length()
   if length == 0 or length > MAX_BODY_BYTES then return end
-  local model = find_model(body:getBytes(0, length))
+  local model = find_model(body, length)
   if model == nil or model == "" or #model > MAX_NAME_BYTES then return end
   handle:headers():replace(HEADER, encode(model))
 end

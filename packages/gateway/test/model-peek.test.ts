@@ -10,6 +10,9 @@ import { jsonText, jsonWithModel } from "./support/json-text.ts";
 
 const HEADER = "x-gateway-model-peek";
 
+/** What the script looks at in one piece. */
+const PIECE = 64 * 1024;
+
 let echo: Server;
 let envoy: EnvoyPath;
 
@@ -73,9 +76,11 @@ test.each([
   { name: "numbers and literals", body: '{"a":-1.5E+3,"b":[true,false,null,{}],"model":"m","c":null}', want: "m" },
   {
     name: "a model behind a list of numbers",
-    body: `{"input":[[${"12, ".repeat(9_000)}1]],"x":{"a":[1,"]"],"b":-2},"model":"m"}`,
+    body: `{"input":[[${"12, ".repeat(40_000)}1]],"x":{"a":[1,"]"],"b":-2},"model":"m"}`,
     want: "m",
   },
+  { name: "white space of several pieces", body: `${" ".repeat(PIECE + 5)}{"model":"m"}${"\n".repeat(2 * PIECE)}`, want: "m" },
+  { name: "a model behind a key as long as nearly a piece", body: `{"${"k".repeat(PIECE - 10)}":1,"model":"m"}`, want: "m" },
   { name: "a long prompt", body: JSON.stringify({ prompt: 'x\\"\n'.repeat(50_000), model: "m" }), want: "m" },
   { name: "the longest name", body: JSON.stringify({ model: "m".repeat(256) }), want: "m".repeat(256) },
 ])("finds $name", async ({ body, want }) => {
@@ -98,10 +103,24 @@ test.each([
   { name: "UTF-16", body: Buffer.from('{"model":"m"}', "utf16le") },
   { name: "a body that would hold Envoy up", body: `{"input":[${"{},".repeat(300_000)}1],"model":"m"}` },
   { name: "a string that would hold Envoy up", body: JSON.stringify({ prompt: '"'.repeat(600_000), model: "m" }) },
+  { name: "a key longer than a piece", body: `{"${"k".repeat(2 * PIECE)}":1,"model":"m"}` },
+  { name: "a string that never ends", body: `{"model":"m","prompt":"${"x".repeat(3 * PIECE)}` },
+  { name: "a string behind the object", body: `{"model":"m"}${" ".repeat(PIECE)}"x"` },
   { name: "a nested value that never ends", body: `{"model":"m","x":[${"1,".repeat(1_000)}` },
   { name: "something else behind the model", body: '{"model":"m" x}' },
 ])("leaves $name to the gateway", async ({ body }) => {
   expect(await peek(body)).toBeNull();
+});
+
+test("finds the model wherever the body is cut into pieces", async () => {
+  const tail = String.raw`\\\\\"\\","b":{"c":["]",{"model":"x"},"}\""]},"model":"größe","d":"\\"}`;
+  // Every byte of the tail is once the first of a piece
+  for (let cut = 0; cut <= Buffer.byteLength(tail); cut++) {
+    const head = '{"a":"';
+    const body = head + "x".repeat(PIECE - head.length - cut) + tail;
+    expect(scanJson(Buffer.from(body), "model")).toEqual({ kind: "string", value: "größe" });
+    expect([cut, asRead(await peek(body))]).toEqual([cut, "größe"]);
+  }
 });
 
 test("looks at the paths of JSON bodies alone, and not into compressed ones", async () => {
