@@ -17,7 +17,7 @@ let adapters: Adapters;
 beforeAll(async () => {
   crds = await ensureGatewayCrds({ log: () => undefined, signal: AbortSignal.timeout(3_600_000) });
   world = await World.start();
-  await world.apply("deploy/rbac/httproutes.yaml");
+  await world.apply("deploy/rbac/httproutes/rbac.yaml");
   adapters = new Adapters(world);
   await world.pod("a");
 }, 3_600_000);

@@ -16,6 +16,8 @@ beforeAll(async () => {
   await plane.do("apply", "--server-side", "-f", `${crds}/gatewayapi-crds.yaml`, "-f", `${crds}/generated`);
   // A dry run of what lives in a namespace needs the namespace.
   await plane.do("apply", "--server-side", "-f", "deploy/overlays/dev/namespaces.yaml");
+  // And that of a pod its class.
+  await plane.do("apply", "--server-side", "-k", "deploy/priority-class");
   await plane.crdsServed();
   for (const overlay of OVERLAYS) rendered.set(overlay, manifestsOf(await plane.do("kustomize", `deploy/overlays/${overlay}`)));
 }, 3_600_000);
@@ -128,8 +130,12 @@ test("controller and gateway are the same in both overlays, but for their images
 test("the overlay dev is applied as a whole, and a second time changes nothing", async () => {
   expect(await plane.do("apply", "-k", "deploy/overlays/dev")).toContain("deployment.apps/aibrix-envoy created");
   const again = (await plane.do("apply", "-k", "deploy/overlays/dev")).trim().split("\n");
-  // kubectl cannot compare what was written as stringData, and says this of every such Secret.
-  expect(again.filter((line) => !line.endsWith(" unchanged"))).toEqual(["secret/s3-credentials configured"]);
+  // kubectl cannot compare what was written as stringData, and sends the selector of a budget anew each time: it says this of all of them.
+  expect(again.filter((line) => !line.endsWith(" unchanged"))).toEqual([
+    "secret/s3-credentials configured",
+    "poddisruptionbudget.policy/aibrix-controller-manager configured",
+    "poddisruptionbudget.policy/aibrix-gateway-plugins configured",
+  ]);
 });
 
 test.each([

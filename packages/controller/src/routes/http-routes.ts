@@ -85,7 +85,7 @@ export async function sweepHttpRoutes(
       if (error instanceof KubeError && error.status === 403)
         return log.debug(
           {},
-          "HTTPRoutes of an earlier time are not looked for: the controller may not. Where there are some, apply deploy/rbac/httproutes.yaml and restart it",
+          "HTTPRoutes of an earlier time are not looked for: the controller may not. Where there are some, apply deploy/rbac/httproutes and restart it",
         );
       log.warn({ err: error }, "cannot look for HTTPRoutes of an earlier time: will try again");
     }

@@ -41,6 +41,8 @@ const KINDS: Readonly<Record<string, Resource>> = {
   },
   Role: { group: "rbac.authorization.k8s.io", version: "v1", plural: "roles", kind: "Role", namespaced: true },
   RoleBinding: { group: "rbac.authorization.k8s.io", version: "v1", plural: "rolebindings", kind: "RoleBinding", namespaced: true },
+  NetworkPolicy: { group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy", namespaced: true },
+  PodDisruptionBudget: { group: "policy", version: "v1", plural: "poddisruptionbudgets", kind: "PodDisruptionBudget", namespaced: true },
   ModelAdapter: { group: "model.aibrix.ai", version: "v1alpha1", plural: "modeladapters", kind: "ModelAdapter", namespaced: true },
 };
 
@@ -106,11 +108,7 @@ export class World implements AsyncDisposable {
     const binaries = await ensureKubernetes({ log: () => undefined, signal });
     const plane = await startControlPlane({ binaries }, signal);
     const world = new World(plane, binaries, await FakePods.start());
-    await world.apply(
-      "deploy/overlays/default/namespace.yaml",
-      "deploy/crd/model.aibrix.ai_modeladapters.yaml",
-      "deploy/rbac/controller.yaml",
-    );
+    await world.apply("deploy/namespace/namespace.yaml", "deploy/crd/model.aibrix.ai_modeladapters.yaml", "deploy/rbac/controller.yaml");
     await until("the CRD is served", () => world.kubectl("get", "modeladapters", "-A"));
     return world;
   }
