@@ -33,10 +33,9 @@ export class FakeRuntime implements Answerer {
     return [...this.#adapters.values()].filter((a) => a.serving !== null).map((a) => a.lora_name);
   }
 
-  /** What answers under a name. */
-  servedUrl(name: string): string | undefined {
-    const a = this.#adapters.get(name);
-    return a?.serving === null ? undefined : a?.artifact_url;
+  /** Digest of what answers under a name: that of the older content while newer is not in. */
+  servedDigest(name: string): string | undefined {
+    return this.#adapters.get(name)?.serving?.content_digest;
   }
 
   /** The sidecar's process is another one, and remembers its declarations. */
@@ -191,8 +190,13 @@ export class FakeRuntime implements Answerer {
   }
 }
 
+/** The digest of the content that is at a URL. */
+export function digestAt(url: string): string {
+  return `sha256:${createHash("sha256").update(url).digest("hex").slice(0, 16)}`;
+}
+
 function served(name: string, url: string): AdapterStatus {
-  const digest = `sha256:${createHash("sha256").update(url).digest("hex").slice(0, 16)}`;
+  const digest = digestAt(url);
   return {
     lora_name: name,
     artifact_url: url,
