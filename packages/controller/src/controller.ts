@@ -124,7 +124,7 @@ export class ControllerManager {
     const placements = new Placements();
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
-      for (const name of names ?? namesOn(pod, agents, placements)) adapters?.queue.add(`${pod.namespace}/${name}`);
+      for (const name of names ?? namesOn(pod, agents, placements, leftovers)) adapters?.queue.add(`${pod.namespace}/${name}`);
     };
     const agents = new AgentPool({
       runtimeSidecar,
@@ -210,9 +210,11 @@ export class ControllerManager {
   }
 }
 
-function namesOn(pod: PodFacts, agents: AgentPool, placements: Placements): Set<string> {
+function namesOn(pod: PodFacts, agents: AgentPool, placements: Placements, leftovers: Leftovers): Set<string> {
   const names = new Set([...placements.adaptersOn(pod.key)].map((key) => key.slice(key.indexOf("/") + 1)));
   for (const name of agents.namesOn(pod.key)) names.add(name);
+  // That it is listed no more says that nothing is left.
+  for (const name of leftovers.namesOn(pod.uid)) names.add(name);
   return names;
 }
 

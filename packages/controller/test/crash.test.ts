@@ -1,3 +1,4 @@
+import { CONFIG_MAPS } from "@aibrix/kube";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
 import { CrashingController, type Point } from "./support/crashing.ts";
@@ -140,5 +141,74 @@ describe.each([
     expect([await world.get("Service", key), await adapters.slices(key)]).toEqual([undefined, []]);
     expect(pods.map((p) => p.engine.most)).toEqual(sidecar ? [0, 0] : [1, 1]);
     expect(controller.kills).toBe(kills + 1);
+  });
+});
+
+describe("killed while a deletion is given up that an engine without sidecar holds up", () => {
+  const ns = "crash-left";
+  const LEFT = /\/configmaps\/aibrix-direct-leftovers$/;
+  let controller: CrashingController;
+  let a: FakePod;
+
+  beforeAll(async () => {
+    await world.namespace(ns);
+    a = await world.pod("a", { namespace: ns, sidecar: false });
+    controller = await CrashingController.create(world, [], { directPeriodMs: 100, bounds: { deletionMs: 500, drainMs: 0 } });
+  });
+
+  afterAll(async () => {
+    await controller?.[Symbol.asyncDispose]();
+    await world.deletePod(a);
+  });
+
+  const left = async () => {
+    const name = { namespace: "aibrix-system", name: "aibrix-direct-leftovers" };
+    return Object.keys((await world.admin.find(CONFIG_MAPS, name, AbortSignal.timeout(10_000)))?.data ?? {});
+  };
+
+  test.each([
+    { name: "the leftovers before", point: api("before", "PATCH", LEFT) },
+    { name: "the leftovers after", point: api("after", "PATCH", LEFT) },
+    { name: "the removed finalizer", point: api("after", "PATCH", OBJECT) },
+  ])("at $name", async ({ point }) => {
+    const name = `x${n++}`;
+    const key = `${ns}/${name}`;
+    await controller.start();
+    await world.applyObject(adapter(name, { artifactURL: "/models/x" }, { namespace: ns }));
+    await adapters.ready(key);
+    const stuck = Promise.withResolvers<void>();
+    a.engine.stuck = stuck.promise;
+    const { kills } = controller;
+    controller.arm(point);
+    await world.remove("ModelAdapter", key);
+    await until("it is dead", () => controller.kills > kills);
+    await controller.start();
+    await until("it is gone", async () => (await world.get("ModelAdapter", key)) === undefined);
+    expect([a.engine.adapters.has(name), await left()]).toEqual([true, [expect.any(String)]]);
+    a.engine.stuck = undefined;
+    stuck.resolve();
+    await until("the engine has given it up", () => !a.engine.adapters.has(name));
+    await until("nothing is written down any more", async () => (await left()).length === 0);
+    expect(a.engine.calls.filter((c) => c === `POST /v1/load_lora_adapter ${name}`)).toHaveLength(1);
+  });
+
+  test("at the leftovers struck out", async () => {
+    const name = `x${n++}`;
+    const key = `${ns}/${name}`;
+    await controller.start();
+    await world.applyObject(adapter(name, { artifactURL: "/models/x" }, { namespace: ns }));
+    await adapters.ready(key);
+    const stuck = Promise.withResolvers<void>();
+    a.engine.stuck = stuck.promise;
+    await adapters.remove(key);
+    const { kills } = controller;
+    controller.arm(api("before", "PATCH", LEFT, /null/));
+    a.engine.stuck = undefined;
+    stuck.resolve();
+    await until("it is dead", () => controller.kills > kills);
+    expect(await left()).toHaveLength(1);
+    await controller.start();
+    await until("nothing is written down any more", async () => (await left()).length === 0);
+    expect(a.engine.adapters.has(name)).toBe(false);
   });
 });

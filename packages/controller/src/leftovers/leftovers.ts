@@ -56,6 +56,11 @@ export class Leftovers {
   readonly #pods = new Map<string, LeftPod>();
   /** When what an engine may still load is believed to be gone, in milliseconds since the epoch. */
   readonly #goneAtMs = new Map<string, number>();
+  /** What earlier processes wrote down is known. Before it is, nothing is written: it would be lost. */
+  #isRead = false;
+  /** What was dropped before that, by pod (all of it) or by pod and name: it is not taken up any more. */
+  readonly #struck = new Set<string>();
+  #tellLate: ((pod: PodWithLeftovers) => void) | undefined;
   /** Writes, one after the other: each writes what is known by then. */
   #writing: Promise<void> = Promise.resolve();
 
@@ -66,12 +71,10 @@ export class Leftovers {
 
   /** Reads what earlier processes wrote down; where the API server does not say, it is asked until it does. */
   async load(signal: AbortSignal): Promise<void> {
-    const { client, log, readAgainMs = READ_AGAIN_MS } = this.#options;
+    const { log, readAgainMs = READ_AGAIN_MS } = this.#options;
     for (let tries = 1; !signal.aborted; tries++) {
       try {
-        const map = await bounded(signal, (within) => client.find(CONFIG_MAPS, this.#name, within));
-        for (const [uid, text] of Object.entries(map?.data ?? {})) this.#take(uid, text);
-        return;
+        return await bounded(signal, (within) => this.#read(within));
       } catch (error) {
         const isForbidden = error instanceof KubeError && error.status === 403;
         if (isFinal(error) && !(isForbidden && tries < TRIES_WITHOUT_RIGHT)) return this.#untold(error);
@@ -81,8 +84,18 @@ export class Leftovers {
     }
   }
 
+  /** Has pods told of that are known only after {@link load} has given up: when a write reads first what it must not lose. */
+  onLate(tell: (pod: PodWithLeftovers) => void): void {
+    this.#tellLate = tell;
+  }
+
   of(podUid: string, name: string): Leftover | undefined {
     return this.#pods.get(podUid)?.names[name];
+  }
+
+  /** Names of which something may be left on the pod. */
+  namesOn(podUid: string): readonly string[] {
+    return Object.keys(this.#pods.get(podUid)?.names ?? {});
   }
 
   has(podUid: string): boolean {
@@ -111,8 +124,9 @@ export class Leftovers {
    */
   async keep(pod: { readonly key: string; readonly uid: string }, name: string, left: Leftover, signal: AbortSignal): Promise<void> {
     const before = this.#pods.get(pod.uid)?.names ?? {};
-    const roots = [...new Set([...(before[name]?.roots ?? []), ...left.roots])];
-    this.#pods.set(pod.uid, { pod: pod.key, names: { ...before, [name]: { ...left, roots } } });
+    const had = before[name];
+    this.#pods.set(pod.uid, { pod: pod.key, names: { ...before, [name]: had === undefined ? left : both(had, left) } });
+    this.#struck.delete(`${pod.uid}/${name}`);
     this.#goneAtMs.delete(`${pod.uid}/${name}`);
     try {
       await this.#write(pod.uid, signal);
@@ -126,6 +140,7 @@ export class Leftovers {
   drop(podUid: string, name: string, signal: AbortSignal): void {
     const pod = this.#pods.get(podUid);
     if (pod?.names[name] === undefined) return;
+    if (!this.#isRead) this.#struck.add(`${podUid}/${name}`);
     const { [name]: _, ...names } = pod.names;
     this.#goneAtMs.delete(`${podUid}/${name}`);
     if (Object.keys(names).length === 0) this.#pods.delete(podUid);
@@ -136,13 +151,27 @@ export class Leftovers {
   /** The pod is gone, and with it what was there. */
   forgetPod(podUid: string, signal: AbortSignal): void {
     for (const name of Object.keys(this.#pods.get(podUid)?.names ?? {})) this.#goneAtMs.delete(`${podUid}/${name}`);
+    if (!this.#isRead) this.#struck.add(podUid);
     if (this.#pods.delete(podUid)) this.#tell(podUid, signal);
+  }
+
+  /** Takes in what earlier processes wrote down, beside what this one knows. */
+  async #read(signal: AbortSignal): Promise<void> {
+    const map = await this.#options.client.find(CONFIG_MAPS, this.#name, signal);
+    for (const [uid, text] of Object.entries(map?.data ?? {})) if (!this.#struck.has(uid)) this.#take(uid, text);
+    this.#isRead = true;
+    this.#struck.clear();
+    for (const pod of this.pods()) this.#tellLate?.(pod);
   }
 
   #take(uid: string, text: string): void {
     try {
-      const pod: unknown = JSON.parse(text);
-      this.#pods.set(uid, Value.Parse(LeftPodSchema, pod));
+      const said: unknown = JSON.parse(text);
+      const { pod, names } = Value.Parse(LeftPodSchema, said);
+      const ours = this.#pods.get(uid)?.names ?? {};
+      const theirs = Object.entries(names).filter(([name]) => !this.#struck.has(`${uid}/${name}`));
+      const all = Object.fromEntries(theirs.map(([name, left]) => [name, both(left, ours[name])]));
+      this.#pods.set(uid, { pod, names: { ...ours, ...all } });
     } catch (error) {
       this.#options.log.warn({ err: error, pod: uid, ...this.#name }, "an entry of the ConfigMap is not ours: it is passed over");
     }
@@ -162,6 +191,7 @@ export class Leftovers {
 
   async #patch(uid: string, signal: AbortSignal): Promise<void> {
     const { client } = this.#options;
+    if (!this.#isRead) await this.#read(signal);
     const pod = this.#pods.get(uid);
     const text = pod === undefined ? null : JSON.stringify(pod);
     const patch = () => client.mergePatch(CONFIG_MAPS, this.#name, { data: { [uid]: text } }, {}, signal);
@@ -195,6 +225,11 @@ export class Leftovers {
       `the ConfigMap ${namespace}/${name} cannot be used: ${remedy}; until then an adapter that an engine without sidecar kept through its deletion is forgotten when the controller is started anew`,
     );
   }
+}
+
+/** What an earlier process knew of, with what this one does: its word on all but the paths is the later one. */
+function both(before: Leftover, now: Leftover | undefined): Leftover {
+  return now === undefined ? before : { ...now, roots: [...new Set([...before.roots, ...now.roots])] };
 }
 
 /** Controllers that look at different namespaces have one each. */

@@ -3,6 +3,7 @@ import { isRecorded, recordedOn, selecting } from "../cache/adapter-index.ts";
 import { BY_NAME, type Caches, serviceKeyOf } from "../caches.ts";
 import { matters } from "../endpoints/engines-controller.ts";
 import type { AgentPool } from "../engines/pool.ts";
+import type { PodWithLeftovers } from "../leftovers/leftovers.ts";
 import { baseModelOf } from "../names/holders.ts";
 import type { PodFacts } from "../pods/facts.ts";
 import { LeftPods } from "../pods/left.ts";
@@ -102,7 +103,7 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
     }
     queueConcerned(change, controller, caches, placements);
   });
-  for (const pod of leftovers.pods()) {
+  const sweepLeft = (pod: PodWithLeftovers) => {
     const { namespace = "" } = splitKey(pod.key);
     const isThere = () => caches.pod(pod.key)?.metadata.uid === pod.uid;
     const sweep = () => pod.names.forEach((name) => void controller.queue.add(`${namespace}/${name}`));
@@ -112,7 +113,9 @@ export function adapterController({ deps, workers, log, onReconcile, signal }: A
         if (isThere()) sweep();
         else if (said) leftovers.forgetPod(pod.uid, signal);
       });
-  }
+  };
+  leftovers.pods().forEach(sweepLeft);
+  leftovers.onLate(sweepLeft);
   return controller;
 }
 
