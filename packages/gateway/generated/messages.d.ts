@@ -50,6 +50,12 @@ export namespace envoy {
                     /** ProcessingRequest responseTrailers. */
                     responseTrailers: (envoy.service.ext_proc.v3.HttpTrailers|null);
 
+                    /** ProcessingRequest metadataContext. */
+                    metadataContext: envoy.config.core.v3.Metadata;
+
+                    /** ProcessingRequest protocolConfig. */
+                    protocolConfig: envoy.service.ext_proc.v3.ProtocolConfiguration;
+
                     /** ProcessingRequest request. */
                     request?: ("requestHeaders"|"responseHeaders"|"requestBody"|"responseBody"|"requestTrailers"|"responseTrailers");
 
@@ -95,6 +101,12 @@ export namespace envoy {
                         /** ProcessingRequest responseTrailers */
                         responseTrailers?: (envoy.service.ext_proc.v3.HttpTrailers.$Properties|null);
 
+                        /** ProcessingRequest metadataContext */
+                        metadataContext?: envoy.config.core.v3.Metadata.$Properties;
+
+                        /** ProcessingRequest protocolConfig */
+                        protocolConfig?: envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties;
+
                         /** ProcessingRequest request */
                         request?: ("requestHeaders"|"responseHeaders"|"requestBody"|"responseBody"|"requestTrailers"|"responseTrailers");
 
@@ -110,10 +122,75 @@ export namespace envoy {
                       responseBody?: envoy.service.ext_proc.v3.HttpBody.$Shape|null;
                       requestTrailers?: envoy.service.ext_proc.v3.HttpTrailers.$Shape|null;
                       responseTrailers?: envoy.service.ext_proc.v3.HttpTrailers.$Shape|null;
+                      metadataContext?: envoy.config.core.v3.Metadata.$Shape;
+                      protocolConfig?: envoy.service.ext_proc.v3.ProtocolConfiguration.$Shape;
                       $unknowns?: Uint8Array[];
                     } & (
                       ({ request?: undefined; requestHeaders?: null; responseHeaders?: null; requestBody?: null; responseBody?: null; requestTrailers?: null; responseTrailers?: null }|{ request?: "requestHeaders"; requestHeaders: envoy.service.ext_proc.v3.HttpHeaders.$Shape; responseHeaders?: null; requestBody?: null; responseBody?: null; requestTrailers?: null; responseTrailers?: null }|{ request?: "responseHeaders"; requestHeaders?: null; responseHeaders: envoy.service.ext_proc.v3.HttpHeaders.$Shape; requestBody?: null; responseBody?: null; requestTrailers?: null; responseTrailers?: null }|{ request?: "requestBody"; requestHeaders?: null; responseHeaders?: null; requestBody: envoy.service.ext_proc.v3.HttpBody.$Shape; responseBody?: null; requestTrailers?: null; responseTrailers?: null }|{ request?: "responseBody"; requestHeaders?: null; responseHeaders?: null; requestBody?: null; responseBody: envoy.service.ext_proc.v3.HttpBody.$Shape; requestTrailers?: null; responseTrailers?: null }|{ request?: "requestTrailers"; requestHeaders?: null; responseHeaders?: null; requestBody?: null; responseBody?: null; requestTrailers: envoy.service.ext_proc.v3.HttpTrailers.$Shape; responseTrailers?: null }|{ request?: "responseTrailers"; requestHeaders?: null; responseHeaders?: null; requestBody?: null; responseBody?: null; requestTrailers?: null; responseTrailers: envoy.service.ext_proc.v3.HttpTrailers.$Shape })
                     );
+                }
+
+                /**
+                 * Properties of a ProtocolConfiguration.
+                 * @deprecated Use envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties instead.
+                 */
+                interface IProtocolConfiguration extends envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties {
+                }
+
+                /** Represents a ProtocolConfiguration. */
+                class ProtocolConfiguration {
+
+                    /**
+                     * Constructs a new ProtocolConfiguration.
+                     * @param [properties] Properties to set
+                     */
+                    constructor(properties?: envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties);
+
+                    /** Unknown fields preserved while decoding when enabled */
+                    $unknowns?: Uint8Array[];
+
+                    /** ProtocolConfiguration requestBodyMode. */
+                    requestBodyMode: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode;
+
+                    /** ProtocolConfiguration responseBodyMode. */
+                    responseBodyMode: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode;
+
+                    /**
+                     * Encodes the specified ProtocolConfiguration message. Does not implicitly {@link envoy.service.ext_proc.v3.ProtocolConfiguration.verify|verify} messages.
+                     * @param message ProtocolConfiguration message or plain object to encode
+                     * @param [writer] Writer to encode to
+                     * @returns Writer
+                     */
+                    static encode(message: envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+                    /**
+                     * Decodes a ProtocolConfiguration message from the specified reader or buffer.
+                     * @param reader Reader or buffer to decode from
+                     * @param [length] Message length if known beforehand
+                     * @returns {envoy.service.ext_proc.v3.ProtocolConfiguration & envoy.service.ext_proc.v3.ProtocolConfiguration.$Shape} ProtocolConfiguration
+                     * @throws {Error} If the payload is not a reader or valid buffer
+                     * @throws {$protobuf.util.ProtocolError} If required fields are missing
+                     */
+                    static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): envoy.service.ext_proc.v3.ProtocolConfiguration & envoy.service.ext_proc.v3.ProtocolConfiguration.$Shape;
+                }
+
+                namespace ProtocolConfiguration {
+
+                    /** Properties of a ProtocolConfiguration. */
+                    interface $Properties {
+
+                        /** ProtocolConfiguration requestBodyMode */
+                        requestBodyMode?: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode;
+
+                        /** ProtocolConfiguration responseBodyMode */
+                        responseBodyMode?: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode;
+
+                        /** Unknown fields preserved while decoding when enabled */
+                        $unknowns?: Uint8Array[];
+                    }
+
+                    /** Shape of a ProtocolConfiguration. */
+                    type $Shape = envoy.service.ext_proc.v3.ProtocolConfiguration.$Properties;
                 }
 
                 /**
@@ -854,8 +931,11 @@ export namespace envoy {
                     /** BodyMutation clearBody. */
                     clearBody: (boolean|null);
 
+                    /** BodyMutation streamedResponse. */
+                    streamedResponse: (envoy.service.ext_proc.v3.StreamedBodyResponse|null);
+
                     /** BodyMutation mutation. */
-                    mutation?: ("body"|"clearBody");
+                    mutation?: ("body"|"clearBody"|"streamedResponse");
 
                     /**
                      * Encodes the specified BodyMutation message. Does not implicitly {@link envoy.service.ext_proc.v3.BodyMutation.verify|verify} messages.
@@ -887,8 +967,11 @@ export namespace envoy {
                         /** BodyMutation clearBody */
                         clearBody?: (boolean|null);
 
+                        /** BodyMutation streamedResponse */
+                        streamedResponse?: (envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties|null);
+
                         /** BodyMutation mutation */
-                        mutation?: ("body"|"clearBody");
+                        mutation?: ("body"|"clearBody"|"streamedResponse");
 
                         /** Unknown fields preserved while decoding when enabled */
                         $unknowns?: Uint8Array[];
@@ -898,10 +981,74 @@ export namespace envoy {
                     type $Shape = {
                       body?: Uint8Array|null;
                       clearBody?: boolean|null;
+                      streamedResponse?: envoy.service.ext_proc.v3.StreamedBodyResponse.$Shape|null;
                       $unknowns?: Uint8Array[];
                     } & (
-                      ({ mutation?: undefined; body?: null; clearBody?: null }|{ mutation?: "body"; body: Uint8Array; clearBody?: null }|{ mutation?: "clearBody"; body?: null; clearBody: boolean })
+                      ({ mutation?: undefined; body?: null; clearBody?: null; streamedResponse?: null }|{ mutation?: "body"; body: Uint8Array; clearBody?: null; streamedResponse?: null }|{ mutation?: "clearBody"; body?: null; clearBody: boolean; streamedResponse?: null }|{ mutation?: "streamedResponse"; body?: null; clearBody?: null; streamedResponse: envoy.service.ext_proc.v3.StreamedBodyResponse.$Shape })
                     );
+                }
+
+                /**
+                 * Properties of a StreamedBodyResponse.
+                 * @deprecated Use envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties instead.
+                 */
+                interface IStreamedBodyResponse extends envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties {
+                }
+
+                /** Represents a StreamedBodyResponse. */
+                class StreamedBodyResponse {
+
+                    /**
+                     * Constructs a new StreamedBodyResponse.
+                     * @param [properties] Properties to set
+                     */
+                    constructor(properties?: envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties);
+
+                    /** Unknown fields preserved while decoding when enabled */
+                    $unknowns?: Uint8Array[];
+
+                    /** StreamedBodyResponse body. */
+                    body: Uint8Array;
+
+                    /** StreamedBodyResponse endOfStream. */
+                    endOfStream: boolean;
+
+                    /**
+                     * Encodes the specified StreamedBodyResponse message. Does not implicitly {@link envoy.service.ext_proc.v3.StreamedBodyResponse.verify|verify} messages.
+                     * @param message StreamedBodyResponse message or plain object to encode
+                     * @param [writer] Writer to encode to
+                     * @returns Writer
+                     */
+                    static encode(message: envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+                    /**
+                     * Decodes a StreamedBodyResponse message from the specified reader or buffer.
+                     * @param reader Reader or buffer to decode from
+                     * @param [length] Message length if known beforehand
+                     * @returns {envoy.service.ext_proc.v3.StreamedBodyResponse & envoy.service.ext_proc.v3.StreamedBodyResponse.$Shape} StreamedBodyResponse
+                     * @throws {Error} If the payload is not a reader or valid buffer
+                     * @throws {$protobuf.util.ProtocolError} If required fields are missing
+                     */
+                    static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): envoy.service.ext_proc.v3.StreamedBodyResponse & envoy.service.ext_proc.v3.StreamedBodyResponse.$Shape;
+                }
+
+                namespace StreamedBodyResponse {
+
+                    /** Properties of a StreamedBodyResponse. */
+                    interface $Properties {
+
+                        /** StreamedBodyResponse body */
+                        body?: Uint8Array;
+
+                        /** StreamedBodyResponse endOfStream */
+                        endOfStream?: boolean;
+
+                        /** Unknown fields preserved while decoding when enabled */
+                        $unknowns?: Uint8Array[];
+                    }
+
+                    /** Shape of a StreamedBodyResponse. */
+                    type $Shape = envoy.service.ext_proc.v3.StreamedBodyResponse.$Properties;
                 }
             }
         }
@@ -1119,6 +1266,66 @@ export namespace envoy {
 
                     /** Shape of a HeaderMap. */
                     type $Shape = envoy.config.core.v3.HeaderMap.$Properties;
+                }
+
+                /**
+                 * Properties of a Metadata.
+                 * @deprecated Use envoy.config.core.v3.Metadata.$Properties instead.
+                 */
+                interface IMetadata extends envoy.config.core.v3.Metadata.$Properties {
+                }
+
+                /** Represents a Metadata. */
+                class Metadata {
+
+                    /**
+                     * Constructs a new Metadata.
+                     * @param [properties] Properties to set
+                     */
+                    constructor(properties?: envoy.config.core.v3.Metadata.$Properties);
+
+                    /** Unknown fields preserved while decoding when enabled */
+                    $unknowns?: Uint8Array[];
+
+                    /** Metadata filterMetadata. */
+                    filterMetadata: { [k: string]: google.protobuf.Struct };
+
+                    /**
+                     * Encodes the specified Metadata message. Does not implicitly {@link envoy.config.core.v3.Metadata.verify|verify} messages.
+                     * @param message Metadata message or plain object to encode
+                     * @param [writer] Writer to encode to
+                     * @returns Writer
+                     */
+                    static encode(message: envoy.config.core.v3.Metadata.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+                    /**
+                     * Decodes a Metadata message from the specified reader or buffer.
+                     * @param reader Reader or buffer to decode from
+                     * @param [length] Message length if known beforehand
+                     * @returns {envoy.config.core.v3.Metadata & envoy.config.core.v3.Metadata.$Shape} Metadata
+                     * @throws {Error} If the payload is not a reader or valid buffer
+                     * @throws {$protobuf.util.ProtocolError} If required fields are missing
+                     */
+                    static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): envoy.config.core.v3.Metadata & envoy.config.core.v3.Metadata.$Shape;
+                }
+
+                namespace Metadata {
+
+                    /** Properties of a Metadata. */
+                    interface $Properties {
+
+                        /** Metadata filterMetadata */
+                        filterMetadata?: { [k: string]: google.protobuf.Struct.$Properties };
+
+                        /** Unknown fields preserved while decoding when enabled */
+                        $unknowns?: Uint8Array[];
+                    }
+
+                    /** Shape of a Metadata. */
+                    type $Shape = {
+                      filterMetadata?: { [k: string]: google.protobuf.Struct.$Shape };
+                      $unknowns?: Uint8Array[];
+                    };
                 }
             }
         }

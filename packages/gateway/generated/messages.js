@@ -37,6 +37,8 @@ export const envoy = $root.envoy = (() => {
                     ProcessingRequest.prototype.responseBody = null;
                     ProcessingRequest.prototype.requestTrailers = null;
                     ProcessingRequest.prototype.responseTrailers = null;
+                    ProcessingRequest.prototype.metadataContext = null;
+                    ProcessingRequest.prototype.protocolConfig = null;
 
                     let $oneOfFields;
 
@@ -64,6 +66,10 @@ export const envoy = $root.envoy = (() => {
                             $root.envoy.service.ext_proc.v3.HttpTrailers.encode(message.requestTrailers, writer.uint32(50).fork(), _depth + 1).ldelim();
                         if (message.responseTrailers != null && $Object.hasOwnProperty.call(message, "responseTrailers"))
                             $root.envoy.service.ext_proc.v3.HttpTrailers.encode(message.responseTrailers, writer.uint32(58).fork(), _depth + 1).ldelim();
+                        if (message.metadataContext != null && $Object.hasOwnProperty.call(message, "metadataContext"))
+                            $root.envoy.config.core.v3.Metadata.encode(message.metadataContext, writer.uint32(66).fork(), _depth + 1).ldelim();
+                        if (message.protocolConfig != null && $Object.hasOwnProperty.call(message, "protocolConfig"))
+                            $root.envoy.service.ext_proc.v3.ProtocolConfiguration.encode(message.protocolConfig, writer.uint32(90).fork(), _depth + 1).ldelim();
                         if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                             for (let i = 0; i < message.$unknowns.length; ++i)
                                 writer.raw(message.$unknowns[i]);
@@ -77,7 +83,7 @@ export const envoy = $root.envoy = (() => {
                             _depth = 0;
                         if (_depth > $Reader.recursionLimit)
                             throw $Error("max depth exceeded");
-                        let end, message;
+                        let end, message, value;
                         if (length === $undefined)
                             end = reader.len;
                         else {
@@ -139,6 +145,18 @@ export const envoy = $root.envoy = (() => {
                                     message.request = "responseTrailers";
                                     continue;
                                 }
+                            case 8: {
+                                    if (wireType !== 2)
+                                        break;
+                                    message.metadataContext = $root.envoy.config.core.v3.Metadata.decode(reader, reader.size(), $undefined, _depth + 1, message.metadataContext);
+                                    continue;
+                                }
+                            case 11: {
+                                    if (wireType !== 2)
+                                        break;
+                                    message.protocolConfig = $root.envoy.service.ext_proc.v3.ProtocolConfiguration.decode(reader, reader.size(), $undefined, _depth + 1, message.protocolConfig);
+                                    continue;
+                                }
                             }
                             reader.skipType(wireType, _depth, tag);
                             if (!reader.discardUnknown) {
@@ -157,6 +175,100 @@ export const envoy = $root.envoy = (() => {
                     };
 
                     return ProcessingRequest;
+                })();
+
+                v3.ProtocolConfiguration = (function() {
+
+                    const ProtocolConfiguration = function (properties) {
+                        if (properties)
+                            for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                                if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                    this[keys[i]] = properties[keys[i]];
+                    };
+
+                    ProtocolConfiguration.prototype.requestBodyMode = 0;
+                    ProtocolConfiguration.prototype.responseBodyMode = 0;
+
+                    ProtocolConfiguration.encode = function (message, writer, _depth) {
+                        if (!writer)
+                            writer = $Writer.create();
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $util.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        if (message.requestBodyMode != null && $Object.hasOwnProperty.call(message, "requestBodyMode") && message.requestBodyMode !== 0)
+                            writer.uint32(8).int32(message.requestBodyMode);
+                        if (message.responseBodyMode != null && $Object.hasOwnProperty.call(message, "responseBodyMode") && message.responseBodyMode !== 0)
+                            writer.uint32(16).int32(message.responseBodyMode);
+                        if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                            for (let i = 0; i < message.$unknowns.length; ++i)
+                                writer.raw(message.$unknowns[i]);
+                        return writer;
+                    };
+
+                    ProtocolConfiguration.decode = function (reader, length, _end, _depth, _target) {
+                        if (!(reader instanceof $Reader))
+                            reader = $Reader.create(reader);
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $Reader.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        let end, message, value;
+                        if (length === $undefined)
+                            end = reader.len;
+                        else {
+                            end = reader.pos + length;
+                            if (end > reader.len)
+                                throw $RangeError("index out of range");
+                            length = reader.len;
+                            reader.len = end;
+                        }
+                        message = _target || new $root.envoy.service.ext_proc.v3.ProtocolConfiguration();
+                        while (reader.pos < end) {
+                            let start = reader.pos;
+                            let tag = reader.tag();
+                            if (tag === _end) {
+                                _end = $undefined;
+                                break;
+                            }
+                            let wireType = tag & 7;
+                            switch (tag >>>= 3) {
+                            case 1: {
+                                    if (wireType !== 0)
+                                        break;
+                                    if (value = reader.int32())
+                                        message.requestBodyMode = value;
+                                    else
+                                        delete message.requestBodyMode;
+                                    continue;
+                                }
+                            case 2: {
+                                    if (wireType !== 0)
+                                        break;
+                                    if (value = reader.int32())
+                                        message.responseBodyMode = value;
+                                    else
+                                        delete message.responseBodyMode;
+                                    continue;
+                                }
+                            }
+                            reader.skipType(wireType, _depth, tag);
+                            if (!reader.discardUnknown) {
+                                $util.makeProp(message, "$unknowns", false);
+                                (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                            }
+                        }
+                        if (length !== $undefined) {
+                            if (reader.pos !== end)
+                                throw $RangeError("index out of range");
+                            reader.len = length;
+                        }
+                        if (_end !== $undefined)
+                            throw $Error("missing end group");
+                        return message;
+                    };
+
+                    return ProtocolConfiguration;
                 })();
 
                 v3.ProcessingResponse = (function() {
@@ -1163,11 +1275,12 @@ export const envoy = $root.envoy = (() => {
 
                     BodyMutation.prototype.body = null;
                     BodyMutation.prototype.clearBody = null;
+                    BodyMutation.prototype.streamedResponse = null;
 
                     let $oneOfFields;
 
                     $Object.defineProperty(BodyMutation.prototype, "mutation", {
-                        get: $util.oneOfGetter($oneOfFields = ["body", "clearBody"]),
+                        get: $util.oneOfGetter($oneOfFields = ["body", "clearBody", "streamedResponse"]),
                         set: $util.oneOfSetter($oneOfFields)
                     });
 
@@ -1182,6 +1295,8 @@ export const envoy = $root.envoy = (() => {
                             writer.uint32(10).bytes(message.body);
                         if (message.clearBody != null && $Object.hasOwnProperty.call(message, "clearBody"))
                             writer.uint32(16).bool(message.clearBody);
+                        if (message.streamedResponse != null && $Object.hasOwnProperty.call(message, "streamedResponse"))
+                            $root.envoy.service.ext_proc.v3.StreamedBodyResponse.encode(message.streamedResponse, writer.uint32(26).fork(), _depth + 1).ldelim();
                         if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                             for (let i = 0; i < message.$unknowns.length; ++i)
                                 writer.raw(message.$unknowns[i]);
@@ -1229,6 +1344,13 @@ export const envoy = $root.envoy = (() => {
                                     message.mutation = "clearBody";
                                     continue;
                                 }
+                            case 3: {
+                                    if (wireType !== 2)
+                                        break;
+                                    message.streamedResponse = $root.envoy.service.ext_proc.v3.StreamedBodyResponse.decode(reader, reader.size(), $undefined, _depth + 1, message.streamedResponse);
+                                    message.mutation = "streamedResponse";
+                                    continue;
+                                }
                             }
                             reader.skipType(wireType, _depth, tag);
                             if (!reader.discardUnknown) {
@@ -1247,6 +1369,100 @@ export const envoy = $root.envoy = (() => {
                     };
 
                     return BodyMutation;
+                })();
+
+                v3.StreamedBodyResponse = (function() {
+
+                    const StreamedBodyResponse = function (properties) {
+                        if (properties)
+                            for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                                if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                    this[keys[i]] = properties[keys[i]];
+                    };
+
+                    StreamedBodyResponse.prototype.body = $util.newBuffer([]);
+                    StreamedBodyResponse.prototype.endOfStream = false;
+
+                    StreamedBodyResponse.encode = function (message, writer, _depth) {
+                        if (!writer)
+                            writer = $Writer.create();
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $util.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        if (message.body != null && $Object.hasOwnProperty.call(message, "body") && message.body.length)
+                            writer.uint32(10).bytes(message.body);
+                        if (message.endOfStream != null && $Object.hasOwnProperty.call(message, "endOfStream") && message.endOfStream !== false)
+                            writer.uint32(16).bool(message.endOfStream);
+                        if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                            for (let i = 0; i < message.$unknowns.length; ++i)
+                                writer.raw(message.$unknowns[i]);
+                        return writer;
+                    };
+
+                    StreamedBodyResponse.decode = function (reader, length, _end, _depth, _target) {
+                        if (!(reader instanceof $Reader))
+                            reader = $Reader.create(reader);
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $Reader.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        let end, message, value;
+                        if (length === $undefined)
+                            end = reader.len;
+                        else {
+                            end = reader.pos + length;
+                            if (end > reader.len)
+                                throw $RangeError("index out of range");
+                            length = reader.len;
+                            reader.len = end;
+                        }
+                        message = _target || new $root.envoy.service.ext_proc.v3.StreamedBodyResponse();
+                        while (reader.pos < end) {
+                            let start = reader.pos;
+                            let tag = reader.tag();
+                            if (tag === _end) {
+                                _end = $undefined;
+                                break;
+                            }
+                            let wireType = tag & 7;
+                            switch (tag >>>= 3) {
+                            case 1: {
+                                    if (wireType !== 2)
+                                        break;
+                                    if ((value = reader.bytes()).length)
+                                        message.body = value;
+                                    else
+                                        delete message.body;
+                                    continue;
+                                }
+                            case 2: {
+                                    if (wireType !== 0)
+                                        break;
+                                    if (value = reader.bool())
+                                        message.endOfStream = value;
+                                    else
+                                        delete message.endOfStream;
+                                    continue;
+                                }
+                            }
+                            reader.skipType(wireType, _depth, tag);
+                            if (!reader.discardUnknown) {
+                                $util.makeProp(message, "$unknowns", false);
+                                (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                            }
+                        }
+                        if (length !== $undefined) {
+                            if (reader.pos !== end)
+                                throw $RangeError("index out of range");
+                            reader.len = length;
+                        }
+                        if (_end !== $undefined)
+                            throw $Error("missing end group");
+                        return message;
+                    };
+
+                    return StreamedBodyResponse;
                 })();
 
                 return v3;
@@ -1557,6 +1773,119 @@ export const envoy = $root.envoy = (() => {
                     };
 
                     return HeaderMap;
+                })();
+
+                v3.Metadata = (function() {
+
+                    const Metadata = function (properties) {
+                        this.filterMetadata = {};
+                        if (properties)
+                            for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                                if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                                    this[keys[i]] = properties[keys[i]];
+                    };
+
+                    Metadata.prototype.filterMetadata = $util.emptyObject;
+
+                    Metadata.encode = function (message, writer, _depth) {
+                        if (!writer)
+                            writer = $Writer.create();
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $util.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        if (message.filterMetadata != null && $Object.hasOwnProperty.call(message, "filterMetadata"))
+                            for (let keys = $Object.keys(message.filterMetadata), i = 0; i < keys.length; ++i) {
+                                writer.uint32(10).fork().uint32(10).string(keys[i]);
+                                $root.google.protobuf.Struct.encode(message.filterMetadata[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+                            }
+                        if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                            for (let i = 0; i < message.$unknowns.length; ++i)
+                                writer.raw(message.$unknowns[i]);
+                        return writer;
+                    };
+
+                    Metadata.decode = function (reader, length, _end, _depth, _target) {
+                        if (!(reader instanceof $Reader))
+                            reader = $Reader.create(reader);
+                        if (_depth === $undefined)
+                            _depth = 0;
+                        if (_depth > $Reader.recursionLimit)
+                            throw $Error("max depth exceeded");
+                        let end, message, key, value;
+                        if (length === $undefined)
+                            end = reader.len;
+                        else {
+                            end = reader.pos + length;
+                            if (end > reader.len)
+                                throw $RangeError("index out of range");
+                            length = reader.len;
+                            reader.len = end;
+                        }
+                        message = _target || new $root.envoy.config.core.v3.Metadata();
+                        while (reader.pos < end) {
+                            let start = reader.pos;
+                            let tag = reader.tag();
+                            if (tag === _end) {
+                                _end = $undefined;
+                                break;
+                            }
+                            let wireType = tag & 7;
+                            switch (tag >>>= 3) {
+                            case 1: {
+                                    if (wireType !== 2)
+                                        break;
+                                    if (message.filterMetadata === $util.emptyObject)
+                                        message.filterMetadata = {};
+                                    let end2 = reader.size() + reader.pos;
+                                    if (end2 > reader.len)
+                                        throw $RangeError("index out of range");
+                                    reader.len = end2;
+                                    key = "";
+                                    value = null;
+                                    while (reader.pos < end2) {
+                                        let tag2 = reader.tag();
+                                        wireType = tag2 & 7;
+                                        switch (tag2 >>>= 3) {
+                                        case 1:
+                                            if (wireType !== 2)
+                                                break;
+                                            key = reader.stringVerify();
+                                            continue;
+                                        case 2:
+                                            if (wireType !== 2)
+                                                break;
+                                            value = $root.google.protobuf.Struct.decode(reader, reader.size(), $undefined, _depth + 1, value);
+                                            continue;
+                                        }
+                                        reader.skipType(wireType, _depth, tag2);
+                                    }
+                                    if (reader.pos !== end2)
+                                        throw $RangeError("index out of range");
+                                    reader.len = end;
+                                    if (key === "__proto__")
+                                        $util.makeProp(message.filterMetadata, key);
+                                    message.filterMetadata[key] = value || new $root.google.protobuf.Struct();
+                                    continue;
+                                }
+                            }
+                            reader.skipType(wireType, _depth, tag);
+                            if (!reader.discardUnknown) {
+                                $util.makeProp(message, "$unknowns", false);
+                                (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                            }
+                        }
+                        if (length !== $undefined) {
+                            if (reader.pos !== end)
+                                throw $RangeError("index out of range");
+                            reader.len = length;
+                        }
+                        if (_end !== $undefined)
+                            throw $Error("missing end group");
+                        return message;
+                    };
+
+                    return Metadata;
                 })();
 
                 return v3;

@@ -5,6 +5,7 @@ import type { Reply, RoutedPhase } from "../phases/types.ts";
 import { templated } from "./template.ts";
 
 const { ProcessingResponse } = envoy.service.ext_proc.v3;
+const { CONTINUE_AND_REPLACE } = envoy.service.ext_proc.v3.CommonResponse.ResponseStatus;
 const { ProcessingMode } = envoy.extensions.filters.http.ext_proc.v3;
 const OVERWRITE = envoy.config.core.v3.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD;
 type Response = envoy.service.ext_proc.v3.ProcessingResponse.$Properties;
@@ -29,6 +30,29 @@ export function encodeReply(reply: Reply, headers?: Readonly<Record<string, stri
     case "answer":
       return encode({ immediateResponse: immediate(reply.answer) });
   }
+}
+
+/** Largest piece of a body in one message; Envoy takes no more than 64 KB of a message's body in this mode. */
+export const CHUNK_BYTES: number = 62 * 1024;
+
+/**
+ * Gives a piece of a body back where Envoy keeps no copy of it (`FULL_DUPLEX_STREAMED`).
+ *
+ * @param endOfStream - whether it is the last, and no trailers follow
+ */
+export function encodeChunk(phase: "requestBody" | "responseBody", body: Uint8Array, endOfStream: boolean): Uint8Array {
+  const response = { bodyMutation: { streamedResponse: { body, endOfStream } } };
+  return ProcessingResponse.encode(phase === "requestBody" ? { requestBody: { response } } : { responseBody: { response } }).finish();
+}
+
+/**
+ * Routes by the headers and hands the whole body over with them, after which Envoy asks nothing more. For a body that ended with trailers:
+ * given back piece by piece it would come to the engine twice where the route has retries (Envoy 1.40).
+ */
+export function encodeRouteWithBody(destinations: string, headers: Readonly<Record<string, string>> | undefined, body: Buffer): Uint8Array {
+  const message = routed("requestHeaders", destinations, headers);
+  const response = { ...message.requestHeaders?.response, status: CONTINUE_AND_REPLACE, bodyMutation: { body } };
+  return ProcessingResponse.encode({ ...message, requestHeaders: { response } }).finish();
 }
 
 function encode(response: Response): Buffer {

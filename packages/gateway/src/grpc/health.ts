@@ -9,7 +9,11 @@ type Status = keyof typeof ServingStatus;
 const encoded = (status: Status): Uint8Array => HealthCheckResponse.encode({ status: ServingStatus[status] }).finish();
 const RESPONSE = { SERVING: encoded("SERVING"), NOT_SERVING: encoded("NOT_SERVING"), SERVICE_UNKNOWN: encoded("SERVICE_UNKNOWN") };
 
-/** gRPC's health protocol, for the whole server (`""`) and for one service. */
+/** What an endpoint picker of the Gateway API Inference Extension is asked for besides: whether it answers, and whether it is ready. */
+const LIVENESS = "liveness";
+const READINESS = "readiness";
+
+/** gRPC's health protocol, for the whole server (`""`), for one service and for what endpoint pickers are asked for. */
 export class Health {
   #serving = false;
   readonly #service: string;
@@ -34,12 +38,12 @@ export class Health {
 
   /** `grpc.health.v1.Health`. */
   readonly methods: GrpcMethods = new Map([
-    ["/grpc.health.v1.Health/Check", (stream: GrpcStream) => this.#call(stream, (known) => this.#check(stream, known))],
-    ["/grpc.health.v1.Health/Watch", (stream: GrpcStream) => this.#call(stream, (known) => this.#watch(stream, known))],
+    ["/grpc.health.v1.Health/Check", (stream: GrpcStream) => this.#call(stream, (service) => this.#check(stream, service))],
+    ["/grpc.health.v1.Health/Watch", (stream: GrpcStream) => this.#call(stream, (service) => this.#watch(stream, service))],
   ]);
 
   /** Both methods take one request. */
-  #call(stream: GrpcStream, answer: (known: boolean) => void): GrpcHandler {
+  #call(stream: GrpcStream, answer: (service: string) => void): GrpcHandler {
     let asked = false;
     return {
       onMessage: (message) => {
@@ -47,7 +51,7 @@ export class Health {
         asked = true;
         const service = serviceOf(message);
         if (service === undefined) return stream.end(GRPC_STATUS.INTERNAL, "the message is no HealthCheckRequest");
-        answer(service === "" || service === this.#service);
+        answer(service);
       },
       onEnd: () => {
         if (!asked) stream.end(GRPC_STATUS.INTERNAL, "this method takes one message");
@@ -56,20 +60,29 @@ export class Health {
     };
   }
 
-  #check(stream: GrpcStream, known: boolean): void {
-    if (known) stream.write(this.#response());
-    if (known) stream.end(GRPC_STATUS.OK);
-    else stream.end(GRPC_STATUS.NOT_FOUND, "unknown service");
+  #check(stream: GrpcStream, service: string): void {
+    const response = this.#response(service);
+    if (response === undefined) {
+      stream.end(GRPC_STATUS.NOT_FOUND, "unknown service");
+      return;
+    }
+    stream.write(response);
+    stream.end(GRPC_STATUS.OK);
   }
 
-  #watch(stream: GrpcStream, known: boolean): void {
-    this.#watches.set(stream, () => {
-      if (known) stream.write(this.#response());
-    });
-    stream.write(known ? this.#response() : RESPONSE.SERVICE_UNKNOWN);
+  #watch(stream: GrpcStream, service: string): void {
+    const isSteady = service === LIVENESS || this.#response(service) === undefined;
+    const tell = (): void => {
+      stream.write(this.#response(service) ?? RESPONSE.SERVICE_UNKNOWN);
+    };
+    this.#watches.set(stream, isSteady ? () => undefined : tell);
+    tell();
   }
 
-  #response(): Uint8Array {
+  /** `undefined` for a service that is not here. */
+  #response(service: string): Uint8Array | undefined {
+    if (service === LIVENESS) return RESPONSE.SERVING;
+    if (service !== "" && service !== this.#service && service !== READINESS) return undefined;
     return this.#serving ? RESPONSE.SERVING : RESPONSE.NOT_SERVING;
   }
 }

@@ -14,9 +14,22 @@ function reference(bytes: Buffer): Message {
   if (message.request === undefined) return { kind: "unknown" };
   if (message.request === "requestHeaders") {
     const headers = message.requestHeaders;
-    return { kind: message.request, head: readRequestHead(headers?.headers?.headers ?? []), endOfStream: headers?.endOfStream ?? false };
+    const { requestBodyMode = 0, responseBodyMode = 0 } = message.protocolConfig ?? {};
+    const duplex = { request: requestBodyMode === 4, response: responseBodyMode === 4 };
+    const hint = message.metadataContext?.filterMetadata?.["envoy.lb.subset_hint"]?.fields?.["x-gateway-destination-endpoint-subset"];
+    const subset = hint?.listValue?.values?.map((one) => one.stringValue ?? "");
+    return {
+      kind: message.request,
+      head: readRequestHead(headers?.headers?.headers ?? []),
+      endOfStream: headers?.endOfStream ?? false,
+      ...(duplex.request || duplex.response ? { duplex } : {}),
+      ...(subset === undefined ? {} : { subset }),
+    };
   }
-  if (message.request === "requestBody") return { kind: message.request, body: Buffer.from(message.requestBody?.body ?? []) };
+  if (message.request === "requestBody" || message.request === "responseBody") {
+    const { body = [], endOfStream = false } = message[message.request] ?? {};
+    return { kind: message.request, body: Buffer.from(body ?? []), endOfStream: endOfStream ?? false };
+  }
   return { kind: message.request };
 }
 
@@ -29,10 +42,22 @@ const header = fc.oneof(
   fc.record({ key }),
 );
 const headers = fc.record({ headers: fc.record({ headers: fc.array(header, { maxLength: 12 }) }), endOfStream: fc.boolean() });
+const mode = fc.nat({ max: 5 });
+const protocolConfig = fc.record({ requestBodyMode: mode, responseBodyMode: mode }, { requiredKeys: [] });
+const endpoints = fc.array(fc.constantFrom("10.0.0.1:8000", "10.0.0.2:8000", "[::1]:8000"), { maxLength: 3 });
+const metadataContext = fc
+  .tuple(fc.constantFrom("envoy.lb.subset_hint", "envoy.lb"), fc.constantFrom("x-gateway-destination-endpoint-subset", "x"), endpoints)
+  .map(([namespace, name, list]) => {
+    const values = list.map((stringValue) => ({ stringValue }));
+    return { filterMetadata: { [namespace]: { fields: { [name]: { listValue: { values } } } } } };
+  });
+const body = fc.record({ body: bytes, endOfStream: fc.boolean() });
 const request: fc.Arbitrary<Request> = fc.oneof(
   headers.map((requestHeaders) => ({ requestHeaders })),
-  fc.record({ body: bytes, endOfStream: fc.boolean() }).map((requestBody) => ({ requestBody })),
-  fc.constantFrom<Request>({ requestTrailers: {} }, { responseHeaders: {} }, { responseBody: {} }, { responseTrailers: {} }, {}),
+  fc.record({ requestHeaders: headers, protocolConfig, metadataContext }, { requiredKeys: ["requestHeaders"] }),
+  body.map((requestBody) => ({ requestBody })),
+  body.map((responseBody) => ({ responseBody })),
+  fc.constantFrom<Request>({ requestTrailers: {} }, { responseHeaders: {} }, { responseTrailers: {} }, {}),
 );
 /** A field of bytes. */
 function field(number: number, content: Uint8Array): Buffer {
@@ -64,8 +89,11 @@ const looseHeaders = joined(
   3,
 ).map((part) => field(2, part));
 const looseBody = joined(
-  bytes.map((body) => field(1, body)),
-  2,
+  fc.oneof(
+    bytes.map((content) => field(1, content)),
+    fc.constantFrom("1000", "1001").map((hex) => Buffer.from(hex, "hex")),
+  ),
+  3,
 ).map((part) => field(4, part));
 
 /** Fields that this gateway does not know, of every wire type. */
@@ -96,7 +124,11 @@ test("of several kinds in one message the last is read alone", () => {
   const body = Buffer.from(ProcessingRequest.encode({ requestBody: { body: Buffer.from("a") } }).finish());
   const message = readRequest(Buffer.concat([headersOf(":method"), body, headersOf(":path")]));
   expect(message).toMatchObject({ kind: "requestHeaders", head: { method: "", path: "1" } });
-  expect(readRequest(Buffer.concat([headersOf(":method"), body]))).toEqual({ kind: "requestBody", body: Buffer.from("a") });
+  expect(readRequest(Buffer.concat([headersOf(":method"), body]))).toEqual({
+    kind: "requestBody",
+    body: Buffer.from("a"),
+    endOfStream: false,
+  });
 });
 
 test("any bytes are read or refused; a message that is cut is never read beyond its end", () => {

@@ -1,5 +1,7 @@
+import { HEADER_DESTINATION } from "@aibrix/api";
+import { envoy } from "#proto";
 import { HEAD_HEADERS, type Header, readRequestHead } from "../http/request-head.ts";
-import type { Message } from "../phases/types.ts";
+import type { Duplex, Message } from "../phases/types.ts";
 
 /*
  * Reads Envoy's messages without making objects of what is not needed: of some twenty headers a handful decides. Field numbers are those of
@@ -17,6 +19,16 @@ const KINDS = [
   "requestTrailers",
   "responseTrailers",
 ] as const;
+
+/** Other fields of a `ProcessingRequest`. */
+const METADATA_CONTEXT = 8;
+const PROTOCOL_CONFIG = 11;
+
+const FULL_DUPLEX_STREAMED = envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode.FULL_DUPLEX_STREAMED;
+
+/** Where the Gateway API Inference Extension's protocol says which endpoints may be picked. */
+const SUBSET_NAMESPACE = "envoy.lb.subset_hint";
+const SUBSET_KEY = `${HEADER_DESTINATION}-subset`;
 
 /** Wire types of protocol buffers. */
 const VARINT = 0;
@@ -97,11 +109,18 @@ export function readRequest(bytes: Buffer): Message {
   const cursor = new Cursor(bytes, 0, bytes.length);
   let kind: (typeof KINDS)[number];
   let headers: ReadHeaders | undefined;
-  let body: Buffer | undefined;
+  let body: ReadBody | undefined;
+  let duplex: Duplex | undefined;
+  let subset: readonly string[] | undefined;
   while (cursor.next()) {
     const next = KINDS[cursor.field];
     if (next === undefined || cursor.wire !== BYTES) {
-      cursor.skip();
+      const { field, wire } = cursor;
+      const end = wire === BYTES ? cursor.length() : undefined;
+      if (end === undefined) cursor.skip();
+      else if (field === PROTOCOL_CONFIG) duplex = readProtocol(new Cursor(bytes, cursor.at, end), duplex);
+      else if (field === METADATA_CONTEXT && end > cursor.at) subset = readSubset(bytes.subarray(cursor.at, end)) ?? subset;
+      cursor.at = end ?? cursor.at;
       continue;
     }
     if (next !== kind) headers = body = undefined; // One of them alone is set: the last.
@@ -110,29 +129,70 @@ export function readRequest(bytes: Buffer): Message {
     if (kind === "requestHeaders") {
       headers ??= { headers: [], endOfStream: false };
       readHeaders(new Cursor(bytes, cursor.at, end), headers);
-    } else if (kind === "requestBody") {
-      body = readBody(new Cursor(bytes, cursor.at, end), body);
+    } else if (kind === "requestBody" || kind === "responseBody") {
+      body ??= { body: bytes.subarray(0, 0), endOfStream: false };
+      readBody(new Cursor(bytes, cursor.at, end), body);
     }
     cursor.at = end;
   }
-  if (kind === "requestHeaders") return { kind, head: readRequestHead(headers?.headers ?? []), endOfStream: headers?.endOfStream ?? false };
-  if (kind === "requestBody") return { kind, body: body ?? bytes.subarray(0, 0) };
+  if (kind === "requestHeaders") {
+    const { headers: list = [], endOfStream = false } = headers ?? {};
+    return {
+      kind,
+      head: readRequestHead(list),
+      endOfStream,
+      ...(duplex === undefined ? {} : { duplex }),
+      ...(subset === undefined ? {} : { subset }),
+    };
+  }
+  if (kind === "requestBody" || kind === "responseBody") return { kind, ...(body ?? { body: bytes.subarray(0, 0), endOfStream: false }) };
   return { kind: kind ?? "unknown" };
 }
 
-/** `HttpBody`; `before` is what an earlier part of it had. */
-function readBody(cursor: Cursor, before: Buffer | undefined): Buffer | undefined {
-  let body = before;
+/** `HttpBody`, as far as it is read. */
+interface ReadBody {
+  body: Buffer;
+  endOfStream: boolean;
+}
+
+/** `HttpBody`. */
+function readBody(cursor: Cursor, into: ReadBody): void {
   while (cursor.next()) {
-    if (cursor.field !== 1 || cursor.wire !== BYTES) {
+    if (cursor.field === 1 && cursor.wire === BYTES) {
+      const end = cursor.length();
+      into.body = cursor.bytes.subarray(cursor.at, end);
+      cursor.at = end;
+    } else if (cursor.field === 2 && cursor.wire === VARINT) {
+      into.endOfStream = cursor.varint() !== 0;
+    } else {
       cursor.skip();
-      continue;
     }
-    const end = cursor.length();
-    body = cursor.bytes.subarray(cursor.at, end);
-    cursor.at = end;
   }
-  return body;
+}
+
+/** `ProtocolConfiguration`; `before` is what an earlier part of it had. */
+function readProtocol(cursor: Cursor, before: Duplex | undefined): Duplex | undefined {
+  let { request, response } = before ?? { request: false, response: false };
+  while (cursor.next()) {
+    if (cursor.field === 1 && cursor.wire === VARINT) request = cursor.varint() === FULL_DUPLEX_STREAMED;
+    else if (cursor.field === 2 && cursor.wire === VARINT) response = cursor.varint() === FULL_DUPLEX_STREAMED;
+    else cursor.skip();
+  }
+  return request || response ? { request, response } : undefined;
+}
+
+/** The endpoints in a `Metadata`; Envoy sends one only where it is configured to. */
+function readSubset(bytes: Buffer): readonly string[] | undefined {
+  let metadata: envoy.config.core.v3.Metadata;
+  try {
+    metadata = envoy.config.core.v3.Metadata.decode(bytes);
+  } catch (error) {
+    throw new RangeError("the metadata cannot be read", { cause: error });
+  }
+  const value = metadata.filterMetadata?.[SUBSET_NAMESPACE]?.fields?.[SUBSET_KEY];
+  if (value === undefined) return undefined;
+  const texts = value.listValue?.values?.map((one) => one.stringValue ?? "") ?? (value.stringValue ?? "").split(",");
+  return texts.map((text) => text.trim()).filter((text) => text !== "");
 }
 
 /** `HttpHeaders`. */

@@ -190,9 +190,10 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     });
 
   test("health says what it was told, for known services", async () => {
-    expect(await health("")).toBe(2);
+    expect([await health(""), await health("readiness"), await health("liveness")]).toEqual([2, 2, 1]);
     server.health.set(true);
-    expect([await health(""), await health(EXT_PROC_SERVICE_NAME), await health("x")]).toEqual([1, 1, "NOT_FOUND"]);
+    const services = ["", EXT_PROC_SERVICE_NAME, "readiness", "x"];
+    expect(await Promise.all(services.map(health))).toEqual([1, 1, 1, "NOT_FOUND"]);
   });
 
   test("a watch of the health sees every change and ends when the server drains", async () => {

@@ -1,5 +1,6 @@
 import { ConfigError } from "@aibrix/service";
 import { Health } from "./health.ts";
+import { HeldBytes } from "./held-body.ts";
 import { RequestStream, type StreamDeps } from "./stream.ts";
 import type { GrpcMethods, Listen, TlsFiles, Transport } from "./transport.ts";
 import { listenGrpcJs } from "./transports/grpc-js.ts";
@@ -22,6 +23,9 @@ export const DEFAULT_TLS_TRANSPORT: TransportName = "node-http2";
 /** The one that costs least, and that fails no call when it ends. */
 export const DEFAULT_TRANSPORT: TransportName = "own";
 
+/** What bodies may have of memory together that Envoy sends in pieces without keeping them: a quarter of what the pod may have. */
+const HELD_BYTES = 256 * 1024 * 1024;
+
 /** Where and how the gateway serves. */
 export interface GrpcOptions {
   readonly host: string;
@@ -39,12 +43,14 @@ export interface GrpcServer extends Transport {
 /**
  * Serves ext_proc and health.
  *
+ * @param heldBytes - a test sets it
  * @throws {@link ConfigError} where the address cannot be listened on, or a certificate cannot be read
  */
-export async function listen(options: GrpcOptions, deps: StreamDeps): Promise<GrpcServer> {
+export async function listen(options: GrpcOptions, deps: StreamDeps, heldBytes = HELD_BYTES): Promise<GrpcServer> {
   const health = new Health(EXT_PROC_SERVICE_NAME);
+  const held = new HeldBytes(heldBytes);
   const methods: GrpcMethods = new Map([
-    [`/${EXT_PROC_SERVICE_NAME}/Process`, (stream) => new RequestStream(stream, deps)],
+    [`/${EXT_PROC_SERVICE_NAME}/Process`, (stream) => new RequestStream(stream, deps, held)],
     ...health.methods,
   ]);
   const transport = await open(options, methods);

@@ -1,11 +1,15 @@
 import type { RequestHead } from "../http/request-head.ts";
+import { tooManyBodies } from "../openai/errors.ts";
 import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
-import { type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
+import { answer, type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
 import type { RequestRecord } from "../requests.ts";
-import { encodeReply } from "./codec.ts";
+import { encodeReply, encodeRouteWithBody } from "./codec.ts";
+import type { HeldBytes } from "./held-body.ts";
+import { Relay } from "./relay.ts";
 import { readRequest } from "./request-reader.ts";
 import { GRPC_STATUS } from "./status.ts";
+import { StreamedBody } from "./streamed-body.ts";
 import type { GrpcHandler, GrpcStream } from "./transport.ts";
 
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
@@ -29,15 +33,25 @@ export interface StreamDeps extends PhaseDeps {
 export class RequestStream implements GrpcHandler {
   readonly #stream: GrpcStream;
   readonly #deps: StreamDeps;
+  readonly #held: HeldBytes;
   readonly #startedMs: number;
   #waitedMs = 0;
   #head: RequestHead | undefined;
   #state: RequestState = NEW_REQUEST;
   #ended = false;
+  #halfClosed = false;
   #stopWaiting: (() => void) | undefined;
+  /** Of a request whose body Envoy sends in pieces without keeping them. */
+  #body: StreamedBody | undefined;
+  /** Gives an answer's pieces back, where Envoy sends them without keeping them. */
+  #response: Relay | undefined;
+  /** Whether trailers ended the body. */
+  #trailers = false;
 
-  constructor(stream: GrpcStream, deps: StreamDeps) {
+  /** @param held - what bodies may have of memory that come in pieces */
+  constructor(stream: GrpcStream, deps: StreamDeps, held: HeldBytes) {
     this.#stream = stream;
+    this.#held = held;
     this.#deps = deps;
     this.#startedMs = deps.now();
   }
@@ -51,19 +65,68 @@ export class RequestStream implements GrpcHandler {
       this.#end(GRPC_STATUS.INTERNAL, "the message is no ProcessingRequest");
       return;
     }
-    if (message.kind === "requestHeaders") this.#head ??= message.head;
-    this.#guarded(() => this.#take(step(this.#state, message, this.#deps)));
+    this.#guarded(() => this.#onMessage(message));
   }
 
   onEnd(): void {
-    if (this.#stopWaiting === undefined) this.#end(GRPC_STATUS.OK);
+    this.#halfClosed = true;
+    if (this.#stopWaiting === undefined && this.#body?.isGiving !== true) this.#end(GRPC_STATUS.OK);
+  }
+
+  onDrain(): void {
+    this.#guarded(() => {
+      this.#body?.onDrain();
+      this.#response?.onDrain();
+    });
   }
 
   onClosed(): void {
     this.#ended = true;
+    this.#body?.drop();
     if (this.#stopWaiting === undefined) return;
     this.#stopWaiting();
     this.#deps.onWaited("aborted");
+  }
+
+  #onMessage(message: Message): void {
+    if (message.kind === "requestHeaders" && this.#head === undefined) {
+      this.#head = message.head;
+      // An answer's pieces are not looked at: they go straight back, no faster than Envoy takes them.
+      if (message.duplex?.response === true) this.#response = new Relay(this.#stream, "responseBody", () => this.#stream.resume());
+      if (message.duplex?.request === true && !message.endOfStream) {
+        this.#body = new StreamedBody(this.#stream, this.#held, () => this.#onGiven());
+      }
+    }
+    if (message.kind === "responseBody" && this.#response !== undefined) {
+      this.#response.give(message.body, message.endOfStream);
+      if (this.#response.busy) this.#stream.pause();
+      return;
+    }
+    const next = this.#body === undefined ? message : this.#streamed(this.#body, message);
+    if (next !== undefined) this.#take(step(this.#state, next, this.#deps));
+  }
+
+  /** Of a body that comes in pieces the phases see the whole; `undefined` where there is nothing for them to see. */
+  #streamed(body: StreamedBody, message: Message): Message | undefined {
+    if (message.kind === "requestBody") {
+      if (this.#state.phase !== "body") return undefined;
+      if (!body.take(message.body)) {
+        this.#take(answer(tooManyBodies()));
+        return undefined;
+      }
+      const isTooLarge = body.bytes > this.#state.limitBytes; // The rest changes nothing.
+      return message.endOfStream || isTooLarge ? { ...message, body: body.whole() } : undefined;
+    }
+    if (message.kind === "requestTrailers" && this.#state.phase === "body") {
+      this.#trailers = true;
+      return body.bytes === 0 ? message : { kind: "requestBody", body: body.whole(), endOfStream: false };
+    }
+    return message;
+  }
+
+  /** The body is with Envoy again. An Envoy that keeps no copy of what it sends would lose an answer that meets the end. */
+  #onGiven(): void {
+    if (this.#response === undefined || this.#halfClosed) this.#end(GRPC_STATUS.OK);
   }
 
   #take(next: Step): void {
@@ -75,12 +138,26 @@ export class RequestStream implements GrpcHandler {
     if (effect.kind === "wait") this.#wait();
     if (effect.kind !== "reply" || this.#ended) return;
     const { reply } = effect;
+    // The headers are answered when the body is known.
+    if (reply.kind === "readBody" && this.#body !== undefined) return;
     if (reply.kind === "continue" || reply.kind === "readBody") {
       this.#stream.write(encodeReply(reply));
       return;
     }
     const durationMs = this.#deps.now() - this.#startedMs;
     const headers = this.#deps.onDone({ head: this.#head, reply, durationMs, waitedMs: this.#waitedMs });
+    if (reply.kind === "route" && this.#body !== undefined && this.#trailers) {
+      this.#stream.write(encodeRouteWithBody(reply.destinations.join(","), headers, this.#body.whole()));
+      this.#body.drop();
+      this.#onGiven();
+      return;
+    }
+    if (reply.kind === "route" && this.#body !== undefined) {
+      this.#stream.write(encodeReply({ ...reply, phase: "requestHeaders" }, headers));
+      this.#body.release();
+      return;
+    }
+    this.#body?.drop();
     this.#stream.write(encodeReply(reply, headers));
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
     this.#end(GRPC_STATUS.OK);
@@ -121,6 +198,7 @@ export class RequestStream implements GrpcHandler {
   #end(status: (typeof GRPC_STATUS)["OK" | "INTERNAL"], details = ""): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#body?.drop();
     this.#stream.end(status, details);
   }
 }

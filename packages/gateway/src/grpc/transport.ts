@@ -2,8 +2,12 @@ import type { GrpcStatus } from "./status.ts";
 
 /** One gRPC call as the server sees it, in whole messages. What it is told after {@link GrpcStream.end} has no effect. */
 export interface GrpcStream {
-  /** Sends one message, without gRPC's prefix. The bytes may not change afterwards. */
-  write(message: Uint8Array): void;
+  /**
+   * Sends one message, without gRPC's prefix. The bytes may not change afterwards.
+   *
+   * @returns false where the client takes no more for now: what is written all the same waits in memory until {@link GrpcHandler.onDrain}
+   */
+  write(message: Uint8Array): boolean;
   /** Ends the call. Whoever calls it may still send: nothing of that is delivered. */
   end(status: GrpcStatus, details?: string): void;
   /** Holds messages back; what arrives meanwhile is delivered after {@link GrpcStream.resume}, in order. */
@@ -17,6 +21,8 @@ export interface GrpcHandler {
   onMessage(message: Buffer): void;
   /** The client sends no more. */
   onEnd(): void;
+  /** What waited is written: after a {@link GrpcStream.write} that gave false there is room again. May come without one, too. */
+  onDrain?(): void;
   /** The call is over, however it ended; nothing is called afterwards. */
   onClosed(): void;
 }

@@ -159,3 +159,14 @@ export function modelNotReady(model: string, why: string): Answer {
     headers: { "retry-after": String(final ? RETRY_AFTER_MENDING_SEC : RETRY_AFTER_SEC) },
   });
 }
+
+/** The gateway holds as many bodies as it may. */
+export function tooManyBodies(): Answer {
+  return error({
+    status: 503,
+    message: "The gateway holds too many large request bodies now. Try again shortly.",
+    type: "server_error",
+    code: "gateway_overloaded",
+    headers: { "retry-after": String(RETRY_AFTER_SEC) },
+  });
+}

@@ -1,12 +1,13 @@
 import { methodOf, targetOf } from "../http/paths.ts";
-import type { RequestHead } from "../http/request-head.ts";
 import { bodyTooLarge, compressedBody, noBody, unknownPath, wrongMethod } from "../openai/errors.ts";
 import { modelList, oneModel } from "../openai/models.ts";
 import { lookUp } from "./look-up.ts";
-import { answer, type PhaseDeps, readBody, type Step } from "./types.ts";
+import { answer, type Message, type PhaseDeps, readBody, type Step } from "./types.ts";
+
+type RequestHeaders = Message & { readonly kind: "requestHeaders" };
 
 /** Lets only known paths pass, refuses early what cannot be read later, and answers the questions for models. */
-export function onRequestHeaders(head: RequestHead, endOfStream: boolean, deps: PhaseDeps): Step {
+export function onRequestHeaders({ head, endOfStream, subset, duplex }: RequestHeaders, deps: PhaseDeps): Step {
   const { routes } = deps;
   const target = targetOf(head.path);
   if (target === undefined) return answer(unknownPath(head.method, head.path));
@@ -19,7 +20,10 @@ export function onRequestHeaders(head: RequestHead, endOfStream: boolean, deps: 
   if (head.contentLength !== undefined && head.contentLength > target.limitBytes) return answer(bodyTooLarge(target.limitBytes));
   if (endOfStream) return answer(noBody());
   const { body, limitBytes } = target;
-  // What Envoy finds in a JSON body is what the scan would; in a form it does not look.
-  if (head.peekedModel !== undefined && body === "json") return lookUp("requestHeaders", head.peekedModel, head.modelNamespace, deps);
-  return readBody({ phase: "body", body, contentType: head.contentType, limitBytes, namespace: head.modelNamespace });
+  const wanted = { namespace: head.modelNamespace, subset };
+  // What Envoy finds in a JSON body is what the scan would; in a form it does not look. Where bodies come in pieces,
+  // another one's Envoy asks: it may know nothing of that header and let a client's pass.
+  if (head.peekedModel !== undefined && body === "json" && duplex?.request !== true)
+    return lookUp("requestHeaders", head.peekedModel, wanted, deps);
+  return readBody({ phase: "body", body, contentType: head.contentType, limitBytes, wanted });
 }

@@ -3,7 +3,7 @@ import type { RequestHead } from "../http/request-head.ts";
 import { RoutingTable } from "../routing/table.ts";
 import { onRoutesChanged } from "./look-up.ts";
 import { step } from "./step.ts";
-import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "./types.ts";
+import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step, type Wanted } from "./types.ts";
 
 const table = new RoutingTable();
 table.update("e1", {
@@ -37,7 +37,7 @@ const headers = (head: Partial<RequestHead>, endOfStream = false): Message => ({
   head: { ...HEAD, ...head },
   endOfStream,
 });
-const body = (text: string): Message => ({ kind: "requestBody", body: Buffer.from(text) });
+const body = (text: string): Message => ({ kind: "requestBody", body: Buffer.from(text), endOfStream: true });
 
 /** A step as a word: what it replies, and where the request stands. */
 function short([state, effect]: Step): string {
@@ -88,7 +88,8 @@ test.each([
   expect(short(step(NEW_REQUEST, message, deps))).toBe(want);
 });
 
-const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100, namespace: undefined };
+const ANY: Wanted = { namespace: undefined, subset: undefined };
+const JSON_BODY: RequestState = { phase: "body", body: "json", contentType: "", limitBytes: 100, wanted: ANY };
 
 test.each([
   { name: "a base model", text: '{"model":"base"}', want: "route requestBody 10.0.0.1:8000 → done" },
@@ -109,7 +110,7 @@ test.each([
   { name: "still loads", model: "loading", last: false, want: "wait → waiting" },
   { name: "loads at the end", model: "loading", last: true, want: "answer 503 → done" },
 ])("waiting: a model that $name", ({ model, last, want }) => {
-  expect(short(onRoutesChanged({ phase: "waiting", on: "requestBody", model, namespace: undefined }, last, deps))).toBe(want);
+  expect(short(onRoutesChanged({ phase: "waiting", on: "requestBody", model, wanted: ANY }, last, deps))).toBe(want);
 });
 
 test("the namespace of the headers counts until the request is routed", () => {
@@ -131,7 +132,7 @@ test("the namespace of the headers counts until the request is routed", () => {
 const STATES: RequestState[] = [
   NEW_REQUEST,
   JSON_BODY,
-  { phase: "waiting", on: "requestBody", model: "x", namespace: undefined },
+  { phase: "waiting", on: "requestBody", model: "x", wanted: ANY },
   { phase: "done" },
 ];
 const OTHERS = ["requestTrailers", "responseHeaders", "responseBody", "responseTrailers"] as const;
@@ -145,7 +146,8 @@ test.each(
     ({ state, kind }) => state.phase !== "body" || kind !== "requestTrailers",
   ),
 )("$kind is acknowledged in phase $state.phase", ({ state, kind }) => {
-  expect(short(step(state, { kind }, deps))).toBe(`continue ${kind} → ${state.phase}`);
+  const message: Message = kind === "responseBody" ? { kind, body: Buffer.alloc(0), endOfStream: true } : { kind };
+  expect(short(step(state, message, deps))).toBe(`continue ${kind} → ${state.phase}`);
 });
 
 test("a body or headers out of turn are acknowledged and change nothing", () => {

@@ -7,7 +7,7 @@ import { answer, type Message, type PhaseDeps, proceed, type RequestState, type 
 export function step(state: RequestState, message: Message, deps: PhaseDeps): Step {
   switch (message.kind) {
     case "requestHeaders":
-      return state.phase === "new" ? onRequestHeaders(message.head, message.endOfStream, deps) : proceed(state, message.kind);
+      return state.phase === "new" ? onRequestHeaders(message, deps) : proceed(state, message.kind);
     case "requestBody":
       return state.phase === "body" ? onRequestBody(state, message.body, deps) : proceed(state, message.kind);
     case "requestTrailers":

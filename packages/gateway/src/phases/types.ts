@@ -2,6 +2,12 @@ import type { RequestHead } from "../http/request-head.ts";
 import type { Answer } from "../openai/errors.ts";
 import type { RoutingView } from "../routing/types.ts";
 
+/** Which bodies Envoy sends in pieces of which it keeps no copy (`FULL_DUPLEX_STREAMED`): they have to be given back. */
+export interface Duplex {
+  readonly request: boolean;
+  readonly response: boolean;
+}
+
 /** Phases of a request that are acknowledged without a look; Envoy sends them only where it is configured to. */
 export type OtherPhase = "requestTrailers" | "responseHeaders" | "responseBody" | "responseTrailers";
 
@@ -10,26 +16,42 @@ export type RoutedPhase = "requestHeaders" | "requestBody";
 
 /** What Envoy says about one request, free of the transport. */
 export type Message =
-  | { readonly kind: "requestHeaders"; readonly head: RequestHead; readonly endOfStream: boolean }
-  | { readonly kind: "requestBody"; readonly body: Buffer }
-  | { readonly kind: OtherPhase }
+  | {
+      readonly kind: "requestHeaders";
+      readonly head: RequestHead;
+      readonly endOfStream: boolean;
+      readonly duplex?: Duplex;
+      /** Endpoints (`ip:port`) of which one has to be picked; absent where any may be. */
+      readonly subset?: readonly string[];
+    }
+  /** The whole body, or a piece where it is streamed. */
+  | { readonly kind: "requestBody" | "responseBody"; readonly body: Buffer; readonly endOfStream: boolean }
+  | { readonly kind: Exclude<OtherPhase, "responseBody"> }
   /** Of a kind that this gateway does not know. */
   | { readonly kind: "unknown" };
 
 /** Where a request stands. */
 export type RequestState =
   | { readonly phase: "new" }
-  /** Passed by its headers; its body says for which model it is, of the namespace that the client chose. */
+  /** Passed by its headers; its body says for which model it is. */
   | {
       readonly phase: "body";
       readonly body: "json" | "multipart";
       readonly contentType: string;
       readonly limitBytes: number;
-      readonly namespace: string | undefined;
+      readonly wanted: Wanted;
     }
   /** For a model that cannot be routed yet; Envoy waits for an answer to the message of this kind. */
-  | { readonly phase: "waiting"; readonly on: RoutedPhase; readonly model: string; readonly namespace: string | undefined }
+  | { readonly phase: "waiting"; readonly on: RoutedPhase; readonly model: string; readonly wanted: Wanted }
   | { readonly phase: "done" };
+
+/** Among which engines a request's model is looked for. */
+export interface Wanted {
+  /** That the client chose. */
+  readonly namespace: string | undefined;
+  /** That Envoy's configuration allows (`ip:port`); `undefined` where any may be picked. */
+  readonly subset: readonly string[] | undefined;
+}
 
 export const NEW_REQUEST: RequestState = { phase: "new" };
 

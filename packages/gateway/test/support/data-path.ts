@@ -120,8 +120,12 @@ export async function startDataPath(
 }
 
 /** The same with a configuration of Envoy of the test's own. */
-export async function startDataPathWith(bootstrapFor: BootstrapFor, endpoints: readonly TestEndpoint[]): Promise<DataPath> {
-  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, {}, stop, cleanUps));
+export async function startDataPathWith(
+  bootstrapFor: BootstrapFor,
+  endpoints: readonly TestEndpoint[],
+  options: DataPathOptions = {},
+): Promise<DataPath> {
+  return await withCleanUp(async (dir, cleanUps, stop) => await start(dir, bootstrapFor, endpoints, options, stop, cleanUps));
 }
 
 /** Starts Envoy alone, with a configuration of the test's own. */

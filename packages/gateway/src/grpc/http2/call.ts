@@ -121,8 +121,13 @@ export class Call implements GrpcStream {
     return this.window <= MAX_31_BITS;
   }
 
-  /** Writes what waits, as far as there is room. */
+  /** Writes what waits, as far as there is room, and asks for more where all is written. */
   pump(): void {
+    this.#flush();
+    if (this.#queue.length === 0 && !this.#ended) this.#handler.onDrain?.();
+  }
+
+  #flush(): void {
     for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
       const bytes = Math.min(this.window, this.#host.room(), first.length - this.#queueAt);
       if (bytes <= 0) {
@@ -139,8 +144,8 @@ export class Call implements GrpcStream {
     if (this.#trailers !== undefined && !this.written) this.#finish(this.#trailers);
   }
 
-  write(message: Uint8Array): void {
-    if (this.#ended) return;
+  write(message: Uint8Array): boolean {
+    if (this.#ended) return true;
     if (!this.#answered) {
       this.#answered = true;
       this.#host.writeAnswer(this);
@@ -148,13 +153,14 @@ export class Call implements GrpcStream {
     const bytes = message.length + PREFIX_BYTES;
     if (this.#queue.length === 0 && bytes <= this.window && bytes <= this.#host.room()) {
       this.#host.writeMessage(this, message);
-      return;
+      return true;
     }
     const framed = Buffer.allocUnsafe(bytes);
     writePrefix(framed, 0, message.length);
     framed.set(message, PREFIX_BYTES);
     this.#queue.push(framed);
-    this.pump();
+    this.#flush();
+    return this.#queue.length === 0;
   }
 
   end(status: GrpcStatus, details = ""): void {

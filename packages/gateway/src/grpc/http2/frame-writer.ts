@@ -13,6 +13,7 @@ export class FrameWriter {
   #from = 0;
   #at = 0;
   #full: Buffer[] = [];
+  #fullBytes = 0;
   #scheduled = false;
   #held = false;
 
@@ -22,7 +23,7 @@ export class FrameWriter {
 
   /** Bytes that the peer has not taken. */
   get backlog(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + this.#fullBytes + this.#at - this.#from;
   }
 
   /** Collects what `work` writes, and flushes once. */
@@ -72,6 +73,7 @@ export class FrameWriter {
     }
     const pieces = this.#full;
     this.#full = [];
+    this.#fullBytes = 0;
     if (!socket.writable) return;
     socket.cork();
     for (const piece of pieces) socket.write(piece);
@@ -83,7 +85,10 @@ export class FrameWriter {
   #header(length: number, type: number, flags: number, streamId: number): void {
     const bytes = FRAME_HEADER_BYTES + length;
     if (this.#at + bytes > this.#slab.length) {
-      if (this.#at > this.#from) this.#full.push(this.#slab.subarray(this.#from, this.#at));
+      if (this.#at > this.#from) {
+        this.#full.push(this.#slab.subarray(this.#from, this.#at));
+        this.#fullBytes += this.#at - this.#from;
+      }
       this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
       this.#from = 0;
       this.#at = 0;

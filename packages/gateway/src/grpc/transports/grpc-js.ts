@@ -78,9 +78,7 @@ function serve(call: Call, method: (stream: GrpcStream) => GrpcHandler, count: (
   let ended = false;
   let closed = false;
   const handler = method({
-    write: (message) => {
-      if (!ended) call.write(message);
-    },
+    write: (message) => ended || call.write(message),
     end: (code, details = "") => {
       if (ended) return;
       ended = true;
@@ -103,6 +101,9 @@ function serve(call: Call, method: (stream: GrpcStream) => GrpcHandler, count: (
   });
   call.on("end", () => {
     if (!ended) handler.onEnd();
+  });
+  call.on("drain", () => {
+    if (!ended) handler.onDrain?.();
   });
   call.on("cancelled", onClosed);
   call.on("close", onClosed);

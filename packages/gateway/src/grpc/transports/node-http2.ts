@@ -171,20 +171,23 @@ class Call implements GrpcStream {
       this.#halfClosed = true;
       this.#tellEnd();
     });
+    stream.on("drain", () => {
+      if (!this.#ended) this.#handler.onDrain?.();
+    });
     stream.on("close", () => {
       this.#ended = true;
       this.#handler.onClosed();
     });
   }
 
-  write(message: Uint8Array): void {
+  write(message: Uint8Array): boolean {
     const stream = this.#stream;
-    if (this.#ended || stream.destroyed) return;
+    if (this.#ended || stream.destroyed) return true;
     if (!stream.headersSent) stream.respond(ANSWER, { waitForTrailers: true });
     const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
     writePrefix(framed, 0, message.length);
     framed.set(message, PREFIX_BYTES);
-    stream.write(framed);
+    return stream.write(framed);
   }
 
   end(status: GrpcStatus, details = ""): void {
