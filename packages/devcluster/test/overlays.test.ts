@@ -1,9 +1,10 @@
 // The overlays that users install, on a real API server.
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "@aibrix/devcluster";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 import { mayCall, type PolicyPod } from "./support/network-policy.ts";
 
@@ -109,6 +110,21 @@ test("ha has two of each, with a leader elected, and the budgets let one of them
   expect([replicas("default", MANAGER), replicas("default", PLUGINS), envoys("default")]).toEqual([1, 1, 1]);
   expect(args("ha")).toContain("--leader-elect");
   for (const name of [MANAGER, PLUGINS]) expect(find("ha", "PodDisruptionBudget", name).spec).toMatchObject({ maxUnavailable: 1 });
+});
+
+test("the kustomization of the guide gives images their names and adds a component, without an edit of the overlay", async () => {
+  const guide = readFileSync(join(ROOT, "docs/guides/install.md"), "utf8");
+  const [, text = ""] = /```yaml\n([\s\S]*?)```/.exec(guide) ?? [];
+  const dir = mkdtempSync(join(tmpdir(), "kustomization-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  writeFileSync(join(dir, "kustomization.yaml"), text.replaceAll("../aibrix", relative(realpathSync(dir), realpathSync(ROOT))));
+  const ours = manifestsOf(await plane.do("kustomize", dir)).filter((m): m is DeploymentManifest => m.kind === "Deployment");
+  expect(ours.map(({ spec }) => spec)).toMatchObject(
+    ["controller-manager", "gateway-plugins"].map((name) => ({
+      replicas: 2,
+      template: { spec: { containers: [{ image: `registry.example.com/aibrix/${name}:v0.1.0` }] } },
+    })),
+  );
 });
 
 test("byo-gateway has HTTPRoutes and nothing of the gateway plugin or Envoy Gateway", () => {
