@@ -36,7 +36,7 @@ describe("the walk-through", () => {
   test("the base model answers to the printed command", async () => {
     const answer = await vi.waitFor(
       async () => {
-        const text = await platform.shell(`curl -v http://\${ENDPOINT}/v1/completions \\
+        const text = await platform.shell(`${platform.expose}curl -v http://\${ENDPOINT}/v1/completions \\
     -H "Content-Type: application/json" \\
     -d '{
         "model": "qwen-coder-1-5b-instruct",
@@ -80,7 +80,7 @@ describe("the walk-through", () => {
   });
 
   test("the adapter answers to the printed command at once, from its own weights", async () => {
-    const text = await platform.shell(`curl -v http://\${ENDPOINT}/v1/completions \\
+    const text = await platform.shell(`${platform.expose}curl -v http://\${ENDPOINT}/v1/completions \\
     -H "Content-Type: application/json" \\
     -d '{
         "model": "qwen-code-lora",

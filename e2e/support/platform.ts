@@ -17,6 +17,7 @@ declare module "vitest" {
 
 /** What the stories read of a cluster's `stack.json`. */
 interface ClusterFile {
+  readonly cluster: string;
   readonly gateway: string;
   readonly kubeconfig: string;
   readonly kubectl: string;
@@ -26,6 +27,11 @@ const KUBECTL_MS = 120_000;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 /** A pod of a real vLLM takes a minute until it is ready; one of the mock's Deployment waits for the seed's probes. */
 export const READY_MS: number = ENGINE === "vllm" ? 600_000 : 120_000;
+
+const EXPOSE = `unset ENDPOINT
+LB_IP=$(kubectl get svc/envoy-aibrix-system-aibrix-eg-903790dc -n envoy-gateway-system -o=jsonpath='{.status.loadBalancer.ingress[0].ip}')
+ENDPOINT="\${LB_IP}:80"
+`;
 
 /** A ModelAdapter as kubectl shows it. */
 export interface AdapterObject {
@@ -46,6 +52,8 @@ export interface PodObject {
 export class Platform {
   readonly gateway: string;
   readonly kubeconfig: string;
+  /** The documented commands that find out `ENDPOINT`, as they are printed; nothing where the cluster has an Envoy of its own for it. */
+  readonly expose: string;
   readonly #kubectl: string;
   /** Manifests that this story has applied, the last one first: it takes away these and nothing else. */
   readonly #applied: string[] = [];
@@ -53,6 +61,7 @@ export class Platform {
   private constructor(file: ClusterFile) {
     this.gateway = file.gateway;
     this.kubeconfig = file.kubeconfig;
+    this.expose = file.cluster === "node" ? EXPOSE : "";
     this.#kubectl = file.kubectl;
   }
 

@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { ensureGatewayCrds, programFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { envoyGatewayManifest } from "../src/cluster/envoy-gateway-manifest.ts";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
-const OVERLAYS = ["default", "dev"] as const;
+const OVERLAYS = ["default", "dev", "dev-envoy-gateway"] as const;
 
 let plane: ManifestPlane;
 const rendered = new Map<string, readonly Manifest[]>();
@@ -117,13 +118,48 @@ test("the overlay dev needs no Envoy Gateway, and its Envoy is reached from outs
   expect(find("dev", "Service", "aibrix-envoy").spec).toMatchObject({ type: "NodePort", ports: [{ port: 80, nodePort: 30_080 }] });
 });
 
-test("controller and gateway are the same in both overlays, but for their images", () => {
+test("the overlay dev-envoy-gateway has Envoy Gateway's objects of the default overlay, and the rest of dev without its Envoy", () => {
+  const names = (overlay: string) => objects(overlay).map((m) => `${m.kind} ${m.metadata.namespace ?? ""}/${m.metadata.name}`);
+  const ofEnvoy = (name: string) => /\/aibrix-envoy\b/.test(name);
+  expect(names("dev").filter(ofEnvoy)).toHaveLength(6);
+  const plain = names("dev").filter((name) => !ofEnvoy(name));
+  const added = names("dev-envoy-gateway").filter((name) => !plain.includes(name));
+  expect(names("dev-envoy-gateway").filter((name) => plain.includes(name))).toHaveLength(plain.length);
+  expect(added.some(ofEnvoy)).toBe(false);
+  for (const name of added) expect(names("default")).toContain(name);
+  for (const kind of [
+    "BackendTrafficPolicy",
+    "ClientTrafficPolicy",
+    "EnvoyExtensionPolicy",
+    "EnvoyProxy",
+    "Gateway",
+    "HTTPRoute",
+    "HTTPRouteFilter",
+  ])
+    expect(added.filter((name) => name.startsWith(`${kind} `))).toHaveLength(1);
+});
+
+test("the API server accepts the Envoy Gateway of a cluster of this machine, and its pods are restricted", async () => {
+  const { items } = envoyGatewayManifest() as { readonly items: readonly Manifest[] };
+  await plane.do("create", "namespace", "envoy-gateway-system");
+  await plane.do("label", "namespace", "envoy-gateway-system", "pod-security.kubernetes.io/enforce=restricted");
+  for (const item of items)
+    expect({ object: `${item.kind} ${item.metadata.name}`, refusal: await plane.refusal(item) }).toMatchObject({ refusal: undefined });
+  const withPods = items.filter((m): m is DeploymentManifest => m.kind === "Deployment" || m.kind === "Job");
+  expect(withPods).toHaveLength(2);
+  for (const { kind, metadata, spec } of withPods) {
+    const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec.template.spec, serviceAccountName: undefined } };
+    expect({ kind, refusal: await plane.refusal(pod) }).toMatchObject({ refusal: undefined });
+  }
+});
+
+test("controller and gateway are the same in all overlays, but for their images", () => {
   for (const name of ["aibrix-controller-manager", "aibrix-gateway-plugins"]) {
-    const [a, b] = OVERLAYS.map((overlay) => {
+    const [a, ...others] = OVERLAYS.map((overlay) => {
       const text = JSON.stringify(find(overlay, "Deployment", name));
       return text.replace(/"image":"[^"]*"/, "").replace(/"imagePullPolicy":"[^"]*"/, "");
     });
-    expect(b).toBe(a);
+    for (const other of others) expect(other).toBe(a);
   }
 });
 
@@ -171,5 +207,5 @@ test.each([
   }
   expect(output).not.toContain("forbidden");
   child.kill("SIGTERM");
-  expect(await ended).toEqual([0, null]);
+  expect({ ended: await ended, output }).toMatchObject({ ended: [0, null] });
 });

@@ -1,27 +1,34 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { HEADER_DESTINATION } from "@aibrix/api";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { ensureKubernetes } from "../src/kubernetes/binaries.ts";
 import { ensureEgctl } from "../src/parts/envoy-gateway.ts";
 import { run } from "../src/parts/run.ts";
+import { WORKSPACE } from "../src/stack/paths.ts";
 import { type Manifest, manifestsOf } from "./support/manifest-plane.ts";
 import { type Translation, translate } from "./support/translator.ts";
 
 // Envoy Gateway's own translator, from the user's cache; the first run builds it, which takes minutes.
 const BUILD_MS = 30 * 60_000;
 const context = { log: (line: string) => console.log(line), signal: AbortSignal.timeout(BUILD_MS) };
-const OVERLAY = new URL("../../../deploy/overlays/default", import.meta.url).pathname;
 
 let egctl: string;
+let kubectl: string;
 let manifests: readonly Manifest[];
 let translated: Translation;
 
 beforeAll(async () => {
   egctl = (await ensureEgctl(context)).bin;
-  const { kubectl } = await ensureKubernetes(context);
-  manifests = manifestsOf(await run({ argv: [kubectl, "kustomize", OVERLAY], timeoutMs: 60_000 }, context.signal));
+  kubectl = (await ensureKubernetes(context)).kubectl;
+  manifests = await render(join(WORKSPACE, "deploy/overlays/default"));
   translated = await translate(egctl, manifests, context.signal);
 }, BUILD_MS);
+
+async function render(folder: string): Promise<readonly Manifest[]> {
+  return manifestsOf(await run({ argv: [kubectl, "kustomize", folder], timeoutMs: 60_000 }, context.signal));
+}
 
 /** The manifests with one of them changed; `undefined` leaves it out. */
 function changed(kind: string, change: (manifest: Manifest) => Manifest | undefined): readonly Manifest[] {
@@ -83,6 +90,25 @@ describe("what protects the engines", () => {
       expect(typedPerFilterConfig).toEqual({ [filters[0] ?? ""]: { config: {} }, [filters[1] ?? ""]: { config: {} } });
     expect(connectionManager().httpFilters[1].typedConfig).not.toHaveProperty("failureModeAllow");
   });
+});
+
+test("without the script, for an Envoy Gateway that has Lua switched off, the gateway plugin is shown whole bodies", async () => {
+  const dir = await mkdtemp(join(WORKSPACE, "deploy/.no-model-peek-"));
+  try {
+    const kustomization = { resources: ["../overlays/default"], components: ["../components/no-model-peek"] };
+    await writeFile(join(dir, "kustomization.yaml"), stringify(kustomization));
+    const { listener, conditions } = await translate(egctl, await render(dir), context.signal);
+    expect(conditions.filter((c) => c.includes(" False "))).toEqual([]);
+    const filters = listener.defaultFilterChain.filters[0].typedConfig.httpFilters;
+    expect(filters.map((f: { name: string }) => f.name.split("/")[0])).toEqual([
+      "envoy.filters.http.ext_proc",
+      "envoy.filters.http.router",
+    ]);
+    expect(filters[0].typedConfig.processingMode).toMatchObject({ requestHeaderMode: "SEND", requestBodyMode: "BUFFERED" });
+    expect(filters[0].typedConfig).not.toHaveProperty("allowModeOverride");
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 });
 
 // What the translator says of mistakes, so that the conditions above mean something.

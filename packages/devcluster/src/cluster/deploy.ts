@@ -8,7 +8,7 @@ import { type Manifests, readManifests } from "./manifests.ts";
 import { fullName, type Meta } from "./objects.ts";
 import { PLATFORM_NAMESPACES } from "./platform.ts";
 
-const OVERLAY = join(WORKSPACE, "deploy/overlays/dev");
+const overlay = (name: string) => join(WORKSPACE, "deploy/overlays", name);
 const APPLY_MS = 120_000;
 /** Their pods and engines may be gone already; the controller ends a deletion by itself then. */
 const ADAPTERS_GONE_MS = 60_000;
@@ -26,9 +26,15 @@ export function forgetManifests(dir: StateDir): void {
   rmSync(manifestsFile(dir), { force: true });
 }
 
-/** Applies the dev overlay. */
-export async function deploy(kubectl: Kubectl, dir: StateDir, imageRegistry: string | undefined, signal: AbortSignal): Promise<Manifests> {
-  const manifests = readManifests(await kubectl.run(["kustomize", OVERLAY], signal), imageRegistry);
+/** Applies the dev overlay, with an Envoy of its own or for the Envoy Gateway that is in the cluster. */
+export async function deploy(
+  kubectl: Kubectl,
+  dir: StateDir,
+  imageRegistry: string | undefined,
+  signal: AbortSignal,
+  name: "dev" | "dev-envoy-gateway" = "dev",
+): Promise<Manifests> {
+  const manifests = readManifests(await kubectl.run(["kustomize", overlay(name)], signal), imageRegistry);
   writeFileAtomic(manifestsFile(dir), manifests.text);
   await kubectl.run(["apply", "--server-side", "-f", manifestsFile(dir)], signal, APPLY_MS);
   return manifests;

@@ -16,8 +16,10 @@ export interface ClusterHandle {
   readonly registry: string | undefined;
   /** Host (without a port) at which NodePorts are reached from this machine. */
   readonly gatewayHost: string;
-  /** Port of this machine behind which the gateway's NodePort is; `undefined`: the NodePort itself. */
+  /** Port behind which the gateway is at that host; `undefined`: the NodePort itself. */
   readonly gatewayPort?: number;
+  /** Whether Envoy Gateway is put into the cluster, and the Gateway's Service gets an address; else the overlay brings an Envoy. */
+  readonly envoyGateway?: boolean;
 }
 
 /** The edges of a {@link ClusterProvider}. */

@@ -18,10 +18,11 @@ import { aborted, span } from "../stack/time.ts";
 import { chooseCluster, lookAtMachine } from "./choose.ts";
 import { deploy } from "./deploy.ts";
 import { deploymentFailure } from "./diagnose.ts";
+import { installEnvoyGateway } from "./envoy-gateway.ts";
 import { Kubectl } from "./kubectl.ts";
 import { clusterSteps } from "./next-steps.ts";
 import { writeNote } from "./note.ts";
-import { GATEWAY_NODE_PORT } from "./platform.ts";
+import { GATEWAY_ENVOY, GATEWAY_NODE_PORT, PLAIN_ENVOY } from "./platform.ts";
 import type { ClusterHandle, ClusterKind } from "./provider.ts";
 import { providerOf, removeCluster } from "./providers.ts";
 import { NotAvailable, untilAvailable, untilGatewayAnswers } from "./wait.ts";
@@ -115,13 +116,16 @@ class ClusterRun {
     const parts = { log: say, signal };
     const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts }, signal);
     say(`cluster ready after ${this.#elapsed()}`);
-    if (cluster.registry !== undefined) await ensureImages(clusterImages(this.#options.engine), cluster.registry, parts);
+    if (cluster.registry !== undefined)
+      await ensureImages(clusterImages(this.#options.engine, cluster.envoyGateway), cluster.registry, parts);
     const kubectl = new Kubectl(cluster);
-    const manifests = await deploy(kubectl, this.#dir, this.#options.imageRegistry, signal);
+    if (cluster.envoyGateway) await installEnvoyGateway(kubectl, this.#dir, parts, signal);
+    const overlay = cluster.envoyGateway ? "dev-envoy-gateway" : "dev";
+    const manifests = await deploy(kubectl, this.#dir, this.#options.imageRegistry, signal, overlay);
     say(`manifests applied after ${this.#elapsed()}`);
     if (cluster.registry === undefined) say(`the cluster pulls ${manifests.images.join(", ")}`);
     try {
-      await untilAvailable(kubectl, manifests.deployments, say, signal);
+      await untilAvailable(kubectl, [...manifests.deployments, ...(cluster.envoyGateway ? [GATEWAY_ENVOY] : [])], say, signal);
     } catch (error) {
       if (!(error instanceof NotAvailable)) throw error;
       throw await deploymentFailure(
@@ -132,7 +136,7 @@ class ClusterRun {
         signal,
       );
     }
-    await untilGatewayAnswers(gatewayOf(cluster), signal);
+    await untilGatewayAnswers(gatewayOf(cluster), cluster.envoyGateway ? GATEWAY_ENVOY : PLAIN_ENVOY, signal);
     return cluster;
   }
 

@@ -80,15 +80,16 @@ function isAvailable({ status }: Deployment): boolean {
 
 /**
  * Waits until the gateway answers a client of this machine.
+ * @param service - the one that it is in the cluster, for the remedy
  * @throws {@link StackError} where it does not
  */
-export async function untilGatewayAnswers(gateway: string, signal: AbortSignal): Promise<void> {
+export async function untilGatewayAnswers(gateway: string, service: Meta, signal: AbortSignal): Promise<void> {
   try {
     await untilAnswers(`${gateway}/v1/models`, false, deadline(GATEWAY_MS, signal));
   } catch {
     signal.throwIfAborted();
     throw new StackError(
-      `All Deployments are Available, but ${gateway}/v1/models does not answer this machine within ${span(GATEWAY_MS)}: look for a firewall between it and the node.\nThe same through the API server: kubectl -n aibrix-system port-forward service/aibrix-envoy 8080:80, then curl http://127.0.0.1:8080/v1/models`,
+      `All Deployments are Available, but ${gateway}/v1/models does not answer this machine within ${span(GATEWAY_MS)}: look for a firewall between it and the node.\nThe same through the API server: kubectl -n ${service.namespace} port-forward service/${service.name} 8080:80, then curl http://127.0.0.1:8080/v1/models`,
     );
   }
 }

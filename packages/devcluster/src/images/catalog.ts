@@ -1,5 +1,7 @@
 import { stat } from "node:fs/promises";
 import { ensureEnvoy } from "../parts/envoy.ts";
+import { ensureEnvoyGateway } from "../parts/envoy-gateway.ts";
+import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-crds.ts";
 import type { PartContext } from "../parts/part-context.ts";
 import { ensureVersitygw } from "../parts/versitygw.ts";
 import { copyProgram, IMAGE_USER, writeRootFiles } from "./closure.ts";
@@ -53,6 +55,16 @@ export const DEV_IMAGES: readonly ImageSpec[] = [
     },
   },
   {
+    name: "envoy-gateway",
+    references: [`envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`],
+    source: {
+      kind: "files",
+      official: `docker.io/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`,
+      config: { User: IMAGE_USER, Env: ["PATH=/usr/local/bin:/usr/bin"], Entrypoint: ["/usr/local/bin/envoy-gateway"] },
+      plan: async (context) => program((await ensureEnvoyGateway(context)).bin, "/usr/local/bin/envoy-gateway", context),
+    },
+  },
+  {
     name: "versitygw",
     references: ["versity/versitygw:v1.8.0"],
     source: {
@@ -82,8 +94,8 @@ async function program(
 }
 
 /** All images that a cluster on this machine pulls, apart from the node's own. What is called vLLM's image is the engine's. */
-export function clusterImages(engine: "mock" | "vllm"): readonly ImageSpec[] {
-  const unused = engine === "mock" ? "vllm-cpu" : "vllm-mock";
+export function clusterImages(engine: "mock" | "vllm", envoyGateway = false): readonly ImageSpec[] {
+  const unused = [engine === "mock" ? "vllm-cpu" : "vllm-mock", ...(envoyGateway ? [] : ["envoy-gateway"])];
   const own = ownImages().filter(({ name }) => name === "controller-manager" || name === "gateway-plugins");
-  return [...own, ...DEV_IMAGES.filter(({ name }) => name !== unused)];
+  return [...own, ...DEV_IMAGES.filter(({ name }) => !unused.includes(name))];
 }

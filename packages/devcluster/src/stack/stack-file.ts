@@ -37,7 +37,7 @@ export interface StandaloneFile {
 export interface KubernetesFile {
   readonly mode: "kubernetes";
   readonly cluster: ClusterKind;
-  /** What clients talk to: Envoy's NodePort. */
+  /** What clients talk to. */
   readonly gateway: string;
   readonly kubeconfig: string;
   /** The program. */

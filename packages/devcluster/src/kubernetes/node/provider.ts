@@ -12,6 +12,7 @@ import { untilAnswers } from "../../stack/probe.ts";
 import { logFile } from "../../stack/state-dir.ts";
 import { deadline, sleep, span, until } from "../../stack/time.ts";
 import { type ClientConfig, callApi } from "../api-client.ts";
+import { keepAddresses } from "./addresses.ts";
 import { makeCgroups } from "./cgroups.ts";
 import { configFiles, REGISTRY_PORT } from "./config-files.ts";
 import { COREDNS_PATH, corednsManifest } from "./coredns.ts";
@@ -62,6 +63,8 @@ async function startNode(deps: ClusterDeps, signal: AbortSignal): Promise<Cluste
     kubectl: parts.programs.kubectl,
     registry: `http://${subnet.node}:${REGISTRY_PORT}`,
     gatewayHost: subnet.node,
+    gatewayPort: 80,
+    envoyGateway: true,
   };
 }
 
@@ -106,6 +109,7 @@ function specOf(plan: NodePart, layout: NodeLayout, admin: ClientConfig): PartSp
     ready: async (signal) => {
       // It lives as long as this kubelet, and no longer.
       if (plan.name === "kubelet") void keepGpus(admin, signal);
+      if (plan.name === "kube-proxy") void keepAddresses(admin, new URL(admin.server).hostname, signal);
       await answers(plan, layout, admin.ca, signal);
     },
     // Nothing of it outlives the node, so nothing has to be put in order; and all end at the same moment, because they end with the first.
