@@ -324,6 +324,32 @@ describe("in time", () => {
   });
 });
 
+/** A client that gives calls far more room than its connection has; with HTTP/2's default that is one byte short of 64 KiB. */
+const WIDE_CALLS = Buffer.concat([PREFACE, frame(FRAME.SETTINGS, 0, 0, setting(SETTING.INITIAL_WINDOW_SIZE, 2 ** 24))]);
+const CONNECTION_BYTES = 65_535;
+
+test.each([
+  { name: "messages that fit a frame", bytes: 4_000, count: 30 },
+  { name: "messages of several frames", bytes: 15_000, count: 8, joined: 4 },
+])("no more is sent than the connection's window takes, and the rest when it opens: $name", async ({ bytes, count, joined = 1 }) => {
+  const client = await open(WIDE_CALLS);
+  client.send(headers(1, ECHO));
+  const content = Buffer.concat([Buffer.from([0]), u32(bytes * joined), Buffer.alloc(bytes * joined)]);
+  for (let i = 0; i < count / joined; i++) {
+    for (let at = 0; at < content.length; at += 16_000) client.send(frame(FRAME.DATA, 0, 1, content.subarray(at, at + 16_000)));
+  }
+  const total = (content.length * count) / joined;
+  const sent = (): number => client.frames.reduce((sum, f) => sum + (f.type === FRAME.DATA ? f.payload.length : 0), 0);
+  await client.settle(1);
+  expect(sent()).toBeGreaterThan(CONNECTION_BYTES - content.length);
+  expect(sent()).toBeLessThanOrEqual(CONNECTION_BYTES);
+  client.send(frame(FRAME.WINDOW_UPDATE, 0, 0, u32(total - CONNECTION_BYTES - 1)));
+  await client.settle(2);
+  expect(sent()).toBe(total - 1);
+  client.send(frame(FRAME.WINDOW_UPDATE, 0, 0, u32(1)));
+  await until("all is there", () => sent() === total);
+});
+
 describe("work for nothing", () => {
   /** Nearly nothing is forgiven with time: a busy machine gives a flood little of it. */
   const CALM = { wasteMs: 20, wasteShare: 0.001 };
