@@ -1,9 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { ensureGatewayCrds, programFile } from "@aibrix/devcluster";
+import { join } from "node:path";
+import { ENVOY_GATEWAY_VERSION, ensureGatewayCrds, programFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { parse } from "yaml";
 import { envoyGatewayManifest } from "../src/cluster/envoy-gateway-manifest.ts";
+import { WORKSPACE } from "../src/stack/paths.ts";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
 const OVERLAYS = ["default", "dev", "dev-envoy-gateway"] as const;
@@ -151,6 +155,17 @@ test("the API server accepts the Envoy Gateway of a cluster of this machine, and
     const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec.template.spec, serviceAccountName: undefined } };
     expect({ kind, refusal: await plane.refusal(pod) }).toMatchObject({ refusal: undefined });
   }
+});
+
+test("deploy/dependency pins one Envoy Gateway, and switches on what the script needs, as this machine's own does", async () => {
+  const { resources, patches } = parse(await readFile(join(WORKSPACE, "deploy/dependency/kustomization.yaml"), "utf8"));
+  expect(resources).toEqual([expect.stringContaining(`/download/${ENVOY_GATEWAY_VERSION}/install.yaml`)]);
+  const [{ value }] = parse(patches[0].patch) as [{ value: string }];
+  const theirs = parse(value);
+  expect(theirs.provider.kubernetes.shutdownManager.image).toBe(`docker.io/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`);
+  const { items } = envoyGatewayManifest() as { readonly items: readonly (Manifest & { readonly data?: Record<string, string> })[] };
+  const ours = JSON.parse(items.find((i) => i.kind === "ConfigMap")?.data?.["envoy-gateway.yaml"] ?? "");
+  for (const config of [theirs, ours]) expect(config).toMatchObject({ kind: "EnvoyGateway", extensionApis: { enableLua: true } });
 });
 
 test("controller and gateway are the same in all overlays, but for their images", () => {
