@@ -121,6 +121,8 @@ export class ControllerManager {
     const leftovers = new Leftovers({ client, namespace: systemNamespace, watched: namespace, log });
     // What they say of a pod decides about adapters there: first.
     await leftovers.load(signal);
+    // Ended meanwhile: what is run below takes that for caches that are never filled.
+    if (signal.aborted) return;
     const placements = new Placements();
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {

@@ -80,11 +80,19 @@ test.each([
     'form-data; name="x"\r\nContent-Disposition: form-data; name="model"',
     'form-data; name="x"\r\n ; name="model"',
     'form-data; name="x"\r\nno header',
+    "form-data; name=\"x\"; name*=utf-8''model",
+    'form-data; name="x"; name*0=model',
+    "form-data; name=\"x\"; filename*0*=utf-8''a",
   ].map((disposition) => ({
     name: `the disposition ${JSON.stringify(disposition)}`,
     body: `${field("model", "m")}--b b\r\nContent-Disposition: ${disposition}\r\n\r\ny\r\n${END}`,
     want: [400, expect.stringContaining("content-disposition")],
   })),
+  {
+    name: "a file whose name has an encoding of its own",
+    body: `--b b\r\nContent-Disposition: form-data; name="file"; filename*=utf-8''%c3%a9.wav\r\n\r\ny\r\n${field("model", "m")}${END}`,
+    want: "m",
+  },
   {
     name: "a file whose name has backslashes and semicolons",
     body: `--b b\r\nContent-Disposition: form-data; name="file"; filename="C:\\a; name=x.wav"\r\n\r\ny\r\n${field("model", "m")}${END}`,

@@ -54,7 +54,8 @@ function parametersOf(value: string, word: string): ReadonlyMap<string, string> 
     const match = PARAMETER.exec(value);
     if (match === null) return undefined;
     const name = (match[1] ?? "").toLowerCase();
-    if (parameters.has(name)) return undefined;
+    // Of RFC 2231's forms (`name*=`, `name*0=`) some readers make the plain parameter.
+    if (parameters.has(name) || (name.includes("*") && name !== "filename*")) return undefined;
     parameters.set(name, match[2] ?? match[3] ?? "");
     at = PARAMETER.lastIndex;
   }

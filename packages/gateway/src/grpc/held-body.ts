@@ -41,11 +41,15 @@ export class HeldBody {
     return this.#bytes;
   }
 
-  /** Takes the next piece, or tells that there is no memory for it. */
-  add(piece: Buffer): boolean {
+  /**
+   * Takes the next piece, or tells that there is no memory for it.
+   *
+   * @param limit - bytes that the body may have; nothing beyond is claimed ahead
+   */
+  add(piece: Buffer, limit: number): boolean {
     const bytes = this.#bytes + piece.length;
     if (bytes > this.#buffer.length) {
-      const size = Math.max(bytes, this.#buffer.length * GROWTH, FIRST_BYTES);
+      const size = Math.max(bytes, Math.min(Math.max(this.#buffer.length * GROWTH, FIRST_BYTES), limit));
       if (!this.#held.take(size - this.#buffer.length)) return false;
       const grown = Buffer.allocUnsafeSlow(size);
       this.#buffer.copy(grown, 0, 0, this.#bytes);

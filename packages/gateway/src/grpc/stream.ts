@@ -45,6 +45,8 @@ export class RequestStream implements GrpcHandler {
   #body: StreamedBody | undefined;
   /** Gives an answer's pieces back, where Envoy sends them without keeping them. */
   #response: Relay | undefined;
+  /** Whether the stream is held up until Envoy has taken a piece of the answer. */
+  #responseWaits = false;
   /** Whether trailers ended the body. */
   #trailers = false;
 
@@ -92,14 +94,17 @@ export class RequestStream implements GrpcHandler {
     if (message.kind === "requestHeaders" && this.#head === undefined) {
       this.#head = message.head;
       // An answer's pieces are not looked at: they go straight back, no faster than Envoy takes them.
-      if (message.duplex?.response === true) this.#response = new Relay(this.#stream, "responseBody", () => this.#stream.resume());
+      if (message.duplex?.response === true) this.#response = new Relay(this.#stream, "responseBody", () => this.#onResponseGiven());
       if (message.duplex?.request === true && !message.endOfStream) {
         this.#body = new StreamedBody(this.#stream, this.#held, () => this.#onGiven());
       }
     }
     if (message.kind === "responseBody" && this.#response !== undefined) {
       this.#response.give(message.body, message.endOfStream);
-      if (this.#response.busy) this.#stream.pause();
+      if (this.#response.busy) {
+        this.#responseWaits = true;
+        this.#stream.pause();
+      }
       return;
     }
     const next = this.#body === undefined ? message : this.#streamed(this.#body, message);
@@ -110,7 +115,7 @@ export class RequestStream implements GrpcHandler {
   #streamed(body: StreamedBody, message: Message): Message | undefined {
     if (message.kind === "requestBody") {
       if (this.#state.phase !== "body") return undefined;
-      if (!body.take(message.body)) {
+      if (!body.take(message.body, this.#state.limitBytes)) {
         this.#take(answer(tooManyBodies()));
         return undefined;
       }
@@ -122,6 +127,13 @@ export class RequestStream implements GrpcHandler {
       return body.bytes === 0 ? message : { kind: "requestBody", body: body.whole(), endOfStream: false };
     }
     return message;
+  }
+
+  /** Envoy has taken a piece of the answer. Most are taken at once, and nothing was held up. */
+  #onResponseGiven(): void {
+    if (!this.#responseWaits) return;
+    this.#responseWaits = false;
+    this.#stream.resume();
   }
 
   /** The body is with Envoy again. An Envoy that keeps no copy of what it sends would lose an answer that meets the end. */

@@ -29,9 +29,9 @@ export class StreamedBody {
     return this.#body.bytes;
   }
 
-  /** Takes a piece, or tells that there is no memory for it. */
-  take(piece: Buffer): boolean {
-    return this.#body.add(piece);
+  /** Takes a piece of a body of at most `limit` bytes, or tells that there is no memory for it. */
+  take(piece: Buffer, limit: number): boolean {
+    return this.#body.add(piece, limit);
   }
 
   /** What is held. */
