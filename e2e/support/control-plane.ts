@@ -21,7 +21,7 @@ export class Cluster implements AsyncDisposable {
     const binaries = await ensureKubernetes({ log: (line) => void process.stderr.write(`${line}\n`), signal });
     const cluster = new Cluster(await startControlPlane({ binaries }, signal), binaries);
     const files = [
-      "overlays/default/namespace.yaml",
+      "namespace/namespace.yaml",
       "crd/model.aibrix.ai_modeladapters.yaml",
       "rbac/controller.yaml",
       "rbac/gateway.yaml",

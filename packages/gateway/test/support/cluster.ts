@@ -52,7 +52,7 @@ export class TestCluster implements AsyncDisposable {
     const signal = AbortSignal.timeout(3_600_000);
     const binaries = await ensureKubernetes({ log: (line) => void process.stderr.write(`${line}\n`), signal });
     const plane = await startControlPlane({ binaries }, signal);
-    const files = ["overlays/default/namespace.yaml", "crd/model.aibrix.ai_modeladapters.yaml", "rbac/gateway.yaml"];
+    const files = ["namespace/namespace.yaml", "crd/model.aibrix.ai_modeladapters.yaml", "rbac/gateway.yaml"];
     for (const file of files) {
       await promisify(execFile)(binaries.kubectl, ["--kubeconfig", plane.kubeconfig, "apply", "--server-side", "-f", `${DEPLOY}${file}`]);
     }
