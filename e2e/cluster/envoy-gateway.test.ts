@@ -1,7 +1,7 @@
 // What stands in front of the cluster: Envoy Gateway took every policy, and what protects the engines holds in the Envoy that it runs.
 import { once } from "node:events";
 import { connect } from "node:http2";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { post } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
 import { Platform } from "../support/platform.ts";
@@ -34,14 +34,20 @@ describe("the way in", () => {
       return;
     }
     const kinds = "gateways,httproutes,envoyextensionpolicies,backendtrafficpolicies,clienttrafficpolicies,envoyproxies";
-    const { items } = await platform.json<{ items: readonly WithStatus[] }>("get", kinds, "-n", "aibrix-system");
-    expect(items).toHaveLength(6);
-    for (const { kind, metadata, status } of items) {
-      const all = [status, ...(status?.ancestors ?? []), ...(status?.parents ?? [])].flatMap((s) => s?.conditions ?? []);
-      const told = all.map((c) => `${kind} ${metadata.name} ${c.type}=${c.status}: ${c.message}`);
-      expect(told.filter((line) => line.includes("=False"))).toEqual([]);
-      expect(all).toContainEqual(expect.objectContaining({ type: kind === "Gateway" ? "Programmed" : "Accepted", status: "True" }));
-    }
+    // Envoy Gateway writes a while after the engines' slices were.
+    await vi.waitFor(
+      async () => {
+        const { items } = await platform.json<{ items: readonly WithStatus[] }>("get", kinds, "-n", "aibrix-system");
+        expect(items).toHaveLength(6);
+        for (const { kind, metadata, status } of items) {
+          const all = [status, ...(status?.ancestors ?? []), ...(status?.parents ?? [])].flatMap((s) => s?.conditions ?? []);
+          const told = all.map((c) => `${kind} ${metadata.name} ${c.type}=${c.status}: ${c.message}`);
+          expect(told.filter((line) => line.includes("=False"))).toEqual([]);
+          expect(all).toContainEqual(expect.objectContaining({ type: kind === "Gateway" ? "Programmed" : "Accepted", status: "True" }));
+        }
+      },
+      { timeout: 30_000, interval: 500 },
+    );
   });
 
   test("has no place for a destination that a client names", async () => {

@@ -20,12 +20,7 @@ export class Cluster implements AsyncDisposable {
   static async start(signal: AbortSignal): Promise<Cluster> {
     const binaries = await ensureKubernetes({ log: (line) => void process.stderr.write(`${line}\n`), signal });
     const cluster = new Cluster(await startControlPlane({ binaries }, signal), binaries);
-    const files = [
-      "namespace/namespace.yaml",
-      "crd/model.aibrix.ai_modeladapters.yaml",
-      "rbac/controller.yaml",
-      "rbac/gateway.yaml",
-    ];
+    const files = ["namespace/namespace.yaml", "crd/model.aibrix.ai_modeladapters.yaml", "rbac/controller.yaml", "rbac/gateway.yaml"];
     for (const file of files) await cluster.kubectl("apply", "--server-side", "-f", join(ROOT, "deploy", file));
     await cluster.kubectl("wait", "--for=condition=Established", "crd/modeladapters.model.aibrix.ai", "--timeout=30s");
     return cluster;
