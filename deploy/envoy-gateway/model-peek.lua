@@ -3,7 +3,7 @@
 --
 -- What it finds is exact for every body that is JSON: the last top-level "model", as JSON parsers have it. Wherever it is in doubt it finds
 -- nothing, and the plugin looks itself: escapes in a top-level key or in the name, a model that is no string, compressed bodies, forms. It
--- does not prove that a body is JSON; what is not, the engine refuses as a whole.
+-- does not prove that a body is JSON, and looks at the end alone where that has the model; what is no JSON, the engine refuses as a whole.
 
 local HEADER = "x-gateway-model-peek"
 -- The plugin's limit for JSON bodies, which only it can answer in words
@@ -20,8 +20,10 @@ for _, path in ipairs({
 
 -- What is looked at in one piece
 local PIECE_BYTES = 64 * 1024
+-- How much of a longer body's end is looked at first: clients write the messages before the model
+local TAIL_BYTES = { 2 * 1024, 32 * 1024 }
 
-local byte, find, min, sub = string.byte, string.find, math.min, string.sub
+local byte, find, match, min, reverse, sub = string.byte, string.find, string.match, math.min, string.reverse, string.sub
 
 local SPACE = {}
 for _, character in ipairs({ " ", "\t", "\n", "\r" }) do SPACE[byte(character)] = true end
@@ -65,6 +67,92 @@ local function nearest(text, from, ahead)
     if at < least then least = at end
   end
   return least
+end
+
+-- How many backslashes stand from here on
+local function backslashes(text, from)
+  local at = from
+  while byte(text, at) == BACKSLASH do at = at + 1 end
+  return at - from
+end
+
+-- Where the string begins whose last quote is at `at` of a text that is written backwards: the next quote that no backslash escapes
+local function opening_quote(reversed, at)
+  if backslashes(reversed, at + 1) % 2 == 1 then return nil end
+  while true do
+    at = find(reversed, '"', at + 1, true)
+    if at == nil then return nil end
+    local before = backslashes(reversed, at + 1)
+    -- The text may begin amid them
+    if at + before == #reversed then return nil end
+    if before == 0 then return at end
+    -- Outside of strings none can stand
+    if before % 2 == 0 then return nil end
+    at = at + before
+  end
+end
+
+-- Where the object or array begins whose last bracket is at `at` of a text that is written backwards
+local function opening_bracket(reversed, at, ahead)
+  local depth = 0
+  while true do
+    local c = byte(reversed, at)
+    if c == QUOTE then
+      at = opening_quote(reversed, at)
+    elseif c == CLOSE_OBJECT or c == CLOSE_ARRAY then
+      depth = depth + 1
+    elseif c == OPEN_OBJECT or c == OPEN_ARRAY then
+      depth = depth - 1
+      if depth == 0 then return at end
+    else
+      return nil
+    end
+    if at == nil then return nil end
+    at = nearest(reversed, at + 1, ahead)
+  end
+end
+
+-- Reads an object from its end: the first top-level "model" that is met is the last one. The end of a JSON text is outside of strings, and
+-- every quote without an odd number of backslashes before it ends a string or begins one, so that backwards the members are as plain as
+-- forwards. All that is looked at has to be as JSON has it. What it does not find, find_model looks for.
+local function find_model_in(tail)
+  local reversed = reverse(tail)
+  local ahead = { 0, 0, 0, 0, 0 }
+  local at = match(reversed, "^[ \t\n\r]*}()")
+  while at ~= nil do
+    local value_at = find(reversed, "[^ \t\n\r]", at) or #reversed + 1
+    local c = byte(reversed, value_at)
+    local value_end
+    if c == QUOTE then
+      value_end = opening_quote(reversed, value_at)
+    elseif c == CLOSE_OBJECT or c == CLOSE_ARRAY then
+      value_end = opening_bracket(reversed, value_at, ahead)
+    else
+      value_end = match(reversed, "^[%d.E+%-aeflnrstu]+()", value_at)
+      value_end = value_end and value_end - 1
+    end
+    local key_at = value_end and match(reversed, '^[ \t\n\r]*:[ \t\n\r]*()"', value_end + 1)
+    local key_end = key_at and opening_quote(reversed, key_at)
+    if not key_end then return nil end
+    local key = sub(reversed, key_at + 1, key_end - 1)
+    if find(key, "\\", 1, true) then return nil end
+    if key == "ledom" then
+      local inner = c == QUOTE and sub(reversed, value_at + 1, value_end - 1)
+      return inner and not find(inner, "\\", 1, true) and reverse(inner) or nil
+    end
+    at = match(reversed, "^[ \t\n\r]*,()", key_end + 1)
+  end
+  return nil
+end
+
+local function find_model_at_end(body, length)
+  -- Where it stands first, only the whole body says whether it comes again
+  if match(body:getBytes(0, min(32, length)), '^[ \t\n\r]*{[ \t\n\r]*"model"') then return nil end
+  for _, bytes in ipairs(TAIL_BYTES) do
+    local model = bytes < length and find_model_in(body:getBytes(length - bytes, bytes))
+    if model then return model end
+  end
+  return nil
 end
 
 -- Reads the body in pieces, because memory for a string of more than 128 KiB comes from the system and goes back to it each time. A top-level
@@ -164,7 +252,7 @@ function envoy_on_request(handle)
   if body == nil then return end
   local length = body:length()
   if length == 0 or length > MAX_BODY_BYTES then return end
-  local model = find_model(body, length)
+  local model = find_model_at_end(body, length) or find_model(body, length)
   if model == nil or model == "" or #model > MAX_NAME_BYTES then return end
   handle:headers():replace(HEADER, encode(model))
 end

@@ -67,6 +67,28 @@ const bodies: fc.Arbitrary<Bad> = fc.oneof(
     fc.tuple(good, fc.nat({ max: 40 })).map(([text, n]) => text.slice(0, Math.min(n, text.length - 1))),
   ),
   json("any JSON", jsonText),
+  // Envoy looks at the end of a long body alone, where it finds the model.
+  json(
+    "no JSON before its end",
+    fc
+      .tuple(
+        fc.constantFrom(
+          "",
+          "{x",
+          '{"x":tru',
+          '{"x":1',
+          '{"x":"a\nb"',
+          '{"x":[1}',
+          "[1",
+          '{"a":1}{"x":1',
+          '{"model":"nobody"}{"x":1',
+          '{"x":"\\"',
+        ),
+        fc.constantFrom(3_000, 40_000, 100_000),
+        fc.constantFrom("base", "model", "nobody"),
+      )
+      .map(([start, length, model]) => `${start},"prompt":"${"x".repeat(length)}","model":"${model}"}`),
+  ),
   json(
     "a nested model",
     fc.constantFrom('{"x":{"model":"base"}}', '{"x":[{"model":"base"}],"y":"model"}', '{"x":"{\\"model\\":\\"base\\"}"}'),

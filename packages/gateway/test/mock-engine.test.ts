@@ -71,6 +71,19 @@ test("each adapter answers with its own weights, from the engine that has it", a
   expect((await path.call("/v1/models/one")).json).toMatchObject({ parent: "base", root: join(dir, "v1") });
 });
 
+test("a body that is no JSON before its end is refused by the engine, for Envoy found the model at the end", async () => {
+  const end = `"prompt":"x","user":"${"x".repeat(50_000)}","model":"base"}`;
+  const send = async (body: string) => await path.call("/v1/completions", { body, headers: { "content-type": "application/json" } });
+  expect((await send(`{${end}`)).status).toBe(200);
+  for (const start of ["", "[", '{"a":1}{', '{"a":tru,', '{"a":[1},', '{"a":"b\nc",', '{"a":01,', '{"a" 1,', '{"a":1,"model":"one"}{']) {
+    const { status, json } = await send(start + end);
+    // The type is the engine's: the gateway's own refusals have another one.
+    expect({ start, status, type: json.error?.type }).toEqual({ start, status: 400, type: "Bad Request" });
+  }
+  const metrics = await (await fetch(`${path.gatewayUrl}/metrics`)).text();
+  expect(metrics).toContain('aibrix_gateway_requests_total{result="routed",model_from="envoy"}');
+});
+
 test("an adapter that is swapped under its name is served without a failure", async () => {
   await lora(0, "load", "swapped", 1);
   // Followed by a stream: a list that is read in the gap would show the adapter as gone for two seconds.
