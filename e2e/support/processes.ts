@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import type { StandaloneFile } from "@aibrix/devcluster";
 
 /** Whether a process of this number runs; one that waits to be collected by its parent does not. */
@@ -29,6 +31,38 @@ export function listens(url: string): Promise<boolean> {
     socket.once("error", () => done(false));
     socket.once("timeout", () => done(false));
   });
+}
+
+/**
+ * Waits until a server that is killed has no connection left. It holds them until its last thread is gone and its memory is freed, which takes some 100 ms where that is much;
+ * its main thread is a zombie long before, and what is sent meanwhile is taken and never answered.
+ * Call it before the kill: elsewhere than on Linux it goes by one connection that the server has accepted.
+ */
+export async function connectionsEnd(url: string): Promise<(signal: AbortSignal) => Promise<void>> {
+  const { hostname, port, pathname } = new URL(url);
+  const socket = connect({ host: hostname, port: Number(port) });
+  const closed = new Promise<void>((resolve) => {
+    for (const event of ["error", "end", "close"]) socket.on(event, () => resolve());
+  });
+  socket.write(`GET ${pathname} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`);
+  await once(socket, "data");
+  socket.resume();
+  return async (signal) => {
+    const late = once(signal, "abort").then(() => Promise.reject(signal.reason));
+    await Promise.race([closed, late]).finally(() => socket.destroy());
+    while (isConnected(Number(port))) await setTimeout(1, undefined, { signal });
+  };
+}
+
+/** Whether a connection of a server's is established, by the kernel's table (proc_net_tcp(5): the local address in hexadecimal, 01 = ESTABLISHED). */
+function isConnected(port: number): boolean {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return ["tcp", "tcp6"].some((table) =>
+    (process.platform === "linux" ? readFileSync(`/proc/net/${table}`, "utf8") : "").split("\n").some((line) => {
+      const [, from, , state] = line.trim().split(/\s+/);
+      return from?.endsWith(local) && state === "01";
+    }),
+  );
 }
 
 /** Every address that a stack listens on as far as it tells. */
