@@ -73,6 +73,25 @@ test("the leader's process is killed: the other one acts once the lease is over,
   expect(await holder()).toBe("");
 });
 
+test.each(["leases", "modeladapters", "pods", "endpointslices", "configmaps"])(
+  "ended in the middle of its start, as it reads %s, it ends in order",
+  async (resource) => {
+    await using proxy = await ApiProxy.start(world.plane);
+    let one: ControllerProcess | undefined;
+    let asked = false;
+    proxy.answered = ({ path }) => {
+      if (asked || !path.split("/").includes(resource)) return;
+      asked = true;
+      void one?.stop();
+    };
+    one = await ControllerProcess.start(world, FLAGS, proxy);
+    await using it = one;
+    expect(await it.ended).toBe(0);
+    expect(asked).toBe(true);
+    expect(await holder()).toBe("");
+  },
+);
+
 test("an API server that has told nothing for a while is a reason not to be ready, until it answers", async () => {
   await using proxy = await ApiProxy.start(world.plane);
   const controller = await world.controller(["--enable-runtime-sidecar"], { health: { disconnectedMs: 500 } }, proxy);

@@ -82,6 +82,8 @@ class Elector {
   /** Steady clock when the last renewal that succeeded was sent. */
   #heldSinceMs = 0;
   #lost: LeaseLostError | undefined;
+  /** A write was sent whose outcome is not known: the lease may be held by this process. */
+  #unsure = false;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -101,6 +103,7 @@ class Elector {
       if (await this.#try(signal)) return true;
       await sleep(this.#retryMs * (1 + 0.2 * Math.random()), signal);
     }
+    if (this.#unsure) await this.release();
     return false;
   }
 
@@ -132,8 +135,8 @@ class Elector {
     if (this.#lost !== undefined) return;
     using deadline = new Deadline(new AbortController().signal).set(5_000, "giving the lease back took too long");
     try {
-      await this.#writeWithRetries("release", deadline.signal);
-      this.#options.log.info({ lease: this.#options.name }, "gave the lease back");
+      if (await this.#writeWithRetries("release", deadline.signal))
+        this.#options.log.info({ lease: this.#options.name }, "gave the lease back");
     } catch (error) {
       this.#options.log.warn({ err: error, lease: this.#options.name }, "could not give the lease back: it ends by itself");
     }
@@ -160,17 +163,20 @@ class Elector {
       const step = electionStep(this.#sighting, identity, this.#leaseMs, nowMs);
       if (step === "wait" || (goal === "release" && step !== "renew")) return false;
       const spec = nextSpec(goal === "release" ? "release" : step, this.#lease?.spec, identity, this.#leaseMs, new Date());
+      this.#unsure = true;
       try {
         this.#lease =
           this.#lease === undefined
             ? await client.create(LEASES, { metadata: { namespace, name }, spec }, {}, signal)
             : await client.update(LEASES, { ...this.#lease, spec }, {}, signal);
+        this.#unsure = false;
         this.#sighting = { spec, seenAtMs: nowMs };
         this.#heldSinceMs = nowMs;
         if (goal === "hold") this.#options.onRenewed?.();
         return true;
       } catch (error) {
         const raced = error instanceof KubeError && (error.conflict || error.alreadyExists || error.notFound);
+        if (raced) this.#unsure = false;
         if (!raced || attempt >= CONFLICT_RETRIES) throw error;
         fresh = true;
       }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { programFile } from "@aibrix/devcluster";
+import type { ApiProxy } from "./api-proxy.ts";
 import type { World } from "./world.ts";
 
 let count = 0;
@@ -17,9 +18,10 @@ export class ControllerProcess implements AsyncDisposable {
     this.#ended = new Promise((resolve) => child.on("exit", (code) => resolve(code ?? -1)));
   }
 
-  static async start(world: World, flags: readonly string[]): Promise<ControllerProcess> {
+  static async start(world: World, flags: readonly string[], proxy?: ApiProxy): Promise<ControllerProcess> {
     const port = await freePort();
-    const all = [...flags, `--health-probe-bind-address=127.0.0.1:${port}`, `--kubeconfig=${await world.controllerKubeconfig()}`];
+    const kubeconfig = await world.controllerKubeconfig(undefined, proxy);
+    const all = [...flags, `--health-probe-bind-address=127.0.0.1:${port}`, `--kubeconfig=${kubeconfig}`];
     const env = {
       ...process.env,
       POD_NAME: `manager-${count++}`,
@@ -37,6 +39,11 @@ export class ControllerProcess implements AsyncDisposable {
     } catch {
       return 0;
     }
+  }
+
+  /** Its exit code, once it has ended. */
+  get ended(): Promise<number> {
+    return this.#ended;
   }
 
   /** Ends it as Kubernetes would; its exit code. */

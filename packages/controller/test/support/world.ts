@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { type ControlPlane, ensureKubernetes, type KubernetesBinaries, startControlPlane } from "@aibrix/devcluster";
 import { type Call, KubeClient, type KubeObject, type Log, loadKubeConfig, PODS, type Pod, type Resource, splitKey } from "@aibrix/kube";
@@ -202,10 +202,7 @@ export class World implements AsyncDisposable {
   ): Promise<RunningController> {
     const config = readConfig([...flags, "--leader-elect-namespace=aibrix-system"], {});
     if (config === undefined) throw new Error("no config");
-    const file = await this.controllerKubeconfig(account);
-    const kubeConfig = loadKubeConfig({ file });
-    // The proxy speaks plain HTTP, on this machine alone.
-    if (proxy !== undefined) kubeConfig.clusters = kubeConfig.clusters.map((c) => ({ ...c, server: proxy.url, skipTLSVerify: true }));
+    const kubeConfig = loadKubeConfig({ file: await this.controllerKubeconfig(account, proxy) });
     const calls: Call[] = [];
     const registry = createRegistry();
     const metrics = new ControllerMetrics(registry);
@@ -260,8 +257,16 @@ export class World implements AsyncDisposable {
   }
 
   /** A kubeconfig file of the service account that the controller ships with. */
-  async controllerKubeconfig(account = ACCOUNT): Promise<string> {
-    return await this.plane.kubeconfigFor(account, { token: await this.#token(account) }, AbortSignal.timeout(30_000));
+  /** The file of an account's kubeconfig, straight to the API server or by way of a proxy. */
+  async controllerKubeconfig(account = ACCOUNT, proxy: ApiProxy | undefined = undefined): Promise<string> {
+    const file = await this.plane.kubeconfigFor(account, { token: await this.#token(account) }, AbortSignal.timeout(30_000));
+    if (proxy === undefined) return file;
+    const config = loadKubeConfig({ file });
+    // The proxy speaks plain HTTP, on this machine alone.
+    config.clusters = config.clusters.map((c) => ({ ...c, server: proxy.url, skipTLSVerify: true }));
+    const proxied = `${file}-${new URL(proxy.url).port}`;
+    await writeFile(proxied, config.exportConfig(), { mode: 0o600 });
+    return proxied;
   }
 
   async stopControllers(): Promise<void> {
