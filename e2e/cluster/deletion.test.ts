@@ -1,11 +1,8 @@
 // An adapter is deleted while streams run through it: they come to their end, and then nobody knows the name.
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { parseAllDocuments } from "yaml";
-import { ENGINE, ROOT } from "../support/cli.ts";
+import { ENGINE } from "../support/cli.ts";
 import { complete } from "../support/client.ts";
-import { BASE_MODEL } from "../support/manifest.ts";
+import { BASE_MODEL, withFlags } from "../support/manifest.ts";
 import { Platform, READY_MS } from "../support/platform.ts";
 import { streamed } from "../support/streams.ts";
 
@@ -16,7 +13,8 @@ describe.skipIf(ENGINE === "vllm")("an adapter that is deleted under running str
   let platform: Platform;
   beforeAll(async () => {
     platform = Platform.get();
-    await platform.applyObjects(...slow(readFileSync(join(ROOT, "samples/adapter/base.yaml"), "utf8")));
+    // Some ten seconds for the 300 tokens of a stream.
+    await platform.applyObjects(...withFlags("samples/adapter/base.yaml", "--mock-token-delay-ms=30"));
     await platform.apply("samples/adapter/adapter.yaml");
     await platform.condition(NAME);
   });
@@ -43,12 +41,3 @@ describe.skipIf(ENGINE === "vllm")("an adapter that is deleted under running str
     expect(data.map((m) => m.id)).toEqual([BASE_MODEL]);
   });
 });
-
-/** The base model's manifest, with an engine that takes some ten seconds for the 300 tokens of a stream. */
-function slow(manifest: string): readonly unknown[] {
-  return parseAllDocuments(manifest).map((document) => {
-    const object = document.toJS();
-    object.spec.template?.spec.containers[0].command.push("--mock-token-delay-ms=30");
-    return object;
-  });
-}

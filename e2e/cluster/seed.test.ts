@@ -7,6 +7,7 @@ import { ENGINE, ROOT } from "../support/cli.ts";
 import { ask, complete, errorOf, models } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
 import { Platform, READY_MS } from "../support/platform.ts";
+import { printedRequest } from "../support/walk-through.ts";
 import { weightsOf } from "../support/weights.ts";
 
 const NAME = "qwen-code-lora";
@@ -36,14 +37,7 @@ describe("the walk-through", () => {
   test("the base model answers to the printed command", async () => {
     const answer = await vi.waitFor(
       async () => {
-        const text = await platform.shell(`${platform.expose}curl -v http://\${ENDPOINT}/v1/completions \\
-    -H "Content-Type: application/json" \\
-    -d '{
-        "model": "qwen-coder-1-5b-instruct",
-        "prompt": "San Francisco is a",
-        "max_tokens": 128,
-        "temperature": 0
-    }'`);
+        const text = await platform.shell(platform.expose + printedRequest(BASE_MODEL));
         const parsed = JSON.parse(text) as { model: string; choices: readonly { text: string }[] };
         expect(parsed.model).toBe(BASE_MODEL);
         return parsed;
@@ -80,14 +74,7 @@ describe("the walk-through", () => {
   });
 
   test("the adapter answers to the printed command at once, from its own weights", async () => {
-    const text = await platform.shell(`${platform.expose}curl -v http://\${ENDPOINT}/v1/completions \\
-    -H "Content-Type: application/json" \\
-    -d '{
-        "model": "qwen-code-lora",
-        "prompt": "San Francisco is a",
-        "max_tokens": 128,
-        "temperature": 0
-    }'`);
+    const text = await platform.shell(platform.expose + printedRequest(NAME));
     const answer = JSON.parse(text) as { model: string; choices: readonly { text: string }[] };
     expect(answer.model).toBe(NAME);
     expect(answer.choices[0]?.text).not.toBe((await complete(platform.gateway, BASE_MODEL)).text);

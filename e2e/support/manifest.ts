@@ -1,6 +1,7 @@
-import { renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parseAllDocuments, stringify } from "yaml";
+import { ROOT } from "./cli.ts";
 
 /** The tiny base model's name, as the stack's engines serve it. */
 export const BASE_MODEL = "qwen-coder-1-5b-instruct";
@@ -20,4 +21,13 @@ export function dropManifest(folder: string, file: string, text: string): void {
   const draft = `${folder}.${file}.draft`;
   writeFileSync(draft, text);
   renameSync(draft, join(folder, file));
+}
+
+/** The objects of a base model's manifest in the repository, with flags more for its engine. */
+export function withFlags(file: string, ...flags: readonly string[]): readonly unknown[] {
+  return parseAllDocuments(readFileSync(join(ROOT, file), "utf8")).map((document) => {
+    const object = document.toJS();
+    object.spec.template?.spec.containers[0].command.push(...flags);
+    return object;
+  });
 }

@@ -21,9 +21,12 @@ interface ClusterFile {
   readonly gateway: string;
   readonly kubeconfig: string;
   readonly kubectl: string;
+  readonly registry?: string;
 }
 
 const KUBECTL_MS = 120_000;
+/** Longer than any wait that a printed command has of its own. */
+const SHELL_MS = 330_000;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 /** A pod of a real vLLM takes a minute until it is ready; one of the mock's Deployment waits for the seed's probes. */
 export const READY_MS: number = ENGINE === "vllm" ? 600_000 : 120_000;
@@ -54,11 +57,17 @@ export class Platform {
   readonly kubeconfig: string;
   /** The documented commands that find out `ENDPOINT`, as they are printed; nothing where the cluster has an Envoy of its own for it. */
   readonly expose: string;
+  /** State folder of the cluster. */
+  readonly dir: string;
+  /** Where this machine pushes images for the cluster. */
+  readonly registry: string | undefined;
   readonly #kubectl: string;
   /** Manifests that this story has applied, the last one first: it takes away these and nothing else. */
   readonly #applied: string[] = [];
 
-  private constructor(file: ClusterFile) {
+  private constructor(dir: string, file: ClusterFile) {
+    this.dir = dir;
+    this.registry = file.registry;
     this.gateway = file.gateway;
     this.kubeconfig = file.kubeconfig;
     this.expose = file.cluster === "node" ? EXPOSE : "";
@@ -66,7 +75,8 @@ export class Platform {
   }
 
   static get(): Platform {
-    return new Platform(JSON.parse(readFileSync(inject("stackFile"), "utf8")) as ClusterFile);
+    const file = inject("stackFile");
+    return new Platform(dirname(file), JSON.parse(readFileSync(file, "utf8")) as ClusterFile);
   }
 
   /** `host:port` of the gateway, as the documented commands have it. */
@@ -194,11 +204,11 @@ export class Platform {
     await this.kubectl("wait", "--for=delete", "pods", "-l", "model.aibrix.ai/name", `--timeout=${KUBECTL_MS / 1000}s`);
   }
 
-  /** Runs a command of the documentation as it is printed, in a shell that knows `ENDPOINT`, `KUBECONFIG` and kubectl. */
-  async shell(script: string): Promise<string> {
+  /** Runs a command of the documentation as it is printed, in a shell that knows `ENDPOINT`, `KUBECONFIG` and kubectl. @returns its standard output */
+  async shell(script: string, cwd: string = ROOT): Promise<string> {
     const path = `${dirname(this.#kubectl)}:${process.env.PATH}`;
     const env = { ...process.env, PATH: path, KUBECONFIG: this.kubeconfig, ENDPOINT: this.endpoint };
-    const child = spawn("bash", ["-ec", script], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env, timeout: KUBECTL_MS });
+    const child = spawn("bash", ["-ec", script], { cwd, stdio: ["ignore", "pipe", "pipe"], env, timeout: SHELL_MS });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk) => (stdout += String(chunk)));
     child.stderr.on("data", (chunk) => (stderr += String(chunk)));

@@ -72,7 +72,12 @@ export function addresses({ gateway, engines, hub, s3 }: StandaloneFile): readon
 
 /** Command lines of all processes on the machine, as `ps` shows them. Linux only. */
 export function commandLines(): readonly string[] {
-  return everyPid().map((pid) => readProc(pid, "cmdline").replaceAll("\0", " "));
+  return everyPid().map(commandOf);
+}
+
+/** The command line of a process; empty where it has ended. Linux only. */
+export function commandOf(pid: number): string {
+  return readProc(pid, "cmdline").replaceAll("\0", " ");
 }
 
 /** Processes that carry a variable of this value in their environment. Linux only. */
@@ -80,16 +85,18 @@ export function carriers(variable: string, value: string): readonly number[] {
   return everyPid().filter((pid) => runs(pid) && readProc(pid, "environ").split("\0").includes(`${variable}=${value}`));
 }
 
-function everyPid(): readonly number[] {
+/** Numbers of all processes on the machine. Linux only. */
+export function everyPid(): readonly number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
 }
 
-function readProc(pid: number, file: string): string {
+/** A file of a process in /proc; empty where it has ended, or belongs to somebody else. Linux only. */
+export function readProc(pid: number, file: string): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, "utf8");
   } catch {
-    return ""; // It has ended meanwhile, or belongs to somebody else.
+    return "";
   }
 }

@@ -20,6 +20,7 @@ export {
   type ControlPlaneOptions,
   startControlPlane,
 } from "./kubernetes/control-plane.ts";
+export { type NodeNames, nodeNames } from "./kubernetes/node/names.ts";
 export { CertificateAuthority } from "./kubernetes/pki.ts";
 export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";

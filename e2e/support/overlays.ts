@@ -1,0 +1,89 @@
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { vi } from "vitest";
+import { stringify } from "yaml";
+import { ROOT, run } from "./cli.ts";
+import { models } from "./client.ts";
+import { type Platform, READY_MS } from "./platform.ts";
+
+/** What runs on the cluster for all other stories. */
+const DEV = "deploy/overlays/dev-envoy-gateway";
+const IMAGES = ["controller-manager", "gateway-plugins"];
+/** What the Deployments of the platform are called, with their namespaces. */
+export const PLUGINS = { namespace: "aibrix-system", name: "aibrix-gateway-plugins" } as const;
+export const MANAGER = { namespace: "aibrix-system", name: "aibrix-controller-manager" } as const;
+export const ENVOY = { namespace: "envoy-gateway-system", name: "envoy-aibrix-system-aibrix-eg-903790dc" } as const;
+
+/** A folder with a user's own kustomization on top of an overlay: it names the images, and edits nothing. */
+export class Site {
+  readonly dir: string;
+
+  /** @param deploy - the folder `deploy` of some checkout, @param tag - of the images */
+  constructor(overlay: "default" | "ha", { deploy = join(ROOT, "deploy"), tag = "dev" } = {}) {
+    this.dir = realpathSync(mkdtempSync(join(tmpdir(), "aibrix-site-")));
+    const kustomization = {
+      apiVersion: "kustomize.config.k8s.io/v1beta1",
+      kind: "Kustomization",
+      resources: [relative(this.dir, realpathSync(join(deploy, "overlays", overlay)))],
+      images: IMAGES.map((name) => ({ name: `registry.invalid/aibrix/${name}`, newName: `aibrix/${name}`, newTag: tag })),
+    };
+    writeFileSync(join(this.dir, "kustomization.yaml"), stringify(kustomization));
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** A block of commands in a guide, as it is printed: the one that matches. */
+export function printed(guide: "install" | "uninstall", pattern: RegExp): string {
+  const text = readFileSync(join(ROOT, `docs/guides/${guide}.md`), "utf8");
+  const [found, ...others] = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1] ?? "").filter((block) => pattern.test(block));
+  if (found === undefined || others.length > 0) throw new Error(`not one block of docs/guides/${guide}.md matches ${pattern}`);
+  return found;
+}
+
+/** Puts back what the other stories expect, over whatever is there. */
+export async function putBack(platform: Platform): Promise<void> {
+  await platform.kubectl("apply", "--server-side", "-k", DEV);
+  await settled(platform);
+  await platform.rolledOut("hub", "aibrix-dev");
+  await platform.rolledOut("s3", "aibrix-dev");
+}
+
+/** Waits until the platform's Deployments are as they are wished, no pod of before is left, and the gateway answers. */
+export async function settled(platform: Platform): Promise<void> {
+  await platform.kubectl("wait", "-n", "aibrix-system", "gateway/aibrix-eg", "--for=condition=Programmed", `--timeout=${READY_MS / 1000}s`);
+  for (const { name, namespace } of [MANAGER, PLUGINS, ENVOY]) await platform.rolledOut(name, namespace);
+  await vi.waitFor(async () => void (await models(platform.gateway)), { timeout: READY_MS, interval: 250 });
+}
+
+/**
+ * The folder `deploy` as it was before the last commit that changed it, in a new folder below `dir`.
+ * @returns undefined where the checkout knows no older commit
+ */
+export async function deployOfBefore(dir: string): Promise<{ readonly commit: string; readonly deploy: string } | undefined> {
+  const git = async (...args: readonly string[]) => await run("git", args, 60_000).catch(() => ({ code: 1, output: "" }));
+  const last = await git("log", "-1", "--format=%H", "--", "deploy");
+  const before = await git("rev-parse", "--verify", "--quiet", `${last.output.trim()}^`);
+  if (last.code !== 0 || before.code !== 0) return undefined;
+  const commit = before.output.trim();
+  const to = join(dir, "before");
+  mkdirSync(to);
+  const { code, output } = await run("bash", ["-ec", `set -o pipefail; git archive ${commit} deploy | tar -x -C '${to}'`], 60_000);
+  if (code !== 0) throw new Error(`git archive ${commit}: ${output}`);
+  return { commit, deploy: join(to, "deploy") };
+}
+
+/** Gives the platform's images a second tag in the cluster's registry. */
+export async function tagImages({ registry }: Platform, tag: string): Promise<void> {
+  for (const name of IMAGES) {
+    const url = `${registry}/v2/aibrix/${name}/manifests`;
+    const accept = ["index.v1", "manifest.v1"].map((type) => `application/vnd.oci.image.${type}+json`).join(", ");
+    const answer = await fetch(`${url}/dev`, { headers: { accept } });
+    const type = answer.headers.get("content-type") ?? "";
+    const put = await fetch(`${url}/${tag}`, { method: "PUT", headers: { "content-type": type }, body: await answer.text() });
+    if (!put.ok) throw new Error(`the registry does not take aibrix/${name}:${tag}: ${answer.status}, ${put.status}`);
+  }
+}
