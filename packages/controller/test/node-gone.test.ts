@@ -39,10 +39,11 @@ test.each([
     await adapters.decided(key, controller);
     expect(loads()).toBe(0);
 
-    for (const port of [8080, 8000]) world.pods.put(lost.ip, port, undefined);
-    lost.runtime.dropStreams();
+    // Its connections do not end, for nobody is there to end them: its readiness alone tells.
     await world.setReady(lost, false);
     await until("no slice holds it", async () => (await adapters.addresses(key)).length === 0);
+    for (const port of [8080, 8000]) world.pods.put(lost.ip, port, undefined);
+    lost.runtime.dropStreams();
     await adapters.condition(key, "Ready", "False");
     await world.kubectl("delete", "pod", lost.name, "-n", ns, "--wait=false");
     await adapters.ready(key);
