@@ -101,3 +101,26 @@ test("a sidecar that takes connections and never answers: a stream and a call at
   await adapters.remove("default/y-0", "default/y-1");
   for (const pod of [silent, well]) await world.deletePod(pod);
 });
+
+test("a sidecar whose calls hang, though it says how it is: all that while others get their adapters", async () => {
+  const hanging = await world.pod("pod-hanging", { labels: { set: "calls" } });
+  const well = await world.pod("pod-well", { labels: { set: "calls" } });
+  hanging.runtime.hangs = true;
+  await world.controller(undefined, { callBackoff: FAST });
+  const names = ["z-0", "z-1", "z-2"];
+  for (const name of names) {
+    await world.applyObject(adapter(name, { podSelector: { matchLabels: { set: "calls" } } }));
+    await adapters.ready(`default/${name}`);
+    expect(await adapters.addresses(`default/${name}`)).toEqual([well.ip]);
+  }
+  // No call was given up meanwhile, so nobody waited for the end of one.
+  await until("it was asked", () => hanging.runtime.asked.length > 0);
+  expect(hanging.runtime.asked).toHaveLength(hanging.runtime.unanswered.size);
+  hanging.runtime.hangs = false;
+  for (const reply of hanging.runtime.unanswered) reply.destroy();
+  for (const name of names)
+    await until(`${name} is served there`, async () => (await adapters.addresses(`default/${name}`)).includes(hanging.ip));
+  await adapters.remove(...names.map((name) => `default/${name}`));
+  for (const pod of [hanging, well]) await world.deletePod(pod);
+  await world.stopControllers();
+});

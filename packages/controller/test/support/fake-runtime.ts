@@ -92,8 +92,7 @@ export class FakeRuntime implements Answerer {
     if (this.ill === "silent") {
       if (method !== "GET") this.asked.push(performance.now());
       else this.watches++;
-      this.unanswered.add(reply);
-      reply.on("close", () => this.unanswered.delete(reply));
+      this.#leave(reply);
     } else if (method === "GET" && path === "/v1/lora_adapters") {
       if (query.get("watch") === "true") this.#watch(reply);
       else json(reply, 200, this.#snapshot());
@@ -110,7 +109,13 @@ export class FakeRuntime implements Answerer {
     else if (this.ill === "garbage") reply.writeHead(502).end("<html>bad gateway");
     else if (this.ill === "accepts") json(reply, 202, {});
     else if (this.ill === "reset") reply.destroy();
+    else if (this.hangs) this.#leave(reply);
     return this.hangs || this.ill !== undefined;
+  }
+
+  #leave(reply: ServerResponse): void {
+    this.unanswered.add(reply);
+    reply.on("close", () => this.unanswered.delete(reply));
   }
 
   #load(load: LoadRequest, reply: ServerResponse): void {
