@@ -60,7 +60,7 @@ export interface PodView {
   readonly reborn: boolean;
   readonly engineReady: boolean;
   readonly engineMessage: string | undefined;
-  /** Limits that a sidecar tells. */
+  /** Limits that a sidecar tells, or an engine's metrics. */
   readonly engineLimits?: EngineLimits | undefined;
   /** May change later: who decides by it takes what it needs at once. */
   readonly adapters: ReadonlyMap<string, AdapterView>;

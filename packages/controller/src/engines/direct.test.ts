@@ -142,7 +142,7 @@ describe("a load", () => {
     completion = (reply) => void reply.end("{}");
     answer = (reply) => {
       const { url = "" } = reply.req;
-      if (url !== "/v1/models") asked.push(url);
+      if (url !== "/v1/models" && url !== "/metrics") asked.push(url);
       if (url === "/v1/completions") completion(reply);
       else reply.end(url === "/v1/models" ? LISTED : "Success");
     };
@@ -216,6 +216,21 @@ describe("a load", () => {
     asked = [];
     await agent.load({ ...CALL, probe: "off" }, stop.signal);
     expect(asked).toEqual(["/v1/load_lora_adapter"]);
+  });
+
+  test("tells the engine's --max-loras by its metrics, and again that of the engine that comes after it", async () => {
+    expect(agent.view.engineLimits).toBeUndefined();
+    let maxLora = 3;
+    const info = () => `vllm:lora_requests_info{max_lora="${maxLora}",running_lora_adapters="",waiting_lora_adapters=""} 1.7e9\n`;
+    const before = answer;
+    answer = (reply) => (reply.req.url === "/metrics" ? void reply.end(info()) : before(reply));
+    await agent.load(CALL, stop.signal);
+    expect(agent.view.engineLimits).toMatchObject({ maxLoras: 3 });
+    await close();
+    await vi.waitFor(() => expect(agent.view.knowledge).toBe("lost"));
+    maxLora = 5;
+    await listen(port);
+    await vi.waitFor(() => expect(agent.view.engineLimits).toMatchObject({ maxLoras: 5 }));
   });
 });
 

@@ -1,4 +1,4 @@
-import { DRAIN, PROBE, probeRequest, probeTimedOut, probeVerdict, requestsOf } from "@aibrix/api";
+import { DRAIN, maxLorasOf, PROBE, probeRequest, probeTimedOut, probeVerdict, requestsOf } from "@aibrix/api";
 import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
 import pLimit from "p-limit";
@@ -49,6 +49,8 @@ export class DirectAgent implements PodAgent {
   readonly #unproven = new Set<string>();
   /** Names that serve or have served here, while they are followed: neither after a restart of the engine nor with newer content they are asked again. */
   readonly #served = new Set<string>();
+  /** `--max-loras` of the engine that runs, as its metrics tell once a request has run. */
+  #maxLoras: number | undefined;
   /** A look at its metrics that is under way. */
   #looking: Promise<string> | undefined;
   /** An engine takes one load at a time. */
@@ -72,6 +74,7 @@ export class DirectAgent implements PodAgent {
     if (asks) await this.#probe(c, signal);
     this.#unproven.delete(c.name);
     this.#served.add(c.name);
+    await this.#learnLimits(signal);
     // What counts is the engine's list, not its word.
     await this.#look(signal);
   }
@@ -155,6 +158,11 @@ export class DirectAgent implements PodAgent {
     return this.#looking;
   }
 
+  /** One look at its metrics for an engine that has not told yet. */
+  async #learnLimits(signal: AbortSignal): Promise<void> {
+    if (this.#maxLoras === undefined) this.#maxLoras = maxLorasOf(await this.#page(signal));
+  }
+
   async #unloadOnce(name: string, apiKey: string | undefined, signal: AbortSignal): Promise<void> {
     const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
@@ -199,7 +207,11 @@ export class DirectAgent implements PodAgent {
     while (!signal.aborted) {
       this.#wake = new AbortController();
       const either = AbortSignal.any([signal, this.#wake.signal]);
-      if (this.#followed.size > 0) await this.#look(signal);
+      if (this.#followed.size > 0) {
+        const before = this.#view.knowledge;
+        await this.#look(signal);
+        if (before !== "fresh" && this.#view.knowledge === "fresh") await this.#learnLimits(signal);
+      }
       await sleep(this.#followed.size > 0 ? (this.#options.periodMs ?? 5_000) : 60_000, either);
     }
   }
@@ -218,8 +230,12 @@ export class DirectAgent implements PodAgent {
     const before = this.#view;
     if (seen !== undefined) {
       this.#lastAnswerMs = performance.now();
-      this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", reborn: before.reborn, engineReady: true, adapters: seen };
+      const engineLimits =
+        this.#maxLoras === undefined ? undefined : { maxLoras: this.#maxLoras, maxCpuLoras: undefined, maxLoraRank: undefined };
+      this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", reborn: before.reborn, engineReady: true, engineLimits, adapters: seen };
     } else this.#view = this.#without(failure);
+    // The next one may have been started with other arguments.
+    if (this.#view.knowledge === "lost") this.#maxLoras = undefined;
     const changed = changes(before, this.#view);
     if (before.knowledge !== this.#view.knowledge) this.#options.onChange(undefined);
     else if (changed.length > 0) this.#options.onChange(changed);
