@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "@aibrix/service";
-import { ModelCounts, OTHER_MODELS } from "./model-counts.ts";
 import { modelNotFound } from "./openai/errors.ts";
+import { OTHER_MODELS, PairCounts } from "./pair-counts.ts";
 import { MODEL_FROM, type RequestRecord, resultOf } from "./requests.ts";
 import type { RoutingTable } from "./routing/table.ts";
 
@@ -38,11 +38,17 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
   gauge("aibrix_gateway_engines_ready", "Engines that take requests.", () => table.counts().ready);
   gauge("aibrix_gateway_models", "Names of base models and adapters that are known.", () => table.counts().models);
   gauge("aibrix_gateway_streams", "Requests that Envoy has shown and that are not decided.", openStreams);
-  const requests = new Counter({
+  // Counted here and told when they are asked for: the library looks at the labels of every single count.
+  const requests = new PairCounts();
+  new Counter({
     name: "aibrix_gateway_requests_total",
     help: "Requests, by what came of them (routed, or the gateway's own answer) and by who found the model (envoy, body, or none).",
     labelNames: ["result", "model_from"],
     registers,
+    collect() {
+      this.reset();
+      for (const [result, from, count] of requests) this.inc({ result, model_from: from }, count);
+    },
   });
   const seconds = new Histogram({
     name: "aibrix_gateway_decision_seconds",
@@ -56,7 +62,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
     buckets: SECONDS.filter((s) => s >= 0.001),
     registers,
   });
-  const models = new ModelCounts(maxModels);
+  const models = new PairCounts(maxModels, OTHER_MODELS);
   new Counter({
     name: "aibrix_gateway_model_requests_total",
     help: `Requests for models that are known, by what came of them. Models beyond the bound count as ${OTHER_MODELS}.`,
@@ -64,14 +70,14 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
     registers,
     collect() {
       this.reset();
-      for (const { model, result, count } of models) this.inc({ model, result }, count);
+      for (const [model, result, count] of models) this.inc({ model, result }, count);
     },
   });
   return {
     onDone: (record) => {
       const { reply, durationMs, waitedMs } = record;
       const result = resultOf(record);
-      requests.inc({ result, model_from: reply.phase === undefined ? "none" : MODEL_FROM[reply.phase] });
+      requests.add(result, reply.phase === undefined ? "none" : MODEL_FROM[reply.phase]);
       seconds.observe((durationMs - waitedMs) / 1_000);
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.

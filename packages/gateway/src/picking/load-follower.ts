@@ -1,5 +1,5 @@
-import { deadline, type Logger, sleep } from "@aibrix/service";
-import { Agent, request } from "undici";
+import { type Logger, sleep } from "@aibrix/service";
+import { Agent } from "undici";
 import type { Loads } from "./loads.ts";
 import { requestsIn } from "./metrics-page.ts";
 
@@ -30,6 +30,8 @@ export interface LoadFollowerDeps {
  */
 export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
   const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, maxResponseSize: MAX_PAGE_BYTES });
+  const stop = (): void => void agent.destroy();
+  signal.addEventListener("abort", stop);
   try {
     while (!signal.aborted) {
       const rest = new Set(deps.addresses()).values();
@@ -37,6 +39,7 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
       await sleep(deps.periodMs, signal);
     }
   } finally {
+    signal.removeEventListener("abort", stop);
     await agent.destroy();
   }
 }
@@ -44,18 +47,51 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
 async function askEach(agent: Agent, addresses: Iterator<string>, deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
   for (let next = addresses.next(); next.done !== true && !signal.aborted; next = addresses.next()) {
     try {
-      await ask(agent, next.value, deps, signal);
+      await ask(agent, next.value, deps);
     } catch (error) {
       if (!signal.aborted) deps.log.debug({ engine: next.value, problem: (error as Error).message }, "an engine's load is not known");
     }
   }
 }
 
-async function ask(agent: Agent, address: string, { loads, now }: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
+async function ask(agent: Agent, address: string, { loads, now }: LoadFollowerDeps): Promise<void> {
   loads.onAsked(address, now());
-  const bounded = deadline(TIMEOUT_MS, signal);
-  const { statusCode, body } = await request(`http://${address}/metrics`, { dispatcher: agent, signal: bounded });
-  const page = await body.text();
-  const requests = statusCode === 200 ? requestsIn(page) : undefined;
+  const page = await metricsPage(agent, address);
+  const requests = page === undefined ? undefined : requestsIn(page);
   if (requests !== undefined) loads.onReported(address, requests, now());
+}
+
+/**
+ * Reads an engine's metrics; `undefined` where it answers with an error. By undici's innermost call, without streams and signals: many
+ * engines are asked every second, beside the requests.
+ */
+async function metricsPage(agent: Agent, address: string): Promise<Buffer | undefined> {
+  return await new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let status = 0;
+    let timer: NodeJS.Timeout | undefined;
+    agent.dispatch(
+      { origin: `http://${address}`, path: "/metrics", method: "GET" },
+      {
+        onRequestStart: (controller) => {
+          clearTimeout(timer); // It may start again on a new connection.
+          timer = setTimeout(() => controller.abort(new Error(`it has not answered within ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
+        },
+        onResponseStart: (_, statusCode) => {
+          status = statusCode;
+        },
+        onResponseData: (_, chunk) => {
+          chunks.push(chunk);
+        },
+        onResponseEnd: () => {
+          clearTimeout(timer);
+          resolve(status === 200 ? Buffer.concat(chunks) : undefined);
+        },
+        onResponseError: (_, error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      },
+    );
+  });
 }

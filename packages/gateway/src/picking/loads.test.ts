@@ -55,11 +55,18 @@ vllm:num_requests_waiting{engine="0",model_name="a b"} 1.0
 vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 1.0
 vllm:num_requests_running_total 99
 `;
-  expect(requestsIn(page)).toBe(6);
+  expect(requestsIn(Buffer.from(page))).toBe(6);
+  expect(requestsIn(Buffer.from(page.trimEnd()))).toBe(6);
 });
 
 test("a page without them says nothing", () => {
-  expect(requestsIn("")).toBeUndefined();
-  expect(requestsIn("vllm:num_requests_running{} NaN\n")).toBeUndefined();
-  expect(requestsIn("other 1\n")).toBeUndefined();
+  for (const page of [
+    "",
+    "vllm:num_requests_running{} NaN\n",
+    "other 1\n",
+    "# vllm:num_requests_running 1\n",
+    "vllm:num_requests_running",
+  ]) {
+    expect(requestsIn(Buffer.from(page))).toBeUndefined();
+  }
 });

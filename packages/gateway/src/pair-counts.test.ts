@@ -1,23 +1,23 @@
 import { expect, test } from "vitest";
-import { ModelCounts, OTHER_MODELS } from "./model-counts.ts";
+import { OTHER_MODELS, PairCounts } from "./pair-counts.ts";
 
 test("counts each model and result", () => {
-  const counts = new ModelCounts(10);
+  const counts = new PairCounts();
   for (const model of ["a", "b", "a"]) counts.add(model, "routed");
   counts.add("a", "aibrix_model_not_ready");
   expect([...counts]).toEqual([
-    { model: "a", result: "routed", count: 2 },
-    { model: "a", result: "aibrix_model_not_ready", count: 1 },
-    { model: "b", result: "routed", count: 1 },
+    ["a", "routed", 2],
+    ["a", "aibrix_model_not_ready", 1],
+    ["b", "routed", 1],
   ]);
 });
 
 test("counts models beyond the bound together, and goes on counting the others by themselves", () => {
-  const counts = new ModelCounts(2);
+  const counts = new PairCounts(2, OTHER_MODELS);
   for (const model of ["a", "b", "c", "d", "a"]) counts.add(model, "routed");
   expect([...counts]).toEqual([
-    { model: "a", result: "routed", count: 2 },
-    { model: "b", result: "routed", count: 1 },
-    { model: OTHER_MODELS, result: "routed", count: 2 },
+    ["a", "routed", 2],
+    ["b", "routed", 1],
+    [OTHER_MODELS, "routed", 2],
   ]);
 });

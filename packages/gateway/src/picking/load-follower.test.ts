@@ -1,0 +1,46 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createLogger } from "@aibrix/service";
+import { afterEach, expect, test, vi } from "vitest";
+import { followLoads } from "./load-follower.ts";
+import { Loads } from "./loads.ts";
+
+const servers: Server[] = [];
+
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close().closeAllConnections();
+});
+
+async function engine(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function says(status: number, ...pieces: readonly string[]): RequestListener {
+  return (request, response) => {
+    response.writeHead(request.url === "/metrics" ? status : 404);
+    for (const piece of pieces) response.write(piece);
+    response.end();
+  };
+}
+
+test("what engines say counts, one that does not answer holds up no other, and the end does not wait for it", async () => {
+  let asked = 0;
+  const good = await engine(says(200, "vllm:num_requests_running 3\nvllm:num_requ", 'ests_waiting{a="b"} 2\n'));
+  const failing = await engine(says(500, "vllm:num_requests_running 9\n"));
+  const cut = await engine((_, response) => response.writeHead(200, { "content-length": "100" }).write("x", () => response.destroy()));
+  const silent = await engine(() => {
+    asked++;
+  });
+  const loads = new Loads();
+  const stop = new AbortController();
+  const now = (): number => performance.now();
+  const log = createLogger("test", "silent");
+  const following = followLoads({ loads, addresses: () => [silent, failing, cut, good], now, log, periodMs: 10 }, stop.signal);
+  await vi.waitFor(() => expect([loads.of(good, now()), asked]).toEqual([5, 1]));
+  expect([loads.of(failing, now()), loads.of(cut, now())]).toEqual([0, 0]);
+  stop.abort();
+  await following;
+});
