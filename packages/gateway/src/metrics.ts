@@ -42,7 +42,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
   const requests = new PairCounts();
   new Counter({
     name: "aibrix_gateway_requests_total",
-    help: "Requests, by what came of them (routed, or the gateway's own answer) and by who found the model (envoy, body, or none).",
+    help: "Requests, by what came of them (routed, client_left, or the gateway's own answer) and by who found the model (envoy, body, or none).",
     labelNames: ["result", "model_from"],
     registers,
     collect() {
@@ -78,6 +78,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
       const { reply, durationMs, waitedMs } = record;
       const result = resultOf(record);
       requests.add(result, reply.phase === undefined ? "none" : MODEL_FROM[reply.phase]);
+      if (reply.kind === "left") return;
       seconds.observe((durationMs - waitedMs) / 1_000);
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.

@@ -6,15 +6,24 @@ export interface RequestRecord {
   /** `undefined` where Envoy sent none. */
   readonly head: RequestHead | undefined;
   /** The last word to Envoy. */
-  readonly reply: Reply & { readonly kind: "route" | "answer" };
+  readonly reply: (Reply & { readonly kind: "route" | "answer" }) | Left;
   /** From Envoy's first message to that, in milliseconds. */
   readonly durationMs: number;
   /** Of that: waiting for the model to appear or to become ready, in milliseconds. */
   readonly waitedMs: number;
 }
 
-/** `routed`, or the details of the gateway's own answer. */
+/** There was none: Envoy ended the call before the decision, as it does where its client has gone. */
+export interface Left {
+  readonly kind: "left";
+  /** The model, where it was known already, and the message that named it. */
+  readonly model?: string;
+  readonly phase?: RoutedPhase;
+}
+
+/** `routed`, `client_left`, or the details of the gateway's own answer. */
 export function resultOf({ reply }: RequestRecord): string {
+  if (reply.kind === "left") return "client_left";
   return reply.kind === "route" ? "routed" : reply.answer.details;
 }
 

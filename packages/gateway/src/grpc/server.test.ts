@@ -135,7 +135,18 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     for (const call of calls) call.cancel();
     await until("none waits", () => listeners === 0);
     expect(waited).toEqual(Array.from({ length: 20 }, () => "aborted"));
-    expect(results).toEqual([]);
+    expect(results).toEqual(Array.from({ length: 20 }, () => "client_left"));
+  });
+
+  test.each(["cancel", "end"] as const)("a request whose client has gone before its body was there is counted (%s)", async (how) => {
+    const call = open();
+    call.on("error", () => undefined);
+    call.write(HEADERS);
+    await said(call);
+    call[how]();
+    await until("it is counted", () => results.length > 0);
+    await until("it is over", () => server.openStreams() === 0);
+    expect(results).toEqual(["client_left"]);
   });
 
   test("a defect ends its stream with an error and no details, and no other stream", async () => {

@@ -3,7 +3,7 @@ import { tooManyBodies } from "../openai/errors.ts";
 import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import { answer, type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
-import type { RequestRecord } from "../requests.ts";
+import type { Left, RequestRecord } from "../requests.ts";
 import { encodeReply, encodeRouteWithBody } from "./codec.ts";
 import type { HeldBytes } from "./held-body.ts";
 import { Relay } from "./relay.ts";
@@ -40,6 +40,7 @@ export class RequestStream implements GrpcHandler {
   #state: RequestState = NEW_REQUEST;
   #ended = false;
   #halfClosed = false;
+  /** Ends the wait for a model, and counts its time. */
   #stopWaiting: (() => void) | undefined;
   /** Of a request whose body Envoy sends in pieces without keeping them. */
   #body: StreamedBody | undefined;
@@ -72,7 +73,9 @@ export class RequestStream implements GrpcHandler {
 
   onEnd(): void {
     this.#halfClosed = true;
-    if (this.#stopWaiting === undefined && this.#body?.isGiving !== true) this.#end(GRPC_STATUS.OK);
+    if (this.#stopWaiting !== undefined || this.#body?.isGiving === true) return;
+    this.#tellIfLeft();
+    this.#end(GRPC_STATUS.OK);
   }
 
   onDrain(): void {
@@ -83,11 +86,21 @@ export class RequestStream implements GrpcHandler {
   }
 
   onClosed(): void {
+    if (this.#stopWaiting !== undefined) {
+      this.#stopWaiting();
+      this.#deps.onWaited("aborted");
+    }
+    this.#tellIfLeft();
     this.#ended = true;
     this.#body?.drop();
-    if (this.#stopWaiting === undefined) return;
-    this.#stopWaiting();
-    this.#deps.onWaited("aborted");
+  }
+
+  /** Of a request that is over and has no answer. */
+  #tellIfLeft(): void {
+    if (this.#ended || this.#head === undefined || this.#state.phase === "done") return;
+    const reply: Left =
+      this.#state.phase === "waiting" ? { kind: "left", model: this.#state.model, phase: this.#state.on } : { kind: "left" };
+    this.#deps.onDone({ head: this.#head, reply, durationMs: this.#deps.now() - this.#startedMs, waitedMs: this.#waitedMs });
   }
 
   #onMessage(message: Message): void {
@@ -182,7 +195,6 @@ export class RequestStream implements GrpcHandler {
       if (this.#state.phase !== "waiting") return;
       const next = onRoutesChanged(this.#state, last, this.#deps);
       if (next[1].kind === "wait") return;
-      this.#waitedMs = this.#deps.now() - sinceMs;
       this.#deps.onWaited(last ? "given_up" : "found");
       this.#stopWaiting?.();
       this.#take(next);
@@ -193,6 +205,7 @@ export class RequestStream implements GrpcHandler {
     this.#stopWaiting = () => {
       stopListening();
       clearTimeout(timer);
+      this.#waitedMs = this.#deps.now() - sinceMs;
       this.#stopWaiting = undefined;
     };
   }

@@ -79,7 +79,8 @@ function attributesOf(record: RequestRecord): Attributes {
     "aibrix.result": resultOf(record),
     "aibrix.waited_ms": waitedMs,
     ...(reply.phase === undefined ? {} : { "aibrix.model_from": MODEL_FROM[reply.phase] }),
-    ...(reply.kind === "route" ? { "server.address": reply.destinations[0] } : { "http.response.status_code": reply.answer.status }),
+    ...(reply.kind === "route" ? { "server.address": reply.destinations[0] } : {}),
+    ...(reply.kind === "answer" ? { "http.response.status_code": reply.answer.status } : {}),
   };
 }
 

@@ -291,6 +291,24 @@ test("a client that makes its table smaller is told that none is used", async ()
   expect((await client.frame(FRAME.HEADERS, (f) => f.streamId === 3)).payload[0]).toBe(0x88);
 });
 
+test.each([
+  { name: "its end", late: (id: number) => frame(FRAME.DATA, FLAG.END_STREAM, id) },
+  { name: "a reset", late: (id: number) => frame(FRAME.RST_STREAM, 0, id, u32(ERROR.CANCEL)) },
+])("a call is over when the server ends it, and $name that the client sent meanwhile means nothing", async ({ late }) => {
+  const client = await open();
+  const ids = [1, 3, 5, 2_047];
+  for (const id of ids) {
+    client.send(headers(id, callBlock("/t/Done")), message(id, Buffer.alloc(0)));
+    expect(await client.reset(id)).toBe(ERROR.NO_ERROR);
+  }
+  expect(closed).toBe(ids.length);
+  for (const id of ids) client.send(late(id));
+  client.send(headers(3_001, ECHO), message(3_001, Buffer.from("hello"), FLAG.END_STREAM));
+  await client.frame(FRAME.HEADERS, (f) => f.streamId === 3_001 && f.flags === LAST);
+  const answers = client.frames.filter((f) => f.type === FRAME.RST_STREAM).map((f) => f.streamId);
+  expect(answers).toEqual(ids);
+});
+
 describe("in time", () => {
   test.each([
     { name: "without a preface", limits: { prefaceMs: 50 }, first: PREFACE.subarray(0, 10) },
@@ -306,14 +324,6 @@ describe("in time", () => {
     const client = await open();
     client.send(headers(1, ECHO).subarray(0, 12));
     expect(await client.goAway()).toBe(ERROR.ENHANCE_YOUR_CALM);
-  });
-
-  test("a call that its client does not end is reset", async () => {
-    await listen({ lingerMs: 50 });
-    const client = await open();
-    client.send(headers(1, callBlock("/t/Done")), message(1, Buffer.alloc(0)));
-    expect(await client.reset(1)).toBe(ERROR.NO_ERROR);
-    await until("it is over", () => closed === 1);
   });
 
   test("an answer for which no window is opened is given up", async () => {

@@ -28,8 +28,6 @@ export class Call implements GrpcStream {
   readonly id: number;
   /** Bytes that the peer still takes of this call. */
   window: number;
-  /** When the server's part ended, in milliseconds. */
-  endedMs = 0;
   /** Since when there is no room for what it has to write, in milliseconds. */
   stalledMs: number | undefined;
   /** What its connection counts of {@link Call.pending}. */

@@ -39,8 +39,13 @@ export interface Pending {
   bytes: number;
 }
 
-/** Frames may still come of a stream that this side has reset: of so many such streams they are ignored. */
+/** Frames may still come of a stream that this side has reset: of so many such streams they are ignored. A power of two. */
 const REMEMBERED_RESETS = 1_024;
+
+/** Where a client's stream is remembered; their numbers are odd. */
+function placeOf(streamId: number): number {
+  return (streamId >>> 1) & (REMEMBERED_RESETS - 1);
+}
 
 /** A header block that comes in several frames. */
 interface OpenBlock {
@@ -62,10 +67,8 @@ export class Connection implements FrameSink, CallHost {
   readonly #calls = new Map<number, Call>();
   /** Calls whose answers wait for room. */
   readonly #waiting = new Set<Call>();
-  /** Calls that are answered and that the client has not ended. */
-  readonly #lingering = new Set<Call>();
-  /** Streams that this side has reset, the oldest first. */
-  readonly #resets = new Set<number>();
+  /** Streams that this side has reset, each at the place of its number; later ones take it over. */
+  readonly #resets = new Uint32Array(REMEMBERED_RESETS);
   /** What is missing of the client's preface. */
   #preface: Buffer | undefined = NOTHING;
   #settled = false;
@@ -161,7 +164,6 @@ export class Connection implements FrameSink, CallHost {
         this.#writer.frame(FRAME.PING, 0, 0, PING_ALIVE);
       }
       for (const call of this.#waiting) if (nowMs - (call.stalledMs ?? nowMs) > limits.stallMs) this.#reset(call.id, ERROR.CANCEL);
-      for (const call of this.#lingering) if (nowMs - call.endedMs > limits.lingerMs) this.#reset(call.id, ERROR.NO_ERROR);
       if (this.#draining === "told" && nowMs - this.#noticeMs > limits.noticeMs) this.#lastGoAway();
     });
   }
@@ -191,13 +193,9 @@ export class Connection implements FrameSink, CallHost {
 
   writeTrailers(call: Call, trailers: Buffer): void {
     this.#headers(call.id, call.hasAnswer ? trailers : Buffer.concat([ANSWER, trailers]), true);
-    this.#waiting.delete(call);
-    if (call.remoteEnded) {
-      this.#close(call);
-      return;
-    }
-    call.endedMs = this.#deps.now();
-    this.#lingering.add(call);
+    // With its end a client would only say what is known: for each call one more message, and one more turn of the event loop at both ends.
+    if (!call.remoteEnded) this.#writeReset(call.id, ERROR.NO_ERROR);
+    this.#close(call);
   }
 
   wait(call: Call): void {
@@ -260,6 +258,7 @@ export class Connection implements FrameSink, CallHost {
       this.#taken = 0;
     }
     const call = this.#calls.get(streamId);
+    if (call === undefined && endStream && this.#forgetReset(streamId)) return; // The client had not heard of it.
     if (call === undefined || call.remoteEnded) {
       this.#waste.futile();
       this.#refuseOnClosed(streamId, last);
@@ -389,7 +388,7 @@ export class Connection implements FrameSink, CallHost {
     if (payload.length !== 4) throw frameSizeError("RST_STREAM of other than four bytes");
     this.#expectKnown(streamId);
     const call = this.#calls.get(streamId);
-    if (this.#resets.delete(streamId)) return; // Both ends have reset it.
+    if (this.#forgetReset(streamId)) return; // Both ends have reset it.
     // An Envoy ends its calls by a reset, once they are answered; before that where its own client has gone, which is no one's fault.
     if (call?.answered === true) this.#waste.useful();
     else if (call?.hadMessage !== true) this.#waste.futile();
@@ -453,7 +452,7 @@ export class Connection implements FrameSink, CallHost {
   #refuseOnClosed(streamId: number, last: boolean): void {
     this.#expectKnown(streamId);
     this.#waste.futile();
-    if (last && !this.#resets.has(streamId)) this.#reset(streamId, ERROR.STREAM_CLOSED);
+    if (last && this.#resets[placeOf(streamId)] !== streamId) this.#reset(streamId, ERROR.STREAM_CLOSED);
   }
 
   // What ends calls and the connection.
@@ -485,18 +484,20 @@ export class Connection implements FrameSink, CallHost {
 
   #writeReset(streamId: number, code: ErrorCode): void {
     this.#writer.number(FRAME.RST_STREAM, streamId, code);
-    this.#resets.add(streamId);
-    if (this.#resets.size <= REMEMBERED_RESETS) return;
-    for (const oldest of this.#resets) {
-      this.#resets.delete(oldest);
-      return;
-    }
+    this.#resets[placeOf(streamId)] = streamId;
+  }
+
+  /** Notes that no more comes of a stream; false where this side has not reset it. */
+  #forgetReset(streamId: number): boolean {
+    const place = placeOf(streamId);
+    if (this.#resets[place] !== streamId || streamId === 0) return false;
+    this.#resets[place] = 0;
+    return true;
   }
 
   #close(call: Call): void {
     if (!this.#calls.delete(call.id)) return;
     this.#waiting.delete(call);
-    this.#lingering.delete(call);
     call.close();
     this.account(call);
     this.#endIfIdle();

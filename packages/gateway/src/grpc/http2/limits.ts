@@ -6,8 +6,6 @@ export interface Limits {
   readonly frameMs: number;
   /** For a peer that takes nothing of what is written, or that opens no window for an answer. */
   readonly stallMs: number;
-  /** For a client to end a call that the server has ended; then it is reset. */
-  readonly lingerMs: number;
   /** Of silence, before the peer is asked whether it is there, and after that for its answer. */
   readonly silenceMs: number;
   readonly pingMs: number;
@@ -31,7 +29,6 @@ export const LIMITS: Limits = {
   prefaceMs: 10_000,
   frameMs: 30_000,
   stallMs: 60_000,
-  lingerMs: 10_000,
   silenceMs: 60_000,
   pingMs: 20_000,
   noticeMs: 1_000,
