@@ -33,7 +33,7 @@ export default {
     },
     only("mock-engine", [], "A stand-in for a foreign program shares no code with ours."),
     only("devcluster", ["api"], "It uses production code only by its public commands, and the contract."),
-    only("dev-services", ["api", "kube", "service", "devcluster"], "It stands beside the system in a cluster, and is no part of it."),
+    only("dev-services", ["service", "devcluster"], "It stands beside the system in a cluster, and is no part of it."),
     {
       name: "api-is-light",
       severity: "error",

@@ -116,6 +116,6 @@ ENTRYPOINT ["vllm", "serve"]
 
 FROM base AS dev-services
 LABEL org.opencontainers.image.title="aibrix/dev-services" \
-      org.opencontainers.image.description="A Hub, content for S3 and the endpoints file of Envoy, for development"
+      org.opencontainers.image.description="A Hub and content for S3, for development"
 COPY --from=programs /out/dev-services /
 ENTRYPOINT ["aibrix_dev_services"]

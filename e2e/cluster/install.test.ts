@@ -28,7 +28,7 @@ describe.runIf(hasNode)("installed as users do", () => {
 
   beforeAll(async () => {
     platform = Platform.get();
-    await uninstall("deploy/overlays/dev-envoy-gateway");
+    await uninstall("deploy/overlays/dev");
     // In the place of huggingface.co, from where the walk-through's adapter is downloaded.
     await platform.kubectl("create", "namespace", "aibrix-dev");
     await platform.kubectl("apply", "--server-side", "-f", "deploy/overlays/dev/hub.yaml");

@@ -8,7 +8,7 @@ import { models } from "./client.ts";
 import { type Platform, READY_MS } from "./platform.ts";
 
 /** What runs on the cluster for all other stories. */
-const DEV = "deploy/overlays/dev-envoy-gateway";
+const DEV = "deploy/overlays/dev";
 const IMAGES = ["controller-manager", "gateway-plugins"];
 /** What the Deployments of the platform are called, with their namespaces. */
 export const PLUGINS = { namespace: "aibrix-system", name: "aibrix-gateway-plugins" } as const;

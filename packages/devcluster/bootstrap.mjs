@@ -65,7 +65,7 @@ const COMMANDS = {
     ],
   },
   generate: {
-    does: "write what is generated: from the API's schema, Envoy's protocol, Envoy's configuration",
+    does: "write what is generated: from the API's schema and Envoy's protocol",
     needs: "install",
     steps: () => GENERATORS.map((g) => step("generate", "node", g)),
   },
@@ -75,11 +75,7 @@ const COMMANDS = {
 const BENCHES = { controller: ["kubernetes"], gateway: ["envoy", "gateway-bench"], runtime: ["versitygw", "s5cmd", "python-clients"] };
 
 /** They run from the sources, so they never write what an old build says. */
-const GENERATORS = [
-  ["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"],
-  ["--conditions=@aibrix/source", "packages/devcluster/scripts/generate.ts"],
-  ["packages/gateway/scripts/generate.ts"],
-];
+const GENERATORS = [["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"], ["packages/gateway/scripts/generate.ts"]];
 
 function step(name, program, args, { env = {}, parts = [] } = {}) {
   return { name, program, args, env, parts };

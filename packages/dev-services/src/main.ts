@@ -4,7 +4,7 @@ import type { Command } from "./command.ts";
 
 const PROGRAM = "aibrix_dev_services";
 
-/** Each is loaded when it is asked for: what one of them needs (an S3 client, a Kubernetes client) costs the others no memory. */
+/** Each is loaded when it is asked for: what one of them needs (an S3 client) costs the others no memory. */
 const COMMANDS: Readonly<Record<string, { readonly does: string; readonly load: () => Promise<Command> }>> = {
   hub: {
     does: "a local Hugging Face Hub with a tiny base model and tiny adapters",
@@ -13,10 +13,6 @@ const COMMANDS: Readonly<Record<string, { readonly does: string; readonly load: 
   "s3-content": {
     does: "puts a tiny adapter into an S3 server",
     load: async () => (await import("./s3-content.ts")).S3_CONTENT,
-  },
-  "envoy-endpoints": {
-    does: "writes the engines of a cluster to a file that Envoy follows",
-    load: async () => (await import("./envoy-endpoints/command.ts")).ENVOY_ENDPOINTS,
   },
 };
 

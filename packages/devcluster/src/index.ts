@@ -1,8 +1,6 @@
 export type { ClusterDeps, ClusterHandle, ClusterKind, ClusterProvider } from "./cluster/provider.ts";
 export { type EnvoyOptions, envoyBootstrap } from "./envoy/bootstrap.ts";
-export { clusterBootstrap } from "./envoy/cluster-bootstrap.ts";
-export { ENGINES_CLUSTER, type EndpointsFile, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
-export { endpointsFile } from "./envoy/endpoints-file.ts";
+export { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./envoy/clusters.ts";
 export type { Address, Json, JsonObject } from "./envoy/types.ts";
 export { type AdapterOptions, writeAdapter } from "./fixtures/adapter.ts";
 export { writeBaseModel } from "./fixtures/base-model.ts";

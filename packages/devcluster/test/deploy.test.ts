@@ -10,7 +10,7 @@ import { envoyGatewayManifest } from "../src/cluster/envoy-gateway-manifest.ts";
 import { WORKSPACE } from "../src/stack/paths.ts";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
-const OVERLAYS = ["default", "dev", "dev-envoy-gateway"] as const;
+const OVERLAYS = ["default", "dev"] as const;
 
 let plane: ManifestPlane;
 const rendered = new Map<string, readonly Manifest[]>();
@@ -20,7 +20,8 @@ beforeAll(async () => {
   plane = await ManifestPlane.start();
   await plane.do("apply", "--server-side", "-f", `${crds}/gatewayapi-crds.yaml`, "-f", `${crds}/generated`);
   // A dry run of what lives in a namespace needs the namespace.
-  await plane.do("apply", "--server-side", "-f", "deploy/overlays/dev/namespaces.yaml");
+  await plane.do("apply", "--server-side", "-k", "deploy/namespace");
+  await plane.do("apply", "--server-side", "-f", "deploy/overlays/dev/namespace.yaml");
   // And that of a pod its class.
   await plane.do("apply", "--server-side", "-k", "deploy/priority-class");
   await plane.crdsServed();
@@ -116,31 +117,17 @@ test.each([
   expect(await plane.refusal({ ...object, spec: { ...rest, [`${field}x`]: value } })).toMatch(/unknown field|not declared in schema/);
 });
 
-test("the overlay dev needs no Envoy Gateway, and its Envoy is reached from outside", () => {
-  const groups = new Set(objects("dev").map((m) => m.apiVersion.split("/")[0]));
-  expect([...groups].filter((g) => g?.includes("gateway"))).toEqual([]);
-  expect(find("dev", "Service", "aibrix-envoy").spec).toMatchObject({ type: "NodePort", ports: [{ port: 80, nodePort: 30_080 }] });
-});
-
-test("the overlay dev-envoy-gateway has Envoy Gateway's objects of the default overlay, and the rest of dev without its Envoy", () => {
+test("the overlay dev is the overlay default with images of this checkout, and a Hub and an S3 server beside it", () => {
   const names = (overlay: string) => objects(overlay).map((m) => `${m.kind} ${m.metadata.namespace ?? ""}/${m.metadata.name}`);
-  const ofEnvoy = (name: string) => /\/aibrix-envoy\b/.test(name);
-  expect(names("dev").filter(ofEnvoy)).toHaveLength(6);
-  const plain = names("dev").filter((name) => !ofEnvoy(name));
-  const added = names("dev-envoy-gateway").filter((name) => !plain.includes(name));
-  expect(names("dev-envoy-gateway").filter((name) => plain.includes(name))).toHaveLength(plain.length);
-  expect(added.some(ofEnvoy)).toBe(false);
-  for (const name of added) expect(names("default")).toContain(name);
-  for (const kind of [
-    "BackendTrafficPolicy",
-    "ClientTrafficPolicy",
-    "EnvoyExtensionPolicy",
-    "EnvoyProxy",
-    "Gateway",
-    "HTTPRoute",
-    "HTTPRouteFilter",
-  ])
-    expect(added.filter((name) => name.startsWith(`${kind} `))).toHaveLength(1);
+  const added = names("dev").filter((name) => !names("default").includes(name));
+  expect(names("default").filter((name) => !names("dev").includes(name))).toEqual([]);
+  expect(added).toContain("Namespace /aibrix-dev");
+  expect(added.filter((name) => !name.includes("aibrix-dev"))).toEqual([]);
+  const withoutImages = (overlay: string, name: string) =>
+    JSON.stringify(objects(overlay).filter((m) => `${m.kind} ${m.metadata.namespace ?? ""}/${m.metadata.name}` === name))
+      .replaceAll(/"image":"[^"]*"/g, "")
+      .replaceAll(/"imagePullPolicy":"[^"]*"/g, "");
+  for (const name of names("default")) expect(withoutImages("dev", name)).toBe(withoutImages("default", name));
 });
 
 test("the API server accepts the Envoy Gateway of a cluster of this machine, and its pods are restricted", async () => {
@@ -168,24 +155,18 @@ test("deploy/dependency pins one Envoy Gateway, and switches on what the script 
   for (const config of [theirs, ours]) expect(config).toMatchObject({ kind: "EnvoyGateway", extensionApis: { enableLua: true } });
 });
 
-test("controller and gateway are the same in all overlays, but for their images", () => {
-  for (const name of ["aibrix-controller-manager", "aibrix-gateway-plugins"]) {
-    const [a, ...others] = OVERLAYS.map((overlay) => {
-      const text = JSON.stringify(find(overlay, "Deployment", name));
-      return text.replace(/"image":"[^"]*"/, "").replace(/"imagePullPolicy":"[^"]*"/, "");
-    });
-    for (const other of others) expect(other).toBe(a);
-  }
-});
-
 test("the overlay dev is applied as a whole, and a second time changes nothing", async () => {
-  expect(await plane.do("apply", "-k", "deploy/overlays/dev")).toContain("deployment.apps/aibrix-envoy created");
+  expect(await plane.do("apply", "-k", "deploy/overlays/dev")).toContain("gateway.gateway.networking.k8s.io/aibrix-eg created");
   const again = (await plane.do("apply", "-k", "deploy/overlays/dev")).trim().split("\n");
-  // kubectl cannot compare what was written as stringData, and sends the selector of a budget anew each time: it says this of all of them.
+  // kubectl cannot compare what was written as stringData, and sends a budget's selector, and lists of custom resources in which the API server
+  // fills in defaults, anew each time: it says this of all of them.
   expect(again.filter((line) => !line.endsWith(" unchanged"))).toEqual([
     "secret/s3-credentials configured",
     "poddisruptionbudget.policy/aibrix-controller-manager configured",
     "poddisruptionbudget.policy/aibrix-gateway-plugins configured",
+    "envoyextensionpolicy.gateway.envoyproxy.io/aibrix-gateway-plugins configured",
+    "gateway.gateway.networking.k8s.io/aibrix-eg configured",
+    "httproute.gateway.networking.k8s.io/aibrix-models configured",
   ]);
 });
 

@@ -1,9 +1,10 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ControlPlane, ensureKubernetes, startControlPlane } from "@aibrix/devcluster";
+import { type ControlPlane, ENVOY_GATEWAY_VERSION, ensureGatewayCrds, ensureKubernetes, startControlPlane } from "@aibrix/devcluster";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { deploy, undeploy } from "../src/cluster/deploy.ts";
+import { installEnvoyGateway } from "../src/cluster/envoy-gateway.ts";
 import { ExistingCluster } from "../src/cluster/kubeconfig.ts";
 import { Kubectl } from "../src/cluster/kubectl.ts";
 import type { ClusterHandle } from "../src/cluster/provider.ts";
@@ -25,7 +26,7 @@ const ADAPTER = {
   metadata: { name: "sql", namespace: "default", finalizers: [FINALIZER] },
   spec: { baseModel: "base", podSelector: { matchLabels: { "model.aibrix.ai/name": "base" } }, artifactURL: "huggingface://acme/sql-lora" },
 };
-const MS = 180_000;
+const MS = 480_000;
 const signal = AbortSignal.timeout(3_600_000);
 
 let plane: ControlPlane;
@@ -83,6 +84,7 @@ async function addNode(): Promise<void> {
   await admin.run(["patch", "node", "worker", "--subresource=status", "--type=merge", "-p", JSON.stringify(NODE_STATUS)], signal);
 }
 
+const context = { log: (line: string) => said.push(line), signal };
 const there = async (...what: string[]) => (await admin.run(["get", ...what, "--ignore-not-found", "-o", "name"], signal)).trim() !== "";
 
 /** The work of the namespace controller, which this control plane does not have: what is in a namespace was deleted before. */
@@ -121,7 +123,12 @@ test("what is deployed is deleted again: ModelAdapters while the controller is t
   expect(statSync(cluster.kubeconfig).mode & 0o777).toBe(0o600);
   await apply({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "users-own", namespace: "default" } });
 
-  const { deployments, images } = await deploy(new Kubectl(cluster), dir, "registry.example/dev", signal);
+  const kubectl = new Kubectl(cluster);
+  await installEnvoyGateway(kubectl, dir, "registry.example/dev", context, signal);
+  expect(await admin.run(["get", "deployment", "envoy-gateway", "-n", "envoy-gateway-system", "-o", "jsonpath={..image}"], signal)).toBe(
+    `registry.example/dev/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`,
+  );
+  const { deployments, images } = await deploy(kubectl, dir, "registry.example/dev", signal);
   expect(deployments).toContainEqual({ name: "aibrix-controller-manager", namespace: "aibrix-system" });
   for (const image of images) expect(image).toMatch(/^registry\.example\/dev\/\w/);
   for (const { name, namespace = "" } of deployments) expect(await there("deployment", "-n", namespace, name)).toBe(true);
@@ -142,11 +149,35 @@ test("what is deployed is deleted again: ModelAdapters while the controller is t
 
   expect(await there("crd", "modeladapters.model.aibrix.ai")).toBe(false);
   expect(await there("namespace", "aibrix-system", "aibrix-dev")).toBe(false);
+  expect(await there("crd")).toBe(false);
+  expect(await there("namespace", "envoy-gateway-system")).toBe(false);
+  expect(await there("clusterrolebinding", "envoy-gateway")).toBe(false);
   expect(await there("configmap", "users-own")).toBe(true);
   expect(existsSync(cluster.kubeconfig)).toBe(false);
   await new ExistingCluster().remove(dir, signal);
 });
 
+test("an Envoy Gateway that is there is used and stays, and the Gateway API's CRDs of another are not overwritten", {
+  timeout: MS,
+}, async () => {
+  await addNode();
+  const kubectl = new Kubectl(await start());
+  const crds = await ensureGatewayCrds(context);
+  const api = ["-f", join(crds, "gatewayapi-crds.yaml")];
+  const theirs = ["-f", join(crds, "generated")];
+  await admin.run(["apply", "--server-side", ...api], signal);
+  await expect(installEnvoyGateway(kubectl, dir, undefined, context, signal)).rejects.toThrow(
+    /CRDs of another implementation[\s\S]*Install Envoy Gateway v.*install\.md/,
+  );
+  await admin.run(["apply", "--server-side", ...theirs], signal);
+  await installEnvoyGateway(kubectl, dir, undefined, context, signal);
+  expect(said.join("\n")).toContain("the cluster has Envoy Gateway: it is used as it is");
+  expect(await there("namespace", "envoy-gateway-system")).toBe(false);
+  await new ExistingCluster().remove(dir, signal);
+  expect(await there("crd", "envoyproxies.gateway.envoyproxy.io")).toBe(true);
+});
+
+// With the Envoy Gateway of the test before.
 test("a ModelAdapter that stays is named, and the controller that it needs stays too", { timeout: MS }, async () => {
   await addNode();
   const cluster = await start();

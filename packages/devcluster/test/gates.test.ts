@@ -69,14 +69,6 @@ test("the generated-files check names a file that differs", () => {
   expect(status).toBe(1);
 });
 
-test("the generated-files check names an Envoy configuration that differs", () => {
-  const dir = tree("envoy", { "deploy/envoy/envoy.yaml": "edited: by hand\n" });
-  const args = ["--conditions=@aibrix/source", join(root, "packages/devcluster/scripts/generate.ts"), "--check", `--root=${dir}`];
-  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-  expect(stderr).toContain("deploy/envoy/envoy.yaml differs");
-  expect(status).toBe(1);
-});
-
 test("the generated-files check names protocol code that differs", () => {
   const dir = tree("protocol", { "generated/messages.js": "edited by hand\n", "generated/messages.d.ts": "" });
   const script = join(root, "packages/gateway/scripts/generate.ts");

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { StackError } from "../stack/errors.ts";
 import { WORKSPACE } from "../stack/paths.ts";
 import { type StateDir, writeFileAtomic } from "../stack/state-dir.ts";
+import { forgetEnvoyGateway, uninstallEnvoyGateway } from "./envoy-gateway.ts";
 import type { Kubectl } from "./kubectl.ts";
 import { type Manifests, readManifests } from "./manifests.ts";
 import { fullName, type Meta } from "./objects.ts";
 import { PLATFORM_NAMESPACES } from "./platform.ts";
 
-const overlay = (name: string) => join(WORKSPACE, "deploy/overlays", name);
+const OVERLAY = join(WORKSPACE, "deploy/overlays/dev");
 const APPLY_MS = 120_000;
 /** Their pods and engines may be gone already; the controller ends a deletion by itself then. */
 const ADAPTERS_GONE_MS = 60_000;
@@ -23,30 +24,27 @@ function manifestsFile(dir: StateDir): string {
 
 /** Forgets what was applied to another cluster before. */
 export function forgetManifests(dir: StateDir): void {
+  forgetEnvoyGateway(dir);
   rmSync(manifestsFile(dir), { force: true });
 }
 
-/** Applies the dev overlay, with an Envoy of its own or for the Envoy Gateway that is in the cluster. */
-export async function deploy(
-  kubectl: Kubectl,
-  dir: StateDir,
-  imageRegistry: string | undefined,
-  signal: AbortSignal,
-  name: "dev" | "dev-envoy-gateway" = "dev",
-): Promise<Manifests> {
-  const manifests = readManifests(await kubectl.run(["kustomize", overlay(name)], signal), imageRegistry);
+/** Applies the dev overlay, for the Envoy Gateway that is in the cluster. */
+export async function deploy(kubectl: Kubectl, dir: StateDir, imageRegistry: string | undefined, signal: AbortSignal): Promise<Manifests> {
+  const manifests = readManifests(await kubectl.run(["kustomize", OVERLAY], signal), imageRegistry);
   writeFileAtomic(manifestsFile(dir), manifests.text);
   await kubectl.run(["apply", "--server-side", "-f", manifestsFile(dir)], signal, APPLY_MS);
   return manifests;
 }
 
 /**
- * Deletes what {@link deploy} has applied: ModelAdapters first, while the controller is there to see to their finalizers, then the manifests.
+ * Deletes what {@link deploy} has applied: ModelAdapters first, while the controller is there to see to their finalizers, then the manifests,
+ * last Envoy Gateway where it was put there for them.
  * @param adaptersMs - how long the ModelAdapters may take
  * @throws {@link StackError} with what is left and how to take it away
  */
 export async function undeploy(kubectl: Kubectl, dir: StateDir, signal: AbortSignal, adaptersMs: number = ADAPTERS_GONE_MS): Promise<void> {
-  if (!existsSync(manifestsFile(dir))) return; // Nothing was applied.
+  // Nothing was applied, or Envoy Gateway alone.
+  if (!existsSync(manifestsFile(dir))) return uninstallEnvoyGateway(kubectl, dir, signal);
   const typed = `kubectl --kubeconfig ${kubectl.kubeconfig}`;
   if ((await kubectl.run(["get", "crd", CRD, "--ignore-not-found", "-o", "name"], signal)).trim() !== "") {
     try {
@@ -62,6 +60,7 @@ export async function undeploy(kubectl: Kubectl, dir: StateDir, signal: AbortSig
   }
   const args = ["delete", "-f", manifestsFile(dir), "--ignore-not-found", "--wait", `--timeout=${MANIFESTS_GONE_MS / 1000}s`];
   await kubectl.run(args, signal, MANIFESTS_GONE_MS + 10_000);
+  await uninstallEnvoyGateway(kubectl, dir, signal);
   forgetManifests(dir);
 }
 

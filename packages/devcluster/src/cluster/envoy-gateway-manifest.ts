@@ -1,4 +1,5 @@
 import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-crds.ts";
+import { imageAt } from "./manifests.ts";
 
 export const ENVOY_GATEWAY_NAMESPACE = "envoy-gateway-system";
 
@@ -7,24 +8,14 @@ const IMAGE = `docker.io/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`;
 const PORTS = { grpc: 18000, ratelimit: 18001, wasm: 18002, metrics: 19001 } as const;
 const HEALTH_PORT = 8081;
 
-/** Names its own image for the container beside Envoy; one replica elects nobody. */
-const CONFIG = {
-  apiVersion: "gateway.envoyproxy.io/v1alpha1",
-  kind: "EnvoyGateway",
-  gateway: { controllerName: "gateway.envoyproxy.io/gatewayclass-controller" },
-  logging: { level: { default: "info" } },
-  extensionApis: { enableLua: true },
-  provider: {
-    type: "Kubernetes",
-    kubernetes: { shutdownManager: { image: IMAGE }, proxyTopologyInjector: { disable: true }, leaderElection: { disable: true } },
-  },
-};
-
 /**
  * Envoy Gateway for a cluster of this machine, as one manifest: what its chart installs without what one replica on one node has no use
- * for (leader election, the webhook for zones), and with every right in the cluster, which is its own. Its CRDs come first. Pure.
+ * for (leader election, the webhook for zones), and with every right in the cluster, which is for development. Its CRDs come first. Pure.
+ *
+ * @param imageRegistry - goes before the name of its image
  */
-export function envoyGatewayManifest(): object {
+export function envoyGatewayManifest(imageRegistry?: string): object {
+  const image = imageAt(imageRegistry, IMAGE);
   const metadata = { name: NAME, namespace: ENVOY_GATEWAY_NAMESPACE };
   const labels = { "control-plane": NAME };
   const items = [
@@ -45,7 +36,7 @@ export function envoyGatewayManifest(): object {
       apiVersion: "v1",
       kind: "ConfigMap",
       metadata: { ...metadata, name: "envoy-gateway-config" },
-      data: { "envoy-gateway.yaml": JSON.stringify(CONFIG) },
+      data: { "envoy-gateway.yaml": JSON.stringify(config(image)) },
     },
     {
       apiVersion: "v1",
@@ -57,26 +48,41 @@ export function envoyGatewayManifest(): object {
       apiVersion: "batch/v1",
       kind: "Job",
       metadata: { ...metadata, name: "envoy-gateway-certgen" },
-      spec: { template: { spec: { ...podSpec([certgen()]), restartPolicy: "Never" } } },
+      spec: { template: { spec: { ...podSpec([certgen(image)]), restartPolicy: "Never" } } },
     },
     {
       apiVersion: "apps/v1",
       kind: "Deployment",
       metadata: { ...metadata, labels },
-      spec: { replicas: 1, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: serverSpec() } },
+      spec: { replicas: 1, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: serverSpec(image) } },
     },
   ];
   return { apiVersion: "v1", kind: "List", items };
 }
 
-/** Makes the certificates by which Envoy and Envoy Gateway know each other. */
-function certgen(): object {
-  return { ...container("certgen", ["certgen", "--disable-topology-injector"]) };
+/** Names its own image for the container beside Envoy; one replica elects nobody. */
+function config(image: string): object {
+  return {
+    apiVersion: "gateway.envoyproxy.io/v1alpha1",
+    kind: "EnvoyGateway",
+    gateway: { controllerName: "gateway.envoyproxy.io/gatewayclass-controller" },
+    logging: { level: { default: "info" } },
+    extensionApis: { enableLua: true },
+    provider: {
+      type: "Kubernetes",
+      kubernetes: { shutdownManager: { image }, proxyTopologyInjector: { disable: true }, leaderElection: { disable: true } },
+    },
+  };
 }
 
-function serverSpec(): object {
+/** Makes the certificates by which Envoy and Envoy Gateway know each other. */
+function certgen(image: string): object {
+  return container("certgen", image, ["certgen", "--disable-topology-injector"]);
+}
+
+function serverSpec(image: string): object {
   const server = {
-    ...container(NAME, ["server", "--config-path=/config/envoy-gateway.yaml"]),
+    ...container(NAME, image, ["server", "--config-path=/config/envoy-gateway.yaml"]),
     ports: Object.entries(PORTS).map(([name, containerPort]) => ({ name, containerPort })),
     startupProbe: { httpGet: { path: "/healthz", port: HEALTH_PORT }, periodSeconds: 1, failureThreshold: 120 },
     livenessProbe: { httpGet: { path: "/healthz", port: HEALTH_PORT }, periodSeconds: 20, timeoutSeconds: 5 },
@@ -110,10 +116,10 @@ function podSpec(containers: readonly object[]): object {
   };
 }
 
-function container(name: string, args: readonly string[]): object {
+function container(name: string, image: string, args: readonly string[]): object {
   return {
     name,
-    image: IMAGE,
+    image,
     imagePullPolicy: "IfNotPresent",
     command: ["envoy-gateway", ...args],
     env: [

@@ -1,18 +1,66 @@
+import { existsSync, rmSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ensureGatewayCrds } from "../parts/gateway-crds.ts";
+import { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "../parts/gateway-crds.ts";
 import type { PartContext } from "../parts/part-context.ts";
-import { type StateDir, writeJsonAtomic } from "../stack/state-dir.ts";
+import { StackError } from "../stack/errors.ts";
+import { type StateDir, writeFileAtomic } from "../stack/state-dir.ts";
 import { envoyGatewayManifest } from "./envoy-gateway-manifest.ts";
 import type { Kubectl } from "./kubectl.ts";
 
 const APPLY_MS = 120_000;
+/** Mostly seconds; an API server with much to do gives up on a CRD and tries again ever later. */
+const GONE_MS = 300_000;
+const [OURS, GATEWAY_API] = ["envoyproxies.gateway.envoyproxy.io", "gateways.gateway.networking.k8s.io"] as const;
 
-/** Puts Envoy Gateway and the CRDs of the Gateway API into a cluster of this machine. It goes with the cluster. */
-export async function installEnvoyGateway(kubectl: Kubectl, dir: StateDir, parts: PartContext, signal: AbortSignal): Promise<void> {
-  const crds = await ensureGatewayCrds(parts);
-  const apply = ["apply", "--server-side"];
-  await kubectl.run([...apply, "-f", join(crds, "gatewayapi-crds.yaml"), "-f", join(crds, "generated")], signal, APPLY_MS);
-  const file = join(dir.cluster, "envoy-gateway.json");
-  writeJsonAtomic(file, envoyGatewayManifest());
-  await kubectl.run([...apply, "-f", file], signal, APPLY_MS);
+/** What was applied is kept: it is what is deleted again from a cluster that exists. */
+function manifestFile(dir: StateDir): string {
+  return join(dir.cluster, "envoy-gateway.yaml");
+}
+
+/** Forgets what was applied to another cluster before. */
+export function forgetEnvoyGateway(dir: StateDir): void {
+  rmSync(manifestFile(dir), { force: true });
+}
+
+/**
+ * Puts Envoy Gateway and the CRDs of the Gateway API into a cluster; one that is there is used as it is, and stays.
+ *
+ * @param imageRegistry - goes before the name of its image
+ * @throws {@link StackError} where another implementation of the Gateway API has brought its CRDs
+ */
+export async function installEnvoyGateway(
+  kubectl: Kubectl,
+  dir: StateDir,
+  imageRegistry: string | undefined,
+  parts: PartContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const there = (await kubectl.run(["get", "crd", OURS, GATEWAY_API, "--ignore-not-found", "-o", "name"], signal)).split("\n");
+  if (there.some((name) => name.endsWith(OURS))) {
+    parts.log("the cluster has Envoy Gateway: it is used as it is, and must have Lua switched on (docs/guides/install.md)");
+    return;
+  }
+  if (there.some((name) => name.endsWith(GATEWAY_API)))
+    throw new StackError(
+      `The cluster has the Gateway API's CRDs of another implementation, and no Envoy Gateway: they are not overwritten.\nInstall Envoy Gateway ${ENVOY_GATEWAY_VERSION} beside it as docs/guides/install.md says, then start again.`,
+    );
+  const crds = await readCrds(await ensureGatewayCrds(parts));
+  const manifest = JSON.stringify(envoyGatewayManifest(imageRegistry), null, 2);
+  writeFileAtomic(manifestFile(dir), [...crds, manifest].join("\n---\n"));
+  await kubectl.run(["apply", "--server-side", "-f", manifestFile(dir)], signal, APPLY_MS);
+}
+
+/** Deletes what {@link installEnvoyGateway} has applied; nothing where Envoy Gateway was there before. */
+export async function uninstallEnvoyGateway(kubectl: Kubectl, dir: StateDir, signal: AbortSignal): Promise<void> {
+  const file = manifestFile(dir);
+  if (!existsSync(file)) return;
+  const args = ["delete", "-f", file, "--ignore-not-found", "--wait", `--timeout=${GONE_MS / 1000}s`];
+  await kubectl.run(args, signal, GONE_MS + 10_000);
+  forgetEnvoyGateway(dir);
+}
+
+async function readCrds(folder: string): Promise<readonly string[]> {
+  const generated = (await readdir(join(folder, "generated"))).sort().map((name) => join("generated", name));
+  return await Promise.all(["gatewayapi-crds.yaml", ...generated].map((name) => readFile(join(folder, name), "utf8")));
 }

@@ -37,7 +37,7 @@ export class ExistingCluster implements ClusterProvider {
     await refuseForeignPlatform(kubectl, signal);
     const gatewayHost = nodeAddress(await kubectl.list<Node>(["nodes"], signal));
     if (gatewayHost === undefined) throw new StackError("The cluster has no node that is Ready: see kubectl get nodes.");
-    say(`the cluster of ${this.#file} answers; its NodePorts are expected at ${gatewayHost}`);
+    say(`the cluster of ${this.#file} answers; its nodes are expected at ${gatewayHost}`);
     return { kind: this.kind, kubeconfig, kubectl: program, registry: undefined, gatewayHost };
   }
 

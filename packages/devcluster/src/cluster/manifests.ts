@@ -22,7 +22,7 @@ export function readManifests(rendered: string, imageRegistry: string | undefine
   const objects = parseAllDocuments(rendered)
     .map((document) => document.toJS() as Json)
     .filter((object) => object !== null)
-    .map((object) => withImages(object, imageRegistry === undefined ? (image) => image : (image) => `${imageRegistry}/${image}`, images));
+    .map((object) => withImages(object, (image) => imageAt(imageRegistry, image), images));
   const deployments = objects.filter((o) => isObject(o) && o.kind === "Deployment").map((o) => (o as unknown as Deployment).metadata);
   return {
     text: objects.map((o) => stringify(o)).join("---\n"),
@@ -31,7 +31,17 @@ export function readManifests(rendered: string, imageRegistry: string | undefine
   };
 }
 
-/** Renames every `image` of an entry of `containers` or `initContainers`. */
+/**
+ * An image's name at a registry of the user's. Pure.
+ * @param imageRegistry - for example `registry.example.com/aibrix-dev`; nothing changes where it is undefined
+ */
+export function imageAt(imageRegistry: string | undefined, image: string): string {
+  return imageRegistry === undefined ? image : `${imageRegistry}/${image.replace(/^docker\.io\//, "")}`;
+}
+
+const IN_CONTAINERS: ReadonlySet<string> = new Set(["container", "containers", "initContainers"]);
+
+/** Renames every `image` of an entry of `containers` or `initContainers`, or of the `container` of an EnvoyProxy. */
 function withImages(value: Json, rename: (image: string) => string, found: Set<string>, inContainers = false): Json {
   if (Array.isArray(value)) return value.map((v: Json) => withImages(v, rename, found, inContainers));
   if (!isObject(value)) return value;
@@ -42,7 +52,7 @@ function withImages(value: Json, rename: (image: string) => string, found: Set<s
         found.add(image);
         return [key, image];
       }
-      return [key, withImages(v, rename, found, key === "containers" || key === "initContainers")];
+      return [key, withImages(v, rename, found, IN_CONTAINERS.has(key))];
     }),
   );
 }

@@ -62,6 +62,11 @@ export interface Node {
   };
 }
 
+/** The first address inside the cluster that a node has. */
+export function innerAddress(nodes: readonly Node[]): string | undefined {
+  return nodes.flatMap((n) => n.status?.addresses ?? []).find((a) => a.type === "InternalIP")?.address;
+}
+
 export interface ModelAdapterObject {
   readonly metadata: Meta;
   readonly status?: { readonly phase?: string; readonly conditions?: readonly Condition[] };

@@ -14,12 +14,10 @@ export interface ClusterHandle {
   readonly kubectl: string;
   /** Where images are pushed from this machine, for example `http://10.213.0.2:5000`; `undefined`: the cluster gets its images elsewhere. */
   readonly registry: string | undefined;
-  /** Host (without a port) at which NodePorts are reached from this machine. */
+  /** Host (without a port) at which this machine reaches the gateway, or NodePorts where it has no port here. */
   readonly gatewayHost: string;
-  /** Port behind which the gateway is at that host; `undefined`: the NodePort itself. */
+  /** Port of the gateway at that host; `undefined`: it has what its Service gets in the cluster. */
   readonly gatewayPort?: number;
-  /** Whether Envoy Gateway is put into the cluster, and the Gateway's Service gets an address; else the overlay brings an Envoy. */
-  readonly envoyGateway?: boolean;
 }
 
 /** The edges of a {@link ClusterProvider}. */

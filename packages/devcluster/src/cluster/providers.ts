@@ -3,7 +3,7 @@ import { kubectlLink, type StateDir } from "../stack/state-dir.ts";
 import { dropNote, readNote } from "./note.ts";
 import type { ClusterKind, ClusterProvider } from "./provider.ts";
 
-const REMOVE_MS = 300_000;
+const REMOVE_MS = 600_000;
 
 /** @param kubeconfig - of the cluster that exists; not needed to remove what was put there */
 export async function providerOf(kind: ClusterKind, kubeconfig?: string): Promise<ClusterProvider> {

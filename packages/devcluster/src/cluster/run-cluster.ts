@@ -19,10 +19,11 @@ import { chooseCluster, lookAtMachine } from "./choose.ts";
 import { deploy } from "./deploy.ts";
 import { deploymentFailure } from "./diagnose.ts";
 import { installEnvoyGateway } from "./envoy-gateway.ts";
+import { gatewayUrl } from "./gateway-address.ts";
 import { Kubectl } from "./kubectl.ts";
 import { clusterSteps } from "./next-steps.ts";
 import { writeNote } from "./note.ts";
-import { GATEWAY_ENVOY, GATEWAY_NODE_PORT, PLAIN_ENVOY } from "./platform.ts";
+import { GATEWAY_ENVOY } from "./platform.ts";
 import type { ClusterHandle, ClusterKind } from "./provider.ts";
 import { providerOf, removeCluster } from "./providers.ts";
 import { NotAvailable, untilAvailable, untilGatewayAnswers } from "./wait.ts";
@@ -44,6 +45,11 @@ export async function runCluster(options: ClusterOptions, hooks: StackHooks, sig
   }
 }
 
+/** A cluster with the platform. */
+interface ReadyCluster extends ClusterHandle {
+  readonly gateway: string;
+}
+
 class ClusterRun {
   readonly #options: ClusterOptions;
   readonly #kind: ClusterKind;
@@ -53,7 +59,7 @@ class ClusterRun {
   readonly #supervisor: Supervisor;
   readonly #logs: Logs;
   readonly #startedMs = performance.now();
-  #ready: ClusterHandle | undefined;
+  #ready: ReadyCluster | undefined;
 
   constructor(options: ClusterOptions, kind: ClusterKind, hooks: StackHooks, dir: StateDir, record: RunRecord) {
     this.#options = options;
@@ -110,22 +116,21 @@ class ClusterRun {
     }
   }
 
-  async #bringUp(signal: AbortSignal): Promise<ClusterHandle> {
+  async #bringUp(signal: AbortSignal): Promise<ReadyCluster> {
     const say = (line: string) => this.#say(line);
     const provider = await providerOf(this.#kind, this.#options.kubeconfig);
     const parts = { log: say, signal };
     const cluster = await provider.start({ supervisor: this.#supervisor, dir: this.#dir, say, parts }, signal);
     say(`cluster ready after ${this.#elapsed()}`);
-    if (cluster.registry !== undefined)
-      await ensureImages(clusterImages(this.#options.engine, cluster.envoyGateway), cluster.registry, parts);
+    if (cluster.registry !== undefined) await ensureImages(clusterImages(this.#options.engine), cluster.registry, parts);
     const kubectl = new Kubectl(cluster);
-    if (cluster.envoyGateway) await installEnvoyGateway(kubectl, this.#dir, parts, signal);
-    const overlay = cluster.envoyGateway ? "dev-envoy-gateway" : "dev";
-    const manifests = await deploy(kubectl, this.#dir, this.#options.imageRegistry, signal, overlay);
+    const { imageRegistry } = this.#options;
+    await installEnvoyGateway(kubectl, this.#dir, imageRegistry, parts, signal);
+    const manifests = await deploy(kubectl, this.#dir, imageRegistry, signal);
     say(`manifests applied after ${this.#elapsed()}`);
     if (cluster.registry === undefined) say(`the cluster pulls ${manifests.images.join(", ")}`);
     try {
-      await untilAvailable(kubectl, [...manifests.deployments, ...(cluster.envoyGateway ? [GATEWAY_ENVOY] : [])], say, signal);
+      await untilAvailable(kubectl, [...manifests.deployments, GATEWAY_ENVOY], say, signal);
     } catch (error) {
       if (!(error instanceof NotAvailable)) throw error;
       throw await deploymentFailure(
@@ -136,8 +141,9 @@ class ClusterRun {
         signal,
       );
     }
-    await untilGatewayAnswers(gatewayOf(cluster), cluster.envoyGateway ? GATEWAY_ENVOY : PLAIN_ENVOY, signal);
-    return cluster;
+    const gateway = await gatewayUrl(kubectl, cluster, say, signal);
+    await untilGatewayAnswers(gateway, GATEWAY_ENVOY, signal);
+    return { ...cluster, gateway };
   }
 
   /** `kubectl` for the user's PATH, in the release that fits the cluster. */
@@ -170,11 +176,11 @@ class ClusterRun {
     this.#say(partLine(name, event, { url, log: shortPath(logFile(this.#dir, name), process.cwd()) }));
   }
 
-  #writeStackFile(cluster: ClusterHandle): void {
+  #writeStackFile(cluster: ReadyCluster): void {
     writeStackFile(this.#dir, {
       mode: "kubernetes",
       cluster: cluster.kind,
-      gateway: gatewayOf(cluster),
+      gateway: cluster.gateway,
       kubeconfig: cluster.kubeconfig,
       kubectl: cluster.kubectl,
       engine: this.#options.engine,
@@ -183,9 +189,9 @@ class ClusterRun {
     });
   }
 
-  #sayReady(cluster: ClusterHandle): void {
+  #sayReady(cluster: ReadyCluster): void {
     const lines = clusterSteps({
-      gateway: gatewayOf(cluster),
+      gateway: cluster.gateway,
       kubeconfig: cluster.kubeconfig,
       bin: this.#dir.bin,
       samples: shortPath(join(WORKSPACE, "samples"), process.cwd()),
@@ -194,7 +200,7 @@ class ClusterRun {
       detached: this.#options.detach,
       env: process.env,
     });
-    this.#say(`ready after ${this.#elapsed()}: ${gatewayOf(cluster)}`);
+    this.#say(`ready after ${this.#elapsed()}: ${cluster.gateway}`);
     for (const line of [...lines, ""]) this.#hooks.say(line);
   }
 }
@@ -204,8 +210,4 @@ function imagesCommand({ engine, imageRegistry, kubeconfig }: ClusterOptions): s
   if (kubeconfig === undefined) return "npm run images builds them";
   const host = imageRegistry?.split("/")[0] ?? "HOST:PORT";
   return `npm run images -- --engine ${engine} --push http://${host}; --image-registry ${host} makes the cluster pull them from there`;
-}
-
-function gatewayOf({ gatewayHost, gatewayPort }: ClusterHandle): string {
-  return `http://${gatewayHost}:${gatewayPort ?? GATEWAY_NODE_PORT}`;
 }

@@ -1,9 +1,6 @@
 import { ENVOY_RETRIES, HEADER_DESTINATION } from "@aibrix/api";
 import { expect, test } from "vitest";
 import { type EnvoyOptions, envoyBootstrap } from "./bootstrap.ts";
-import { clusterBootstrap } from "./cluster-bootstrap.ts";
-import { endpointsFile } from "./endpoints-file.ts";
-import type { Address } from "./types.ts";
 
 const OPTIONS: EnvoyOptions = {
   listenPort: 8080,
@@ -62,49 +59,6 @@ test("engines are only reached with a destination, and only these engines", () =
 
 test("an engine by name is refused: the destination names addresses", () => {
   expect(() => envoyBootstrap({ ...OPTIONS, engines: [{ host: "localhost", port: 8000 }] })).toThrow('"localhost" is not an IP address');
-});
-
-test("engines may stand in a file, and all else is as with a list", () => {
-  const listed = envoyBootstrap(OPTIONS);
-  const followed = envoyBootstrap({ ...OPTIONS, engines: { file: "/endpoints/engines.json" } });
-  const [engines] = under("clusters", followed)[0] as [{ type: string }];
-  expect(engines).toMatchObject({ name: "aibrix-engines", type: "EDS" });
-  expect(under("path_config_source", engines)).toEqual([{ path: "/endpoints/engines.json", watched_directory: { path: "/endpoints" } }]);
-  const [first] = under("clusters", listed)[0] as [Record<string, unknown>];
-  const rest = ({ type: _, load_assignment: __, eds_cluster_config: ___, ...other }: Record<string, unknown>): unknown => other;
-  expect(rest(engines)).toEqual(rest(first));
-  expect(under("listeners", followed)).toEqual(under("listeners", listed));
-});
-
-test("the file of engines names the cluster and each address", () => {
-  expect(endpointsFile(OPTIONS.engines as Address[])).toEqual({
-    resources: [
-      {
-        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-        cluster_name: "aibrix-engines",
-        endpoints: [
-          {
-            lb_endpoints: [
-              { endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 8000 } } } },
-              { endpoint: { address: { socket_address: { address: "::1", port_value: 8001 } } } },
-            ],
-          },
-        ],
-      },
-    ],
-  });
-});
-
-test("a cluster's own Envoy differs from a standalone one in its addresses alone", () => {
-  const cluster = clusterBootstrap();
-  const [listener] = under("listeners", cluster)[0] as [{ filter_chains: unknown; address: unknown }];
-  const [standalone] = under("listeners", envoyBootstrap(OPTIONS))[0] as [{ filter_chains: unknown }];
-  expect(listener.filter_chains).toEqual(standalone.filter_chains);
-  expect(listener.address).toEqual({ socket_address: { address: "0.0.0.0", port_value: 10_080 } });
-  const [, extProc] = under("clusters", cluster)[0] as [unknown, { type: string }];
-  expect(extProc.type).toBe("STRICT_DNS");
-  expect(under("socket_address", extProc)).toEqual([{ address: "aibrix-gateway-plugins.aibrix-system.svc", port_value: 50_052 }]);
-  expect(under("http2_protocol_options", extProc)).toEqual([{}]);
 });
 
 test("the gateway may have a name", () => {

@@ -1,18 +1,17 @@
-import { type EndpointsFile, enginesCluster, extProcCluster } from "./clusters.ts";
+import { enginesCluster, extProcCluster } from "./clusters.ts";
 import { listener } from "./listener.ts";
 import { type Address, type JsonObject, socketAddress } from "./types.ts";
 
 /** What an Envoy of the data path needs to know. */
 export interface EnvoyOptions {
-  /** Where clients connect; `127.0.0.1` where the host is absent. */
-  readonly listenHost?: string;
+  /** On 127.0.0.1. */
   readonly listenPort: number;
   /** Port of Envoy's admin interface on 127.0.0.1; none where it is undefined. */
   readonly adminPort: number | undefined;
   /** The gateway's gRPC address. */
   readonly extProc: Address;
-  /** Every engine that may be reached, with IP addresses as hosts; or a file that holds them, which Envoy follows. */
-  readonly engines: readonly Address[] | EndpointsFile;
+  /** Every engine that may be reached, with IP addresses as hosts. */
+  readonly engines: readonly Address[];
   /** A file for one JSON line per request, without bodies. */
   readonly accessLogPath?: string;
 }
@@ -24,7 +23,7 @@ export interface EnvoyOptions {
  * @throws Error where an engine's host is not an IP address
  */
 export function envoyBootstrap(options: EnvoyOptions): JsonObject {
-  const { listenHost = "127.0.0.1", listenPort, adminPort, extProc, engines, accessLogPath } = options;
+  const { listenPort, adminPort, extProc, engines, accessLogPath } = options;
   return {
     node: { id: "aibrix", cluster: "aibrix" },
     ...(adminPort === undefined ? {} : { admin: { address: socketAddress({ host: "127.0.0.1", port: adminPort }) } }),
@@ -40,7 +39,7 @@ export function envoyBootstrap(options: EnvoyOptions): JsonObject {
       ],
     },
     static_resources: {
-      listeners: [listener(listenHost, listenPort, accessLogPath)],
+      listeners: [listener(listenPort, accessLogPath)],
       clusters: [enginesCluster(engines), extProcCluster(extProc)],
     },
   };

@@ -1,5 +1,4 @@
 import { isIP } from "node:net";
-import { posix } from "node:path";
 import { HEADER_DESTINATION } from "@aibrix/api";
 import { BUFFER_LIMIT_BYTES, CIRCUIT_BREAKERS, ENGINE_IDLE_TIMEOUT } from "./limits.ts";
 import { type Address, extension, type JsonObject, socketAddress, typed } from "./types.ts";
@@ -9,14 +8,8 @@ export const ENGINES_CLUSTER = "aibrix-engines";
 /** Name of the cluster of the ext_proc service. */
 export const EXT_PROC_CLUSTER = "ext_proc";
 
-/** A file that holds the engines ({@link endpointsFile}). Envoy reads it again whenever a file is moved into its folder. */
-export interface EndpointsFile {
-  /** Absolute path. It must be there before Envoy starts. */
-  readonly file: string;
-}
-
 /** Envoy's `ClusterLoadAssignment`: the addresses of a cluster. */
-export function loadAssignment(cluster: string, addresses: readonly Address[]): JsonObject {
+function loadAssignment(cluster: string, addresses: readonly Address[]): JsonObject {
   return {
     cluster_name: cluster,
     endpoints: [{ lb_endpoints: addresses.map((address) => ({ endpoint: { address: socketAddress(address) } })) }],
@@ -25,28 +18,20 @@ export function loadAssignment(cluster: string, addresses: readonly Address[]): 
 
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/** How Envoy learns the engines: they are listed, or stand in a file that it follows. */
-function engineSource(engines: readonly Address[] | EndpointsFile): JsonObject {
-  if ("file" in engines) {
-    const path_config_source = { path: engines.file, watched_directory: { path: posix.dirname(engines.file) } };
-    return { type: "EDS", eds_cluster_config: { eds_config: { resource_api_version: "V3", path_config_source } } };
-  }
-  for (const { host } of engines) {
-    if (isIP(host) === 0) throw new Error(`engine host ${JSON.stringify(host)} is not an IP address: resolve it first`);
-  }
-  return { type: "STATIC", load_assignment: loadAssignment(ENGINES_CLUSTER, engines) };
-}
-
 /**
  * The engines. `override_host` takes the pods from the header that the gateway sets, in order, one per try; only hosts of this cluster
  * can be reached by it.
  *
  * @throws Error where a host is not an IP address: the header names addresses, so a name could never be matched
  */
-export function enginesCluster(engines: readonly Address[] | EndpointsFile): JsonObject {
+export function enginesCluster(engines: readonly Address[]): JsonObject {
+  for (const { host } of engines) {
+    if (isIP(host) === 0) throw new Error(`engine host ${JSON.stringify(host)} is not an IP address: resolve it first`);
+  }
   return {
     name: ENGINES_CLUSTER,
-    ...engineSource(engines),
+    type: "STATIC",
+    load_assignment: loadAssignment(ENGINES_CLUSTER, engines),
     connect_timeout: "1s",
     per_connection_buffer_limit_bytes: BUFFER_LIMIT_BYTES,
     circuit_breakers: CIRCUIT_BREAKERS,

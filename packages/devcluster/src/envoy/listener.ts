@@ -97,7 +97,7 @@ function accessLog(path: string): JsonObject {
 }
 
 /** The listener of the data path: every request passes the gateway first, then goes to an engine that the gateway named. */
-export function listener(host: string, port: number, accessLogPath: string | undefined): JsonObject {
+export function listener(port: number, accessLogPath: string | undefined): JsonObject {
   const hcm = extension(
     "envoy.filters.network.http_connection_manager",
     "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -131,7 +131,7 @@ export function listener(host: string, port: number, accessLogPath: string | und
   );
   return {
     name: "aibrix",
-    address: socketAddress({ host, port }),
+    address: socketAddress({ host: "127.0.0.1", port }),
     per_connection_buffer_limit_bytes: BUFFER_LIMIT_BYTES,
     filter_chains: [{ filters: [hcm] }],
   };

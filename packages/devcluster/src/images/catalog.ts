@@ -94,8 +94,8 @@ async function program(
 }
 
 /** All images that a cluster on this machine pulls, apart from the node's own. What is called vLLM's image is the engine's. */
-export function clusterImages(engine: "mock" | "vllm", envoyGateway = false): readonly ImageSpec[] {
-  const unused = [engine === "mock" ? "vllm-cpu" : "vllm-mock", ...(envoyGateway ? [] : ["envoy-gateway"])];
+export function clusterImages(engine: "mock" | "vllm"): readonly ImageSpec[] {
+  const unused = engine === "mock" ? "vllm-cpu" : "vllm-mock";
   const own = ownImages().filter(({ name }) => name === "controller-manager" || name === "gateway-plugins");
-  return [...own, ...DEV_IMAGES.filter(({ name }) => !unused.includes(name))];
+  return [...own, ...DEV_IMAGES.filter(({ name }) => name !== unused)];
 }

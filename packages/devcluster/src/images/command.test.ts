@@ -17,6 +17,7 @@ test.each([
       "vllm/vllm-openai:v0.7.1",
       "aibrix/dev-services:dev",
       "envoyproxy/envoy:v1.40.0",
+      "envoyproxy/gateway:v1.9.1",
       "versity/versitygw:v1.8.0",
     ],
   },

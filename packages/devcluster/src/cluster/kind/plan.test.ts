@@ -9,11 +9,11 @@ import { createCluster, deleteCluster, findRegistry, kindConfig, mirror, removeR
 
 const INPUT = { name: "aibrix-1", kubeconfig: "/s/kubeconfig", gatewayPort: 40_001, registryPort: 40_002 };
 
-test("the gateway's NodePort leads to a port of this machine alone", () => {
+test("the port that the gateway's Service has at the node's address leads to a port of this machine alone", () => {
   expect(parse(kindConfig(INPUT)).nodes).toEqual([
     {
       role: "control-plane",
-      extraPortMappings: [{ containerPort: 30_080, hostPort: 40_001, listenAddress: "127.0.0.1", protocol: "TCP" }],
+      extraPortMappings: [{ containerPort: 80, hostPort: 40_001, listenAddress: "127.0.0.1", protocol: "TCP" }],
     },
   ]);
 });

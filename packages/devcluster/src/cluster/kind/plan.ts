@@ -1,4 +1,4 @@
-import { GATEWAY_NODE_PORT } from "../platform.ts";
+import { GATEWAY_PORT } from "../platform.ts";
 
 /** What a cluster of kind is made with. */
 export interface KindInput {
@@ -23,9 +23,9 @@ const READY_WITHIN = "180s";
 const REGISTRIES = "/etc/containerd/certs.d";
 const LOOK_FOR_REGISTRIES = `[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${REGISTRIES}"\n`;
 
-/** kind's configuration, JSON as YAML. */
+/** kind's configuration, JSON as YAML. The gateway's Service has the node's own address, at which kube-proxy takes its port. */
 export function kindConfig({ gatewayPort }: Pick<KindInput, "gatewayPort">): string {
-  const mapping = { containerPort: GATEWAY_NODE_PORT, hostPort: gatewayPort, listenAddress: "127.0.0.1", protocol: "TCP" };
+  const mapping = { containerPort: GATEWAY_PORT, hostPort: gatewayPort, listenAddress: "127.0.0.1", protocol: "TCP" };
   const config = {
     kind: "Cluster",
     apiVersion: "kind.x-k8s.io/v1alpha4",

@@ -1,15 +1,19 @@
 import { createHash } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { readKubeconfig } from "../../kubernetes/read-kubeconfig.ts";
 import { withProgress } from "../../parts/progress.ts";
 import { run } from "../../parts/run.ts";
+import { StackError } from "../../stack/errors.ts";
 import { freePorts } from "../../stack/ports.ts";
 import { untilAnswers } from "../../stack/probe.ts";
 import { type StateDir, writeFileAtomic } from "../../stack/state-dir.ts";
 import { deadline } from "../../stack/time.ts";
+import { keepAddresses } from "../addresses.ts";
 import { findKubectl } from "../find-kubectl.ts";
 import { giveGpus } from "../gpus.ts";
 import { Kubectl } from "../kubectl.ts";
+import { innerAddress, type Node } from "../objects.ts";
 import type { ClusterDeps, ClusterHandle, ClusterProvider } from "../provider.ts";
 import {
   createCluster,
@@ -43,7 +47,12 @@ export class KindCluster implements ClusterProvider {
     await run({ argv: runRegistry(input), timeoutMs: CREATE_MS }, signal);
     const nodes = (await run({ argv: listNodes(input.name) }, signal)).split("\n").filter(Boolean);
     for (const node of nodes) await run({ argv: mirror(input.name, node) }, signal);
-    await giveGpus(new Kubectl({ kind: this.kind, kubectl: program, kubeconfig: input.kubeconfig }), nodes, signal);
+    const kubectl = new Kubectl({ kind: this.kind, kubectl: program, kubeconfig: input.kubeconfig });
+    await giveGpus(kubectl, nodes, signal);
+    const address = innerAddress(await kubectl.list<Node>(["nodes"], signal));
+    if (address === undefined) throw new StackError("The node of kind has no address: see kubectl get nodes -o wide.");
+    // Lives as long as the supervisor: a Service's address stays when it ends.
+    void keepAddresses(readKubeconfig(await readFile(input.kubeconfig, "utf8")), address, signal);
     const registry = `http://127.0.0.1:${registryPort}`;
     await untilAnswers(`${registry}/v2/`, false, deadline(REGISTRY_MS, signal));
     return { kind: this.kind, kubeconfig: input.kubeconfig, kubectl: program, registry, gatewayHost: "127.0.0.1", gatewayPort };

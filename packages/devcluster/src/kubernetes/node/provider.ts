@@ -1,7 +1,9 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
+import { keepAddresses } from "../../cluster/addresses.ts";
 import { gpuPatch } from "../../cluster/gpus.ts";
+import { GATEWAY_PORT } from "../../cluster/platform.ts";
 import type { ClusterDeps, ClusterHandle, ClusterProvider } from "../../cluster/provider.ts";
 import { PartError } from "../../parts/part-context.ts";
 import { run } from "../../parts/run.ts";
@@ -12,7 +14,6 @@ import { untilAnswers } from "../../stack/probe.ts";
 import { logFile } from "../../stack/state-dir.ts";
 import { deadline, sleep, span, until } from "../../stack/time.ts";
 import { type ClientConfig, callApi } from "../api-client.ts";
-import { keepAddresses } from "./addresses.ts";
 import { makeCgroups } from "./cgroups.ts";
 import { configFiles, REGISTRY_PORT } from "./config-files.ts";
 import { COREDNS_PATH, corednsManifest } from "./coredns.ts";
@@ -63,8 +64,7 @@ async function startNode(deps: ClusterDeps, signal: AbortSignal): Promise<Cluste
     kubectl: parts.programs.kubectl,
     registry: `http://${subnet.node}:${REGISTRY_PORT}`,
     gatewayHost: subnet.node,
-    gatewayPort: 80,
-    envoyGateway: true,
+    gatewayPort: GATEWAY_PORT,
   };
 }
 

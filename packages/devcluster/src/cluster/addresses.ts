@@ -1,5 +1,5 @@
-import { sleep } from "../../stack/time.ts";
-import { type ClientConfig, callApi } from "../api-client.ts";
+import { type ClientConfig, callApi } from "../kubernetes/api-client.ts";
+import { sleep } from "../stack/time.ts";
 
 const LOOK_EVERY_MS = 500;
 
@@ -16,8 +16,8 @@ export function addressPatch({ spec, status }: Pick<Service, "spec" | "status">,
 }
 
 /**
- * The node's load balancer: Services of type LoadBalancer get the node's own address, at which kube-proxy then takes their ports, until the
- * signal aborts. Of two with the same port kube-proxy serves one. Never rejects.
+ * The load balancer of a cluster of one node: Services of type LoadBalancer get the node's own address, at which kube-proxy then takes their
+ * ports, until the signal aborts. Of two with the same port kube-proxy serves one. Never rejects.
  */
 export async function keepAddresses(admin: ClientConfig, address: string, signal: AbortSignal): Promise<void> {
   do {
