@@ -59,38 +59,45 @@ const SERVERS = [
   { name: "node-http2 with TLS", transport: "node-http2", secure: true },
 ] as const;
 
-describe.each(SERVERS)("$name", ({ transport, secure }) => {
-  test("a gateway is replaced under load, and no request fails", { timeout: 180_000 }, async () => {
-    const engine = await new StandInEngine("a", ["base"]).start();
-    cleanUps.push(() => engine.stop());
-    const dir = await mkdtemp(join(tmpdir(), "aibrix-gateway-"));
-    cleanUps.push(() => rm(dir, { recursive: true, force: true }));
-    const file = join(dir, "endpoints.yaml");
-    await writeFile(file, `engines: [{ engine: "${engine.url}" }]\n`);
-    const service = await startService();
-    const { flags: tlsFlags, transportSocket } = secure ? await makeTls(dir) : { flags: [], transportSocket: undefined };
+/** Gateways behind a Service, an Envoy in front of them, and clients. */
+interface Rig {
+  /** Starts a gateway, to which new connections go from now on. */
+  readonly next: () => Promise<Program>;
+  readonly stat: (name: string) => Promise<number>;
+  readonly served: () => number;
+  readonly failures: readonly string[];
+  /** Lets clients send requests all the time until the returned function is called. */
+  readonly load: () => () => Promise<void>;
+}
 
-    const startGateway = async (): Promise<{ readonly program: Program; readonly port: number }> => {
-      const [port = 0, metricsPort = 0] = await freePorts(2);
-      const flags = [`--grpc-bind-address=127.0.0.1:${port}`, `--metrics-bind-address=127.0.0.1:${metricsPort}`];
-      const program = await startProgram(
-        process.execPath,
-        [GATEWAY_PROGRAM, ...flags, `--endpoints-config=${file}`, `--grpc-transport=${transport}`, ...tlsFlags],
-        async () => (await fetch(`http://127.0.0.1:${metricsPort}/readyz`)).ok,
-      );
-      cleanUps.push(program.stop);
-      return { program, port };
-    };
-
-    let gateway = await startGateway();
-    service.target = gateway.port;
-    const path = await startEnvoyPath([engine], service.port, transportSocket);
-    cleanUps.push(path.stop);
-
-    const pool = new Pool(path.url, { connections: CONCURRENCY });
-    cleanUps.push(() => pool.destroy());
-    const failures: string[] = [];
-    let served = 0;
+async function startRig(transport: string, secure: boolean): Promise<Rig> {
+  const engine = await new StandInEngine("a", ["base"]).start();
+  cleanUps.push(() => engine.stop());
+  const dir = await mkdtemp(join(tmpdir(), "aibrix-gateway-"));
+  cleanUps.push(() => rm(dir, { recursive: true, force: true }));
+  const file = join(dir, "endpoints.yaml");
+  await writeFile(file, `engines: [{ engine: "${engine.url}" }]\n`);
+  const service = await startService();
+  const { flags: tlsFlags, transportSocket } = secure ? await makeTls(dir) : { flags: [], transportSocket: undefined };
+  const next = async (): Promise<Program> => {
+    const [port = 0, metricsPort = 0] = await freePorts(2);
+    const flags = [`--grpc-bind-address=127.0.0.1:${port}`, `--metrics-bind-address=127.0.0.1:${metricsPort}`];
+    const program = await startProgram(
+      process.execPath,
+      [GATEWAY_PROGRAM, ...flags, `--endpoints-config=${file}`, `--grpc-transport=${transport}`, ...tlsFlags],
+      async () => (await fetch(`http://127.0.0.1:${metricsPort}/readyz`)).ok,
+    );
+    cleanUps.push(program.stop);
+    service.target = port;
+    return program;
+  };
+  const path = await startEnvoyPath([engine], service.port, transportSocket);
+  cleanUps.push(path.stop);
+  const pool = new Pool(path.url, { connections: CONCURRENCY });
+  cleanUps.push(() => pool.destroy());
+  const failures: string[] = [];
+  let served = 0;
+  const load = (): (() => Promise<void>) => {
     let goOn = true;
     const worker = async (): Promise<void> => {
       while (goOn) {
@@ -100,22 +107,48 @@ describe.each(SERVERS)("$name", ({ transport, secure }) => {
         else failures.push(`${answer.statusCode} ${text}`);
       }
     };
-    const load = Promise.all(Array.from({ length: CONCURRENCY }, worker));
+    const all = Promise.all(Array.from({ length: CONCURRENCY }, worker));
+    return async () => {
+      goOn = false;
+      await all;
+    };
+  };
+  return { next, stat: path.stat, served: () => served, failures, load };
+}
 
+async function flows(rig: Rig): Promise<void> {
+  const before = rig.served();
+  await until("requests flow", () => rig.served() > before + 200);
+}
+
+describe.each(SERVERS)("$name", ({ transport, secure }) => {
+  test("a gateway is replaced under load, and no request fails", { timeout: 180_000 }, async () => {
+    const rig = await startRig(transport, secure);
+    let gateway = await rig.next();
+    const stop = rig.load();
     for (let i = 0; i < ROLLS; i++) {
-      const before = served;
-      await until("requests flow", () => served > before + 200);
-      const next = await startGateway();
-      service.target = next.port;
-      expect(await gateway.program.stop()).toBe(0);
-      expect(gateway.program.output()).toContain('"clean":true');
+      await flows(rig);
+      const next = await rig.next();
+      expect(await gateway.stop()).toBe(0);
+      expect(gateway.output()).toContain('"clean":true');
       gateway = next;
     }
-    const before = served;
-    await until("requests flow", () => served > before + 200);
-    goOn = false;
-    await load;
-    expect(failures).toEqual([]);
-    expect(await path.stat("cluster.ext_proc.upstream_cx_total")).toBeGreaterThan(ROLLS);
+    await flows(rig);
+    await stop();
+    expect(rig.failures).toEqual([]);
+    expect(await rig.stat("cluster.ext_proc.upstream_cx_total")).toBeGreaterThan(ROLLS);
   });
+});
+
+test("of two gateways one is killed under load: what it was deciding fails, and nothing else", { timeout: 180_000 }, async () => {
+  const rig = await startRig("own", false);
+  const killed = await rig.next();
+  const stop = rig.load();
+  await flows(rig);
+  await rig.next();
+  killed.child.kill("SIGKILL");
+  await flows(rig);
+  await stop();
+  expect(rig.failures.length).toBeLessThanOrEqual(CONCURRENCY);
+  for (const failure of rig.failures) expect(failure).toMatch(/^503 .*"gateway_unavailable"/);
 });
