@@ -1,5 +1,5 @@
 /** Types of a ModelAdapter's conditions, in the order in which they are shown. */
-export const CONDITION_TYPES = ["Initialized", "Scheduled", "Ready"] as const;
+export const CONDITION_TYPES = ["Initialized", "Scheduled", "Ready", "Updated"] as const;
 
 /** Reasons that a condition, a sidecar's state or an event may give. Each has one meaning everywhere. */
 export const REASONS = {
@@ -17,6 +17,7 @@ export const REASONS = {
   ArtifactUnavailable: "the storage did not answer, or answered with an error",
   ArtifactNotAllowed: "the runtime may not connect to this address, or not with this Secret",
   ArtifactInvalid: "the files are not an adapter that can be loaded safely",
+  ArtifactChanged: "the source has other content by now than the one that was decided on",
   ArtifactUnfit: "the adapter does not fit the engine: its rank, the modules that it changes, or the size of its base model",
   StorageFull: "there is no room for the artifact on the volume",
   FolderTaken: "another model, or something else, is in the folder that a model should get",
@@ -33,6 +34,10 @@ export const REASONS = {
   ModelAdapterAvailable: "at least one pod answered that it serves the adapter",
   ModelAdapterLoading: "chosen pods are fetching or loading the adapter",
   ModelAdapterDeleting: "the adapter is being taken away",
+  UpdatePreparing: "pods fetch and check the new content, and serve the old one",
+  UpdateRolling: "the new content takes the old one's place, pod after pod",
+  Updated: "every pod that clients are sent to serves the new content, and no other",
+  RefreshUnsupported: "the engine reads the files itself, so that nobody can tell, or change, what a reference leads to",
   NoMatchingPods: "no pod matches the podSelector",
   PodsNotReady: "the pods that match are not ready",
   EngineNotSupported: "the pods run an engine that cannot take adapters from here",

@@ -27,6 +27,16 @@ export function maxLorasOf(page: string): number | undefined {
   return loraRequests(page)?.maxLoras;
 }
 
+/**
+ * Whether an engine has slots for the old and the new content of an adapter at once, besides what runs. Pure. Where its metrics have not
+ * shown how many it has, or requests wait for one, it has none.
+ */
+export function hasRoomFor(page: string, name: string): boolean {
+  const requests = loraRequests(page);
+  if (requests?.maxLoras === undefined || sum(page, "vllm:num_requests_waiting") !== 0) return false;
+  return new Set([...requests.names, name]).size + 1 <= requests.maxLoras;
+}
+
 /** How an engine that drains is looked at, in milliseconds. */
 export const DRAIN = {
   /** Until the first look: requests that were sent before whoever routes them heard of it have arrived by then. */

@@ -20,12 +20,13 @@ export {
   enginePort,
   portOf,
 } from "./engine-port.ts";
-export { adaptersInUse, DRAIN, maxLorasOf, requestsOf } from "./engine-requests.ts";
+export { adaptersInUse, DRAIN, hasRoomFor, maxLorasOf, requestsOf } from "./engine-requests.ts";
 export {
   ADAPTER_SLICES,
   ANNOTATION_ALLOWED_HOSTS,
   ANNOTATION_ARTIFACT_SHA256,
   ANNOTATION_PROBE,
+  ANNOTATION_REFRESH,
   API_VERSION,
   CONFIG_API_KEY,
   CONTROLLER_MANAGER,
@@ -85,6 +86,8 @@ export {
   CheckReportSchema,
   type CheckRequest,
   CheckRequestSchema,
+  type ContentRef,
+  ContentRefSchema,
   type DeliveryRequest,
   DeliverySchema,
   type EngineStatus,
@@ -104,6 +107,10 @@ export {
   ModelStatusSchema,
   modelAdapterOf,
   ownerOf,
+  type Prepared,
+  PreparedSchema,
+  type PrepareRequest,
+  PrepareRequestSchema,
   RUNTIME_PATHS,
   type Snapshot,
   SnapshotSchema,

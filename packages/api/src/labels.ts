@@ -59,6 +59,9 @@ export const ANNOTATION_ARTIFACT_SHA256 = "model.aibrix.ai/artifact-sha256";
 /** On a ModelAdapter: `"off"` lets it serve once the engine lists it, without a request of one token under its name. */
 export const ANNOTATION_PROBE = "adapter.model.aibrix.ai/probe";
 
+/** On a ModelAdapter: another value than before resolves the reference of its `artifactURL` again, and serves what it leads to by then. */
+export const ANNOTATION_REFRESH = "adapter.model.aibrix.ai/refresh";
+
 /** Keys that a Secret named by `credentialsSecretRef` may hold. */
 export const SECRET_KEYS = {
   awsAccessKeyId: "aws_access_key_id",

@@ -99,6 +99,14 @@ export const ModelAdapterSpecSchema = Type.Object(
         { additionalProperties: false, description: "Secret with the credentials for the artifact's storage." },
       ),
     ),
+    refreshInterval: Type.Optional(
+      Type.String({
+        description:
+          "How often the reference in `artifactURL` is resolved again by itself, for example `6h`: a number of `s`, `m` or `h`. Leave it out to resolve it once, and again only by the annotation `adapter.model.aibrix.ai/refresh`.",
+        maxLength: 7,
+        pattern: "^[1-9][0-9]{0,5}[smh]$",
+      }),
+    ),
     apiKeySecretRef: Type.Optional(
       Type.Object(
         { name: SECRET_NAME, key: Type.String({ description: "Key in the Secret's data.", minLength: 1, maxLength: 253 }) },
@@ -115,7 +123,7 @@ export const ModelAdapterSpecSchema = Type.Object(
 
 const Condition = Type.Object(
   {
-    type: Type.String({ description: "Type of the condition: Initialized, Scheduled or Ready.", maxLength: 316 }),
+    type: Type.String({ description: "Type of the condition: Initialized, Scheduled, Ready, Updated.", maxLength: 316 }),
     status: stringEnum(["True", "False", "Unknown"], { description: "Whether the condition holds." }),
     reason: Type.String({ description: "One word for the cause of the last transition.", minLength: 1, maxLength: 1024 }),
     message: Type.String({ description: "A sentence for people: the cause, and what to do about it.", maxLength: 32_768 }),
@@ -183,6 +191,60 @@ const PodStatus = Type.Object(
   { additionalProperties: false },
 );
 
+/** How far an update is. */
+export const UPDATE_STATES = ["Preparing", "Swapping", "Failed"] as const;
+/** What became of a content. */
+export const HISTORY_OUTCOMES = ["Served", "Failed"] as const;
+
+const DIGEST = (description: string) => Type.Optional(Type.String({ description, maxLength: 128 }));
+const REVISION = Type.Optional(
+  Type.String({ description: "The commit that the reference led to, where its source has commits.", maxLength: 256 }),
+);
+const REFRESH = Type.Optional(
+  Type.String({ description: "Value of the annotation `adapter.model.aibrix.ai/refresh` that it was resolved for.", maxLength: 1024 }),
+);
+
+const Served = Type.Object(
+  {
+    artifactURL: Type.String({ description: "Where the content that is served came from, with its pin." }),
+    refresh: REFRESH,
+    resolvedTime: Type.String({ description: "When the reference was last resolved.", format: "date-time" }),
+  },
+  {
+    additionalProperties: false,
+    description: "What was decided on: pods that join get exactly this content, until another one takes its place.",
+  },
+);
+
+const Update = Type.Object(
+  {
+    artifactURL: Type.String({ description: "Where the new content comes from, with its pin." }),
+    refresh: REFRESH,
+    fingerprint: Type.String({ description: "Of all that was asked for: the same is not tried again once it has failed." }),
+    state: stringEnum(UPDATE_STATES, {
+      description:
+        "Preparing: pods fetch and check the new content. Swapping: it takes the place of the old one, pod after pod. Failed: it is not going to be served; the old one is, on every pod.",
+    }),
+    contentDigest: DIGEST("Digest of the new content, once it was resolved: every pod gets exactly this one."),
+    resolvedRevision: REVISION,
+    startTime: Type.String({ description: "When it began.", format: "date-time" }),
+    reason: Type.Optional(Type.String({ description: "One word for why it failed.", maxLength: 1024 })),
+    message: Type.Optional(Type.String({ description: "Why it failed, and what to do about it.", maxLength: 32_768 })),
+  },
+  { additionalProperties: false, description: "An update that goes on, or has failed; absent once the new content is served." },
+);
+
+const HistoryEntry = Type.Object(
+  {
+    artifactURL: Type.String({ description: "Where it came from." }),
+    contentDigest: DIGEST("Digest of the content; absent where it never came here."),
+    resolvedRevision: REVISION,
+    time: Type.String({ description: "When every pod served it, or when it failed.", format: "date-time" }),
+    outcome: stringEnum(HISTORY_OUTCOMES, { description: "Served: every pod served it. Failed: it was not taken." }),
+  },
+  { additionalProperties: false },
+);
+
 export const PHASES = ["Pending", "Scheduled", "Bound", "Running", "Failed"] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -210,6 +272,17 @@ export const ModelAdapterStatusSchema = Type.Object(
     ),
     observedGeneration: Type.Optional(
       Type.Integer({ description: "Generation of the spec that is being served.", minimum: 0, format: "int64" }),
+    ),
+    contentDigest: DIGEST("Digest of the content that was decided on; absent where the engine reads the files itself."),
+    resolvedRevision: REVISION,
+    served: Type.Optional(Served),
+    update: Type.Optional(Update),
+    history: Type.Optional(
+      Type.Array(HistoryEntry, {
+        description: "The last contents, the latest first.",
+        maxItems: 3,
+        "x-kubernetes-list-type": "atomic",
+      }),
     ),
     adapterRank: Type.Optional(
       Type.Object(

@@ -5,6 +5,7 @@ import { ADAPTER_STATES, stringEnum } from "./model-adapter.ts";
 /** Paths of the runtime's HTTP API (the sidecar `aibrix_runtime`, port 8080). */
 export const RUNTIME_PATHS = {
   load: "/v1/lora_adapter/load",
+  prepare: "/v1/lora_adapter/prepare",
   unload: "/v1/lora_adapter/unload",
   check: "/v1/lora_adapter/check",
   adapters: "/v1/lora_adapters",
@@ -88,6 +89,20 @@ export function modelAdapterOf(owner: string): { readonly namespace: string; rea
   return { namespace, name };
 }
 
+/** One content of all that a moving reference may lead to in time. */
+export const ContentRefSchema = Type.Object(
+  {
+    digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$", description: "Its content digest, as a status shows it." }),
+    revision: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 256, description: "The commit that it was found under, where its source has commits." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type ContentRef = Static<typeof ContentRefSchema>;
+
+const CONTENT = Type.Optional(ContentRefSchema);
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -98,6 +113,15 @@ export const LoadRequestSchema = Type.Object(
     additional_config: Type.Optional(STRING_MAP),
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
+    content: CONTENT,
+    drain_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 3600,
+        description:
+          "Where older content serves: how long its requests may go on before it makes room. It does at once where none is left, or where the engine has slots for both. Whoever gives this sends no requests there, so the new content has to answer one before it counts as serving. By default 30, and no such request.",
+      }),
+    ),
     owner: OWNER,
     adopt: Type.Optional(
       Type.Boolean({
@@ -115,6 +139,31 @@ export const LoadRequestSchema = Type.Object(
   { additionalProperties: false },
 );
 export type LoadRequest = Static<typeof LoadRequestSchema>;
+
+/**
+ * `POST /v1/lora_adapter/prepare`: fetches and checks the content that a declared adapter is to get next, and keeps it at hand. What serves is
+ * not touched. Answers at once; the state is in the adapter's `prepared`. The same again joins what runs, or tries again what failed.
+ */
+export const PrepareRequestSchema = Type.Object(
+  {
+    lora_name: LoraName,
+    artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
+    credentials: Type.Optional(STRING_MAP),
+    credentials_hosts: Type.Optional(CREDENTIALS_HOSTS),
+    delivery: Type.Optional(DeliverySchema),
+    limits: Type.Optional(LimitsSchema),
+    content: CONTENT,
+    refresh: Type.Optional(
+      Type.String({
+        maxLength: 1024,
+        description: "Another value than before resolves the same reference anew. It is shown again in the state.",
+      }),
+    ),
+    owner: OWNER,
+  },
+  { additionalProperties: false },
+);
+export type PrepareRequest = Static<typeof PrepareRequestSchema>;
 
 /** `POST /v1/lora_adapter/unload`: declares that the adapter should no longer be served. */
 export const UnloadRequestSchema = Type.Object(
@@ -185,6 +234,22 @@ export type CheckReport = Static<typeof CheckReportSchema>;
 
 const Time = Type.String({ format: "date-time" });
 
+/** Content that was asked for by a prepare call, as far as it is here. */
+export const PreparedSchema = Type.Object({
+  artifact_url: Type.String(),
+  refresh: Type.Optional(Type.String()),
+  state: stringEnum(["Downloading", "Ready", "Failed"]),
+  content_digest: Type.Optional(Type.String()),
+  resolved_revision: Type.Optional(Type.String()),
+  max_rank: Type.Optional(Type.Integer()),
+  attempts: Type.Integer(),
+  reason: Type.Optional(Type.String()),
+  message: Type.Optional(Type.String()),
+  retryable: Type.Optional(Type.Boolean()),
+  next_retry_time: Type.Optional(Time),
+});
+export type Prepared = Static<typeof PreparedSchema>;
+
 /** One adapter on one engine: what was declared, what happens, and what the engine last said that it serves. */
 export const AdapterStatusSchema = Type.Object({
   lora_name: Type.String(),
@@ -216,6 +281,10 @@ export const AdapterStatusSchema = Type.Object({
   probed: Type.Optional(stringEnum(["served", "notNeeded", "off"])),
   /** How long the last download and the last load in the engine took, in milliseconds. */
   timings: Type.Optional(Type.Object({ download_ms: Type.Optional(Type.Integer()), load_ms: Type.Optional(Type.Integer()) })),
+  /** What comes next, where a prepare call asked for it. */
+  prepared: Type.Optional(PreparedSchema),
+  /** Since when new content waits for requests of the old to end. */
+  waits_since: Type.Optional(Time),
   /** Tries since the last success. */
   attempts: Type.Integer(),
   reason: Type.Optional(Type.String()),

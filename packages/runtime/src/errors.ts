@@ -44,6 +44,7 @@ const STATUSES: Readonly<Partial<Record<Reason, number>>> = {
   FolderTaken: 409,
   ArtifactInvalid: 422,
   ArtifactUnfit: 422,
+  ArtifactChanged: 422,
   ArtifactNotAllowed: 422,
   EngineRefused: 422,
   EngineRuntimeUpdatingDisabled: 422,

@@ -85,8 +85,16 @@ export class FakeEngine implements Engine {
     return undefined;
   }
 
+  /** What of its metrics tells of requests; some of nobody in particular where absent. */
+  requests: { readonly names: readonly string[]; readonly waiting?: number; readonly maxLoras?: number } | undefined;
+
   async metrics(): Promise<string> {
     if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");
+    if (this.requests !== undefined) {
+      const { names, waiting = 0, maxLoras = 1 } = this.requests;
+      const info = `running_lora_adapters="${names.join(",")}",max_lora="${maxLoras}",waiting_lora_adapters=""`;
+      return `vllm:num_requests_running ${names.length}\nvllm:num_requests_waiting ${waiting}\nvllm:lora_requests_info{${info}} 1\n`;
+    }
     return [
       "# TYPE vllm:num_requests_running gauge",
       "vllm:num_requests_running 3",

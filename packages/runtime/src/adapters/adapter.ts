@@ -7,6 +7,7 @@ import { NoLongerWanted } from "../errors.ts";
 import { type Declaration, sameContent, sameFiles } from "./declaration.ts";
 import type { LoadedPath, Probed } from "./memory.ts";
 import type { Facts, Failure } from "./plan.ts";
+import type { Preparation } from "./preparation.ts";
 import { adapterStatus, type Timings } from "./status.ts";
 
 /** One adapter and all that is known of it. Only its `AdapterManager` changes it. */
@@ -16,6 +17,10 @@ export class Adapter {
   cleanupFiles = false;
   /** Until when requests under its name may go on before it is unloaded; `undefined` where none is left, or nobody waits for them. */
   drainUntilMs: number | undefined;
+  /** What it is to get next. */
+  next: Preparation | undefined;
+  /** Newer content waits for the requests of what serves: which, since when and until when, in milliseconds of the steady clock. */
+  swap: { readonly path: string; readonly sinceMs: number; readonly untilMs: number; open: boolean } | undefined;
   wanted: Content | undefined;
   fallback: Content | undefined;
   failure: Failure | undefined;
@@ -78,6 +83,7 @@ export class Adapter {
       fallback: this.fallback,
       ownPaths: new Set(this.own.keys()),
       unproven: new Set([...this.probed].flatMap(([path, probed]) => (probed === "pending" ? [path] : []))),
+      mayReplaceBy: this.swap?.open === true ? this.swap.path : undefined,
       failure: this.failure,
       fallbackFailure: this.fallbackFailure,
     };
@@ -90,15 +96,23 @@ export class Adapter {
     this.removing = false;
     this.cleanupFiles = false;
     this.drainUntilMs = undefined;
-    if (!sameFiles(before, next)) {
-      this.wanted = undefined;
-      this.maxRank = undefined;
+    const prepared = this.next?.contentFor(next);
+    // Said more exactly what is here already, it is as it was.
+    const isHere = before.url === next.url && next.content !== undefined && next.content.digest === this.wanted?.digest;
+    const same = sameFiles(before, next) || isHere;
+    if (!same || prepared !== undefined) {
+      this.wanted = prepared;
+      this.maxRank = this.next?.facts?.maxRank;
       this.refetches = false;
+      this.inspected = undefined;
+      this.swap = undefined;
+      this.trainedOn = this.next?.facts?.config.baseModel;
     }
     // By other credentials the same may come: what has arrived is kept for them.
-    if (!sameFiles(before, next) || before.probe !== next.probe) this.probe?.abort();
-    if (!sameFiles(before, next)) this.abortFetch();
-    else if (!sameContent(before, next) || next.hold !== undefined) this.abortFetch(new Error("other credentials were declared"));
+    if (!same || before.probe !== next.probe) this.probe?.abort();
+    if (!same || prepared !== undefined) this.abortFetch();
+    else if ((!isHere && !sameContent(before, next)) || next.hold !== undefined)
+      this.abortFetch(new Error("other credentials were declared"));
     this.retryNow();
   }
 
@@ -116,12 +130,13 @@ export class Adapter {
 
   /** Nothing is known yet of what it needs: any content of its name may be it. */
   get isUndecided(): boolean {
-    return !this.removing && this.wanted === undefined;
+    return !this.removing && (this.wanted === undefined || this.next?.running === true);
   }
 
   /** Whether content of the store is what this adapter needs, or may turn out to be once its fetch has ended. */
   mayNeed(digest: string): boolean {
     if (this.removing) return [...this.own.values()].includes(digest);
+    if (this.next?.content?.digest === digest) return true;
     return this.isUndecided || this.wanted?.digest === digest || this.fallback?.digest === digest;
   }
 
@@ -165,6 +180,8 @@ export class Adapter {
         refetches: this.refetches,
         maxRank: this.maxRank,
         timings: this.timings,
+        prepared: this.next?.shown(timeOf),
+        waitsSinceMs: this.swap?.open === false ? this.swap.sinceMs : undefined,
         probed: this.probed.get(served?.path ?? ""),
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },

@@ -1,4 +1,4 @@
-import type { Reason } from "@aibrix/api";
+import type { ContentRef, Reason } from "@aibrix/api";
 import type { Delivery } from "../artifact/artifacts.ts";
 import type { Credentials } from "../artifact/sources/source.ts";
 
@@ -26,6 +26,10 @@ export interface Declaration {
   readonly credentialsHosts?: readonly string[] | undefined;
   /** How the files get to the engine; as the runtime was started where absent. */
   readonly delivery?: Delivery | undefined;
+  /** Exactly this content, of all that the URL may lead to in time. */
+  readonly content?: ContentRef | undefined;
+  /** How long requests of older content may go on before it makes room, in milliseconds, where whoever declared it sends none there. */
+  readonly drainMs?: number | undefined;
   /** Limits of the engine, as this declaration gave them. */
   readonly limits?: Limits | undefined;
   /** Whether a first load is probed; as the runtime was started where absent. */
@@ -55,7 +59,7 @@ export function sameContent(a: Declaration, b: Declaration): boolean {
 
 /** Whether two declarations lead to the same folder, as far as can be told without asking the source. */
 export function sameFiles(a: Declaration, b: Declaration): boolean {
-  return a.url === b.url && JSON.stringify(a.delivery) === JSON.stringify(b.delivery);
+  return a.url === b.url && a.content?.digest === b.content?.digest && JSON.stringify(a.delivery) === JSON.stringify(b.delivery);
 }
 
 function sorted(map: Credentials): readonly (readonly [string, string])[] {

@@ -1,10 +1,16 @@
-import { DRAIN, requestsOf } from "@aibrix/api";
+import { DRAIN, hasRoomFor, requestsOf } from "@aibrix/api";
 import { type Logger, sleep } from "@aibrix/service";
 import type { Engine } from "../engine/engine.ts";
 import { messageOf } from "../errors.ts";
 
+/** How often an engine is looked at whose content is to be swapped, in milliseconds. */
+const SWAP_PERIOD_MS = 100;
+
 interface Drain {
+  /** A look before this says nothing about requests that are still on their way. */
   readonly firstLookMs: number;
+  /** It may end before that, where the engine has room for old and new content. */
+  readonly swaps: boolean;
   readonly onDrained: () => void;
 }
 
@@ -16,12 +22,19 @@ export interface DrainsDeps {
 }
 
 /**
- * Looks whether adapters that are to be unloaded have requests, by the engine's metrics: twice a second for all of them, and only while there
- * is one. An engine whose metrics cannot be read tells nothing, and the grace decides.
+ * Looks whether adapters that are to be unloaded, or to make room for newer content, have requests, by the engine's metrics: twice a second for
+ * all of them, and only while there is one. An engine whose metrics cannot be read tells nothing, and the grace decides.
+ *
+ * Old and new content at once need a slot each, so a second swap with requests of the first one's old content still there could end the engine
+ * (a name alone does not tell whose requests run): a swap that did not wait leaves its name behind, and until that name was seen without
+ * requests once, or the engine is another one, all others wait.
  */
 export class Drains {
   readonly #deps: DrainsDeps;
   readonly #drains = new Map<string, Drain>();
+  /** Names that were swapped while they had requests, and have not been seen without since. */
+  readonly #crowded = new Set<string>();
+  #lookedMs = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   constructor(deps: DrainsDeps) {
@@ -30,10 +43,46 @@ export class Drains {
 
   /** @param onDrained - called once, when no request of that name runs or waits; not where {@link forget} came before */
   add(name: string, onDrained: () => void, signal: AbortSignal): void {
-    this.#drains.set(name, { firstLookMs: this.#deps.now() + DRAIN.firstLookMs, onDrained });
+    this.#add(name, { firstLookMs: this.#deps.now() + DRAIN.firstLookMs, swaps: false, onDrained }, signal);
+  }
+
+  /**
+   * The same for a name whose content is to be swapped: also where the engine has slots for both besides what runs.
+   *
+   * @param unrouted - nobody sends requests there any more, but some may be on their way
+   */
+  addSwap(name: string, unrouted: boolean, onDrained: () => void, signal: AbortSignal): void {
+    const { now } = this.#deps;
+    this.#add(name, { firstLookMs: now() + (unrouted ? DRAIN.firstLookMs : 0), swaps: true, onDrained }, signal);
+  }
+
+  /** The time of a swap is over, and requests may run still. */
+  crowds(name: string): void {
+    this.#crowded.add(name);
+  }
+
+  /** A page of the metrics that somebody looked at. */
+  note(page: string): void {
+    for (const name of this.#crowded) if (requestsOf(page, name) === "none") this.#crowded.delete(name);
+  }
+
+  /** The engine is another process. */
+  onAnotherEngine(): void {
+    this.#crowded.clear();
+  }
+
+  #add(name: string, drain: Drain, signal: AbortSignal): void {
+    this.#drains.set(name, drain);
     this.#running ??= this.#run(signal).finally(() => {
       this.#running = undefined;
     });
+  }
+
+  #isOver(page: string, name: string, drain: Drain): boolean {
+    if (drain.firstLookMs <= this.#deps.now() && requestsOf(page, name) === "none") return true;
+    if (!drain.swaps || this.#crowded.size > 0 || !hasRoomFor(page, name)) return false;
+    this.#crowded.add(name);
+    return true;
   }
 
   forget(name: string): void {
@@ -49,13 +98,15 @@ export class Drains {
   async #run(signal: AbortSignal): Promise<void> {
     const { engine, log, now } = this.#deps;
     while (this.#drains.size > 0 && (await sleep(this.#nextMs(), signal))) {
+      this.#lookedMs = now();
       // A drain that began after the page was asked for is none of its affair.
-      const due = [...this.#drains].filter(([, d]) => d.firstLookMs <= now());
+      const due = [...this.#drains].filter(([, d]) => d.swaps || d.firstLookMs <= now());
       if (due.length === 0) continue;
       try {
         const page = await engine.metrics(signal);
+        this.note(page);
         for (const [name, drain] of due) {
-          if (this.#drains.get(name) !== drain || requestsOf(page, name) !== "none") continue;
+          if (this.#drains.get(name) !== drain || !this.#isOver(page, name, drain)) continue;
           this.#drains.delete(name);
           drain.onDrained();
         }
@@ -65,8 +116,12 @@ export class Drains {
     }
   }
 
+  /** Old content waits for nobody but its requests, new content keeps its readers waiting: of a swap the end is looked for more often. */
   #nextMs(): number {
-    const firstMs = Math.min(...[...this.#drains.values()].map((d) => d.firstLookMs)) - this.#deps.now();
+    const drains = [...this.#drains.values()];
+    const sinceMs = this.#deps.now() - this.#lookedMs;
+    if (drains.some((d) => d.swaps)) return Math.max(SWAP_PERIOD_MS - sinceMs, 1);
+    const firstMs = Math.min(...drains.map((d) => d.firstLookMs)) - this.#deps.now();
     return Math.max(firstMs, DRAIN.periodMs);
   }
 }

@@ -767,3 +767,96 @@ test("what the engine has and has not answered for serves while nothing newer ca
   await load("a", "/nowhere");
   await until(() => expect(status("a")).toMatchObject({ reason: "ArtifactNotFound", serving: { path: "/store/one" } }));
 });
+
+const prepare = (url: string, more: object = {}) => world.manager.prepare({ lora_name: "a", artifact_url: url, ...more });
+const prepared = (want: object) => until(() => expect(status("a")?.prepared).toMatchObject(want));
+
+test("what comes next is fetched and checked beside what serves, and then needs no source", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  expect(prepare("/two")).toMatchObject({ status: 202 });
+  await prepared({ artifact_url: "/two", state: "Ready", content_digest: "sha256:two" });
+  expect(status("a")).toMatchObject({ state: "Serving", artifact_url: "/one", serving: { path: "/store/one" } });
+  expect(prepare("/two")).toMatchObject({ status: 200 });
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  const asked = artifacts.asked.length;
+  await world.manager.load({ lora_name: "a", artifact_url: "/two", content: { digest: "sha256:two" } });
+  await serves("a", "two");
+  expect(status("a")?.prepared).toBeUndefined();
+  expect([artifacts.asked.length, engine.calls]).toEqual([asked, ["load a /store/one", "unload a", "load a /store/two"]]);
+});
+
+test("what comes next and cannot be served is told, and touches nothing", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  prepare("/missing");
+  await prepared({ state: "Failed", reason: "ArtifactNotFound", retryable: false });
+  artifacts.facts.set("/store/two", ofRank(32));
+  prepare("/two");
+  await prepared({ artifact_url: "/two", state: "Failed", reason: "ArtifactUnfit" });
+  prepare("/two", { limits: { max_lora_rank: 32 } });
+  await prepared({ state: "Ready", max_rank: 32 });
+  expect(status("a")).toMatchObject({ state: "Serving", attempts: 0, serving: { path: "/store/one" } });
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  expect(() => world.manager.prepare({ lora_name: "b", artifact_url: "/two" })).toThrow("no adapter");
+});
+
+test("another wish to look at the reference looks again, and what is told again of what serves changes nothing of that", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  prepare("/one", { refresh: "1" });
+  await prepared({ refresh: "1", state: "Ready", content_digest: "sha256:one" });
+  artifacts.byUrl.set("/one", fakeContent("two"));
+  prepare("/one", { refresh: "2" });
+  await prepared({ refresh: "2", state: "Ready", content_digest: "sha256:two" });
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", content: { digest: "sha256:one" } });
+  expect(status("a")).toMatchObject({ state: "Serving", serving: { path: "/store/one" }, prepared: { refresh: "2" } });
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", content: { digest: "sha256:two" } });
+  await serves("a", "two");
+});
+
+test("requests of what serves end before new content takes its place, where there is no room for both", async () => {
+  engine.requests = { names: ["a"], maxLoras: 1 };
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await until(() => expect(status("a")).toMatchObject({ state: "Updating", waits_since: expect.any(String) }));
+  expect(engine.calls).toEqual(["load a /store/one"]);
+  engine.requests = { names: [], maxLoras: 1 };
+  await serves("a", "two");
+  expect(status("a")?.waits_since).toBeUndefined();
+});
+
+test("where there is room for both nothing has to end; a second time it has, for nobody knows whose requests run", async () => {
+  engine.requests = { names: ["a"], maxLoras: 8 };
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await serves("a", "two");
+  await load("a", "/one");
+  await until(() => expect(status("a")).toMatchObject({ state: "Updating", waits_since: expect.any(String) }));
+  engine.requests = { names: [], maxLoras: 8 };
+  await serves("a", "one");
+});
+
+test("requests that do not end are waited for as long as the call says, and what nobody is sent to has to answer", async () => {
+  engine.requests = { names: ["a"], maxLoras: 1 };
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.probes = [];
+  await world.manager.load({ lora_name: "a", artifact_url: "/two", drain_seconds: 1 });
+  await until(() => expect(status("a")).toMatchObject({ waits_since: expect.any(String) }));
+  await serves("a", "two");
+  expect([status("a")?.probed, engine.probes]).toEqual(["served", ["a"]]);
+});
+
+test("exactly one content of a reference is asked for, also after a restart", async () => {
+  await world.manager.load({ lora_name: "a", artifact_url: "/one", content: { digest: "sha256:one", revision: "c0" } });
+  await serves("a", "one");
+  await restart();
+  await serves("a", "one");
+  expect(artifacts.asked.map((w) => w.content)).toEqual([
+    { digest: "sha256:one", revision: "c0" },
+    { digest: "sha256:one", revision: "c0" },
+  ]);
+});

@@ -1,9 +1,9 @@
-import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type UnloadRequest } from "@aibrix/api";
-import type { Artifacts, Delivery } from "../artifact/artifacts.ts";
+import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type PrepareRequest, type UnloadRequest } from "@aibrix/api";
+import type { Artifacts, Content, Delivery } from "../artifact/artifacts.ts";
 import { readDelivery } from "../artifact/delivery.ts";
 import type { ArtifactStore } from "../artifact/store/store.ts";
 import { differsBeyondAdapters, ENGINE_UNSEEN, type EngineView, sameModel } from "../engine/observer.ts";
-import { AdapterError, messageOf, RequestError, stackOf } from "../errors.ts";
+import { AdapterError, messageOf, NoLongerWanted, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration, Limits } from "./declaration.ts";
@@ -11,6 +11,7 @@ import { Drains } from "./drains.ts";
 import type { LoadedPath } from "./memory.ts";
 import { mayReplace, mayUnload, notOurs } from "./owner.ts";
 import { nextRetryMs, plan, type Step } from "./plan.ts";
+import { Preparation } from "./preparation.ts";
 import { Runner, type RunnerDeps } from "./runner.ts";
 
 export interface ManagerDeps extends RunnerDeps {
@@ -23,6 +24,8 @@ export interface ManagerDeps extends RunnerDeps {
 const PROGRESS_PERIOD_MS = 500;
 /** How long requests may go on of an adapter whose manifest is gone; a call says it itself. */
 const MANIFEST_GRACE_MS = 30_000;
+/** How long new content waits for requests of the old to end; a call may say it itself. */
+const SWAP_GRACE_MS = 30_000;
 /** How long a load call waits for a look at an engine that is slow, in milliseconds. */
 const LOOK_WITHIN_MS = 1_000;
 
@@ -68,7 +71,7 @@ export class AdapterManager {
   restore(): void {
     const { memory } = this.#deps;
     const declared = mostRecentFirst(memory.declared, (d) => d.lora_name, memory.byLastUse());
-    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits, owner, probe } of declared) {
+    for (const { lora_name: name, artifact_url: url, needs_api_key: needsKey, delivery, limits, owner, probe, content } of declared) {
       this.#declare({
         name,
         url,
@@ -84,6 +87,7 @@ export class AdapterManager {
         limits,
         owner,
         probe,
+        content,
       });
     }
   }
@@ -118,6 +122,8 @@ export class AdapterManager {
       additional_config = {},
       owner,
       probe,
+      content,
+      drain_seconds: drainSeconds,
     } = request;
     await this.#lookAgainAt(name);
     this.#refuseManifests(name, "change the manifest instead, or use another name");
@@ -142,9 +148,11 @@ export class AdapterManager {
       limits,
       owner,
       probe,
+      content,
+      drainMs: drainSeconds === undefined ? undefined : drainSeconds * 1_000,
     });
     // The answer says "remembered": it waits for the file.
-    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner, probe };
+    const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner, probe, content };
     const unsaved = await this.#deps.memory.declare(declared);
     await this.#deps.memory.cancelCleanup(name);
     this.#deps.memory.used(new Set([name]));
@@ -152,6 +160,43 @@ export class AdapterManager {
     if (body === undefined) throw new RequestError(409, "Conflict", `"${name}" was unloaded by another call meanwhile`);
     if (unsaved !== undefined) throw notRemembered(name, unsaved);
     return { status: body.state === "Serving" ? 200 : 202, body };
+  }
+
+  /**
+   * `POST /v1/lora_adapter/prepare`.
+   *
+   * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it
+   */
+  prepare(request: PrepareRequest): { readonly status: number; readonly body: AdapterStatus } {
+    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, content, refresh } = request;
+    const a = this.#adapters.get(name);
+    if (a === undefined || a.removing)
+      throw new RequestError(404, "NotFound", `no adapter "${name}" is declared, so that nothing can come next: call load instead`);
+    this.#refuseManifests(name, "change the manifest instead");
+    if (!mayReplace(a.declaration, request)) throw notOurs(a.declaration);
+    const limits = limitsOf(request);
+    const delivery = deliveryOf(request);
+    const wanted = { ...a.declaration, url, credentials, credentialsHosts, limits, delivery, content, restored: false };
+    if (a.next?.isFor(wanted, refresh) !== true) {
+      a.next?.end(new NoLongerWanted("something else is to come next"));
+      a.next = new Preparation(wanted, refresh);
+    }
+    if (a.next.content === undefined && !a.next.running) this.#prepare(a, a.next);
+    this.#publish(a);
+    return { status: a.next.running ? 202 : 200, body: a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf) };
+  }
+
+  #prepare(a: Adapter, next: Preparation): void {
+    clearTimeout(next.timer);
+    const { now } = this.#deps;
+    const work = this.#runner.prepare(a, next, this.#closed.signal).then(() => {
+      if (a.next !== next || this.#closed.signal.aborted) return;
+      const retryAtMs = next.failure?.retryAtMs;
+      if (retryAtMs !== undefined) next.timer = setTimeout(() => this.#prepare(a, next), Math.max(0, retryAtMs - now()) + 1);
+      this.#kick(a);
+    });
+    this.#publish(a);
+    this.#track(work);
   }
 
   /**
@@ -220,7 +265,10 @@ export class AdapterManager {
   /** Stops what runs. What is in the engine stays there. */
   async close(): Promise<void> {
     this.#closed.abort();
-    for (const a of this.#adapters.values()) clearTimeout(a.timer);
+    for (const a of this.#adapters.values()) {
+      clearTimeout(a.timer);
+      clearTimeout(a.next?.timer);
+    }
     await Promise.allSettled([...this.#running, this.#drains.close()]);
   }
 
@@ -257,9 +305,17 @@ export class AdapterManager {
       this.#kick(a);
       return;
     }
-    this.#drains.forget(declaration.name);
+    if (known.removing) this.#drains.forget(declaration.name);
     known.redeclare(declaration);
+    // What was to come next has come, or something else has; what is only told again changes nothing of that.
+    if (isCome(known.next, declaration, known.wanted)) this.#endNext(known);
+    if (known.swap === undefined) this.#drains.forget(declaration.name);
     this.#kick(known);
+  }
+
+  #endNext(a: Adapter): void {
+    a.next?.end(new NoLongerWanted("it has come, or something else has"));
+    a.next = undefined;
   }
 
   #loadedAs(name: string): readonly LoadedPath[] {
@@ -286,6 +342,8 @@ export class AdapterManager {
 
   #remove(a: Adapter): void {
     a.removing = true;
+    a.swap = undefined;
+    this.#endNext(a);
     a.probe?.abort();
     a.abortFetch();
     a.retryNow();
@@ -297,6 +355,7 @@ export class AdapterManager {
     if (this.#closed.signal.aborted || this.#adapters.get(a.name) !== a) return;
     const { observer, now } = this.#deps;
     clearTimeout(a.timer);
+    if (a.swap?.open === true && a.served(observer.view)?.path === a.swap.path) a.swap = undefined;
     if (!a.isUndecided && this.#sweepLater.delete(a.name)) this.#track(this.#sweep(a.name));
     let step = plan(a.facts(), observer.view, now());
     if (step.kind === "fetch") {
@@ -307,6 +366,7 @@ export class AdapterManager {
       // The engine has nothing to do with that.
       step = plan(a.facts(), observer.view, now());
     }
+    if (step.kind === "awaitSwap") this.#awaitSwap(a, step.content.path);
     if (step.kind === "forget" && !a.busyWithEngine) {
       this.#forget(a);
       return;
@@ -319,9 +379,37 @@ export class AdapterManager {
         }),
       );
     }
-    const retryAtMs = nextRetryMs(a.facts(), now());
+    const swapAtMs = a.swap?.open === false ? a.swap.untilMs : undefined;
+    const retryAtMs = soonest(nextRetryMs(a.facts(), now()), swapAtMs);
     if (retryAtMs !== undefined) a.timer = setTimeout(() => this.#kick(a), retryAtMs - now() + 1);
     this.#publish(a);
+  }
+
+  /** Lets requests of what serves end before newer content takes its place, or waits until there is room for both; up to a bound. */
+  #awaitSwap(a: Adapter, path: string): void {
+    const { now, log } = this.#deps;
+    if (a.swap?.path !== path) {
+      const { drainMs } = a.declaration;
+      const sinceMs = now();
+      const swap = { path, sinceMs, untilMs: sinceMs + (drainMs ?? SWAP_GRACE_MS), open: false };
+      a.swap = swap;
+      const onFree = () => {
+        if (a.swap !== swap) return;
+        swap.open = true;
+        this.#kick(a);
+      };
+      this.#drains.addSwap(a.name, drainMs !== undefined, onFree, this.#closed.signal);
+    }
+    if (a.swap.open || now() < a.swap.untilMs) return;
+    log.warn(
+      { adapter: a.name },
+      "requests of the content that served have not ended in their time: the new content takes its place all the same",
+    );
+    this.#drains.crowds(a.name);
+    this.#drains.forget(a.name);
+    a.swap.open = true;
+    // Not from within: whoever asked has the rest of its turn to do.
+    queueMicrotask(() => this.#kick(a));
   }
 
   #run(a: Adapter, step: Extract<Step, { kind: "load" | "probe" | "unload" }>): Promise<void> {
@@ -353,6 +441,7 @@ export class AdapterManager {
   #forget(a: Adapter): void {
     const { memory, keys, feed, observer } = this.#deps;
     a.abortFetch();
+    this.#endNext(a);
     clearTimeout(a.timer);
     this.#adapters.delete(a.name);
     this.#sweepLater.delete(a.name);
@@ -372,6 +461,7 @@ export class AdapterManager {
     const before = this.#lastView;
     const cameBack = view.ready && !before.ready;
     if (view.bootId !== undefined && restarted) {
+      this.#drains.onAnotherEngine();
       if (this.#bootId !== undefined) log.warn({ bootId: view.bootId }, "the engine has been restarted: its adapters are loaded again");
       this.#bootId = view.bootId;
       this.#track(this.#cleanUp(view.bootId));
@@ -430,13 +520,18 @@ export class AdapterManager {
 }
 
 /** @throws RequestError 422 for a delivery that cannot work */
-function deliveryOf({ delivery, artifact_url }: LoadRequest): Delivery | undefined {
+function deliveryOf({ delivery, artifact_url }: Pick<LoadRequest, "delivery" | "artifact_url">): Delivery | undefined {
   try {
     return readDelivery(delivery, artifact_url);
   } catch (error) {
     if (error instanceof AdapterError) throw new RequestError(422, error.reason, error.message, { cause: error.cause });
     throw error;
   }
+}
+
+function soonest(...times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((t) => t !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 function notRemembered(name: string, error: unknown): RequestError {
@@ -457,8 +552,14 @@ function notWritten(what: string, call: string, error: unknown): RequestError {
   );
 }
 
-function limitsOf({ limits }: LoadRequest): Limits | undefined {
+function limitsOf({ limits }: Pick<LoadRequest, "limits">): Limits | undefined {
   return limits?.max_lora_rank === undefined ? undefined : { maxLoraRank: limits.max_lora_rank };
+}
+
+/** Whether what was to come next is what is declared now. */
+function isCome(next: Preparation | undefined, { url }: Declaration, wanted: Content | undefined): boolean {
+  if (next === undefined) return false;
+  return next.content === undefined ? wanted === undefined && next.declaration.url === url : next.content === wanted;
 }
 
 function sameDeclaration(a: Declaration, b: Declaration): boolean {

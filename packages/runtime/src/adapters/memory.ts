@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ContentRef } from "@aibrix/api";
 import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Delivery } from "../artifact/artifacts.ts";
@@ -32,6 +33,7 @@ export interface RememberedDeclaration {
   readonly limits?: Limits | undefined;
   readonly owner?: string | undefined;
   readonly probe?: "auto" | "off" | undefined;
+  readonly content?: ContentRef | undefined;
 }
 
 /** Whether the engine answered a request under a name since it was loaded there first. `pending`: not yet; `off`: it was not to be asked. */

@@ -18,6 +18,7 @@ const base: Facts = {
   fallback: undefined,
   ownPaths: new Set(),
   unproven: new Set(),
+  mayReplaceBy: undefined,
   failure: undefined,
   fallbackFailure: undefined,
 };
@@ -127,8 +128,26 @@ test.each<{ name: string; given: Partial<Facts>; engine?: EngineView; want: stri
   },
   { name: "loads again what the engine lost", given: { wanted: NEW, fallback: NEW, ...own(NEW.path) }, want: "load /store/a/new" },
   {
-    name: "replaces older content of its own",
+    name: "waits until older content of its own may be replaced",
     given: { wanted: NEW, fallback: OLD, ...own(OLD.path) },
+    engine: engine({ a: OLD.path }),
+    want: "awaitSwap",
+  },
+  {
+    name: "goes on waiting where other content might have taken its place",
+    given: { wanted: NEW, fallback: OLD, mayReplaceBy: "/store/a/newer", ...own(OLD.path) },
+    engine: engine({ a: OLD.path }),
+    want: "awaitSwap",
+  },
+  {
+    name: "replaces older content of its own",
+    given: { wanted: NEW, fallback: OLD, mayReplaceBy: NEW.path, ...own(OLD.path) },
+    engine: engine({ a: OLD.path }),
+    want: "load /store/a/new for /store/a/old",
+  },
+  {
+    name: "replaces at once what has never answered",
+    given: { wanted: NEW, ...own(OLD.path), ...unproven(OLD.path) },
     engine: engine({ a: OLD.path }),
     want: "load /store/a/new for /store/a/old",
   },

@@ -31,6 +31,8 @@ export interface Facts {
   readonly ownPaths: ReadonlySet<string>;
   /** Of these, those under which the engine has answered nothing yet, and should before they count as serving. */
   readonly unproven: ReadonlySet<string>;
+  /** Path of the content that may take the place of what serves: requests of that have ended, or there is room for both. */
+  readonly mayReplaceBy: string | undefined;
   readonly failure: Failure | undefined;
   readonly fallbackFailure: Failure | undefined;
 }
@@ -39,6 +41,8 @@ export type Step =
   | { readonly kind: "fetch" }
   /** `replaces`: the name must be unloaded first; never in place, which gives running streams text of neither version. */
   | { readonly kind: "load"; readonly content: Content; readonly replaces: string | undefined }
+  /** Older content serves: its requests have to end first, or there has to be room for both. */
+  | { readonly kind: "awaitSwap"; readonly content: Content }
   /** The engine lists it: has it answer a request. */
   | { readonly kind: "probe"; readonly content: Content }
   | { readonly kind: "unload" }
@@ -104,6 +108,9 @@ function planLoad(f: Facts, content: Content, engine: EngineView, entry: EngineM
       `the engine has another adapter as "${f.name}" (from ${entry.root}), which somebody else loaded: unload it there, or give this one another name`,
     );
   if (f.lacksKey) return KEY_LOST;
+  // What has never answered has no requests that are worth waiting for.
+  const serves = entry?.root !== undefined && !f.unproven.has(entry.root);
+  if (serves && f.mayReplaceBy !== content.path) return { kind: "awaitSwap", content };
   return { kind: "load", content, replaces: entry?.root };
 }
 

@@ -1,6 +1,7 @@
 import type { Logger } from "@aibrix/service";
 import pLimit from "p-limit";
 import type { Artifacts, Content } from "../artifact/artifacts.ts";
+import type { AdapterFacts } from "../artifact/check/adapter.ts";
 import { readBaseModel } from "../artifact/check/base-model.ts";
 import { checkFit } from "../artifact/check/fit.ts";
 import type { Progress } from "../artifact/transfer/meter.ts";
@@ -9,11 +10,13 @@ import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import { AdapterError, causeOf, messageOf, stackOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Adapter } from "./adapter.ts";
+import { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
+import type { Declaration } from "./declaration.ts";
 import type { Memory } from "./memory.ts";
 import { DRIP_MS, DRIP_PERIOD_MS, drips, Places } from "./places.ts";
 import type { Failure, Step } from "./plan.ts";
+import type { Preparation } from "./preparation.ts";
 
 /** Adapters that are fetched at once. */
 const PARALLEL_FETCHES = 4;
@@ -59,41 +62,24 @@ export class Runner {
   /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
   async fetch(a: Adapter, onProgress: () => void, signal: AbortSignal): Promise<void> {
     const { artifacts, observer, metrics, log, now } = this.#deps;
-    const { url, credentials, credentialsHosts, restored, delivery } = a.declaration;
+    const { url } = a.declaration;
     const mine = new AbortController();
     a.fetch = mine;
     a.queuedForDownload = true;
     const both = AbortSignal.any([signal, mine.signal]);
     let startedMs = now();
+    const onStart = () => {
+      a.queuedForDownload = false;
+      startedMs = now();
+      onProgress();
+    };
+    const onRate = (progress: Progress) => {
+      if (a.fetch !== mine) return;
+      a.download = progress;
+      onProgress();
+    };
     try {
-      const content = await this.#fetches.run(async (leave) => {
-        both.throwIfAborted();
-        a.queuedForDownload = false;
-        onProgress();
-        startedMs = now();
-        let last: Progress | undefined;
-        let lastMs = startedMs;
-        const onRate = (progress: Progress) => {
-          last = progress;
-          if (a.fetch !== mine) return;
-          a.download = progress;
-          onProgress();
-        };
-        // By a clock of its own: a source that falls silent makes no progress that would tell, and the rate that was told last grows old.
-        const timer = setInterval(() => {
-          if (last !== undefined && last.bytesPerSecond > 0 && now() - lastMs >= DRIP_MS) onRate({ ...last, bytesPerSecond: 0 });
-          if (drips(last, now() - startedMs)) leave();
-        }, DRIP_PERIOD_MS);
-        const obtained = artifacts.obtain(
-          { name: a.name, url, credentials, credentialsHosts, preferLocal: restored, delivery },
-          (progress) => {
-            lastMs = now();
-            onRate(progress);
-          },
-          both,
-        );
-        return await obtained.finally(() => clearInterval(timer));
-      });
+      const content = await this.#obtain(a.declaration, a.declaration.restored, onStart, onRate, both);
       const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
@@ -116,6 +102,74 @@ export class Runner {
     }
   }
 
+  /** Brings the content here that an adapter is to get next, and checks it against what the engine takes. */
+  async prepare(a: Adapter, next: Preparation, signal: AbortSignal): Promise<void> {
+    const { artifacts, metrics, log } = this.#deps;
+    const both = AbortSignal.any([signal, next.abort.signal]);
+    const { declaration } = next;
+    next.running = true;
+    next.failure = undefined;
+    try {
+      const content = await this.#obtain(
+        declaration,
+        false,
+        () => undefined,
+        () => undefined,
+        both,
+      );
+      const facts = await artifacts.inspect(content, both);
+      if (facts !== undefined) await this.#checkFit(declaration, facts);
+      if (both.aborted) return;
+      next.content = content;
+      next.facts = facts;
+      metrics.downloads.inc({ result: "success" });
+      const { digest, revision, path } = content;
+      log.info({ adapter: a.name, url: declaration.url, digest, revision, path }, "the content that it is to get next is here");
+    } catch (error) {
+      if (both.aborted) return;
+      metrics.downloads.inc({ result: "failure" });
+      next.failure = this.#failure(next, "fetch", error, a.name);
+    } finally {
+      next.running = false;
+    }
+  }
+
+  /** Waits for one of the few places for downloads, and brings a content here. */
+  async #obtain(
+    { name, url, credentials, credentialsHosts, delivery, content }: Declaration,
+    preferLocal: boolean,
+    onStart: () => void,
+    onRate: (progress: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<Content> {
+    const { artifacts, now } = this.#deps;
+    return await this.#fetches.run(async (leave) => {
+      signal.throwIfAborted();
+      onStart();
+      const startedMs = now();
+      let last: Progress | undefined;
+      let lastMs = startedMs;
+      const onProgress = (progress: Progress) => {
+        last = progress;
+        onRate(progress);
+      };
+      // By a clock of its own: a source that falls silent makes no progress that would tell, and the rate that was told last grows old.
+      const timer = setInterval(() => {
+        if (last !== undefined && last.bytesPerSecond > 0 && now() - lastMs >= DRIP_MS) onProgress({ ...last, bytesPerSecond: 0 });
+        if (drips(last, now() - startedMs)) leave();
+      }, DRIP_PERIOD_MS);
+      const obtained = artifacts.obtain(
+        { name, url, credentials, credentialsHosts, preferLocal, delivery, ...(content === undefined ? {} : { content }) },
+        (progress) => {
+          lastMs = now();
+          onProgress(progress);
+        },
+        signal,
+      );
+      return await obtained.finally(() => clearInterval(timer));
+    });
+  }
+
   /** Loads a content, in place of what is there under the name. `isCurrent` is asked once its turn has come. */
   async load(a: Adapter, step: LoadStep, isCurrent: () => boolean, signal: AbortSignal): Promise<void> {
     await this.#engineCalls(async () => {
@@ -126,7 +180,7 @@ export class Runner {
       const isRepair = a.lastServedPath === step.content.path && step.replaces === undefined;
       const startedMs = now();
       try {
-        await this.#checkFit(a, step.content, signal);
+        await this.#checkBeforeLoad(a, step.content, signal);
         await this.#replace(a, step, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -190,13 +244,16 @@ export class Runner {
   }
 
   /** Asks whether this engine can take the content, which was just seen to be complete, before anything of it changes. */
-  async #checkFit(a: Adapter, content: Content, signal: AbortSignal): Promise<void> {
-    const { artifacts, observer, maxLoraRank } = this.#deps;
-    const facts = a.inspected?.content === content ? a.inspected.facts : await artifacts.inspect(content, signal);
+  async #checkBeforeLoad(a: Adapter, content: Content, signal: AbortSignal): Promise<void> {
+    const facts = a.inspected?.content === content ? a.inspected.facts : await this.#deps.artifacts.inspect(content, signal);
     a.inspected = undefined;
-    if (facts === undefined) return;
+    if (facts !== undefined) await this.#checkFit(a.declaration, facts);
+  }
+
+  async #checkFit({ limits }: Declaration, facts: AdapterFacts): Promise<void> {
+    const { observer, maxLoraRank } = this.#deps;
     const base = await readBaseModel(observer.view.models?.values() ?? []);
-    checkFit(facts, { maxLoraRank: a.declaration.limits?.maxLoraRank ?? maxLoraRank, base });
+    checkFit(facts, { maxLoraRank: limits?.maxLoraRank ?? maxLoraRank, base });
   }
 
   async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {
@@ -236,7 +293,9 @@ export class Runner {
     // What the runtime loaded before there were probes has served.
     if (before === undefined && a.lastServedPath === path) return;
     if (!this.#isProbed(a)) a.probed.set(path, "off");
-    else if (replaces === undefined || a.probed.get(replaces) === "pending") a.probed.set(path, "pending");
+    // Nobody is sent here until it answers.
+    else if (replaces === undefined || a.probed.get(replaces) === "pending" || a.declaration.drainMs !== undefined)
+      a.probed.set(path, "pending");
     else a.probed.delete(path);
   }
 
@@ -291,7 +350,7 @@ export class Runner {
     a.lostBefore = true;
   }
 
-  #failure(a: Adapter, step: Failure["step"], error: unknown): Failure {
+  #failure(a: { attempts: number }, step: Failure["step"], error: unknown, name = a instanceof Adapter ? a.name : undefined): Failure {
     const known =
       error instanceof AdapterError
         ? error
@@ -301,7 +360,7 @@ export class Runner {
     const { reason, message, retryable } = known;
     this.#deps.log.warn(
       {
-        adapter: a.name,
+        adapter: name,
         step,
         reason,
         attempts: a.attempts,
@@ -309,11 +368,11 @@ export class Runner {
       },
       message,
     );
-    if (known !== error) this.#deps.log.error({ stack: stackOf(error), adapter: a.name }, "an error that nobody expected");
+    if (known !== error) this.#deps.log.error({ stack: stackOf(error), adapter: name }, "an error that nobody expected");
     return { step, reason, message, retryable, cause: causeOf(known.cause), retryAtMs };
   }
 
-  #retryAtMs(a: Adapter): number {
+  #retryAtMs(a: { readonly attempts: number }): number {
     return this.#deps.now() + backoffMs(a.attempts, this.#deps.random());
   }
 

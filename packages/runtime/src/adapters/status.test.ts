@@ -21,6 +21,7 @@ const facts: Facts = {
   fallback: undefined,
   ownPaths: new Set(),
   unproven: new Set(),
+  mayReplaceBy: undefined,
   failure: undefined,
   fallbackFailure: undefined,
 };
@@ -47,6 +48,8 @@ const shown: Shown = {
   refetches: false,
   maxRank: undefined,
   timings: {},
+  prepared: undefined,
+  waitsSinceMs: undefined,
   probed: undefined,
   serving: undefined,
 };

@@ -1,4 +1,4 @@
-import type { AdapterState, AdapterStatus } from "@aibrix/api";
+import type { AdapterState, AdapterStatus, Prepared } from "@aibrix/api";
 import { baseModelWarning } from "../artifact/check/base-model.ts";
 import type { Progress } from "../artifact/transfer/meter.ts";
 import type { EngineView } from "../engine/observer.ts";
@@ -30,6 +30,9 @@ export interface Shown {
   /** The highest rank of any of its modules. */
   readonly maxRank: number | undefined;
   readonly timings: Timings;
+  readonly prepared: Prepared | undefined;
+  /** Since when newer content waits for requests of what serves, on the steady clock. */
+  readonly waitsSinceMs: number | undefined;
   /** How it was found that what serves answers. */
   readonly probed: Probed | undefined;
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
@@ -61,6 +64,8 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
     ...(s.maxRank === undefined ? {} : { max_rank: s.maxRank }),
     ...(s.probed === undefined || s.probed === "pending" ? {} : { probed: s.probed }),
     ...timings(s.timings),
+    ...(s.prepared === undefined ? {} : { prepared: s.prepared }),
+    ...(s.waitsSinceMs === undefined ? {} : { waits_since: rfc3339(s.waitsSinceMs) }),
     attempts: s.attempts,
     ...(problem === undefined ? {} : { reason: problem.reason }),
     ...(message === undefined ? {} : { message }),

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type ArtifactSource, parseArtifactUrl } from "@aibrix/api";
+import { type ArtifactSource, type ContentRef, parseArtifactUrl } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import type { Egress } from "../egress/egress.ts";
 import { AdapterError, NoLongerWanted } from "../errors.ts";
@@ -9,7 +9,7 @@ import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
 import { place, sourceFingerprint } from "./fingerprint.ts";
-import { checkPin } from "./pin.ts";
+import { checkDecided, checkPin } from "./pin.ts";
 import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
@@ -52,6 +52,8 @@ export interface Wanted {
   readonly credentialsHosts?: readonly string[] | undefined;
   /** Take what was fetched before for this URL, without asking the source: after a restart, nothing was asked to change. */
   readonly preferLocal: boolean;
+  /** Exactly this content, of all that the URL may lead to in time. */
+  readonly content?: ContentRef | undefined;
   readonly delivery?: Delivery | undefined;
 }
 
@@ -110,8 +112,8 @@ export class RemoteArtifacts implements Artifacts {
   async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
     const parsed = parseArtifactUrl(wanted.url);
     try {
-      if (parsed.kind === "path") return await this.#inPlace(parsed, wanted.url, signal);
-      return await this.#fetched(wanted, parsed, onProgress, signal);
+      if (parsed.kind === "path") return await this.#inPlace(parsed, wanted, signal);
+      return await this.#fetched(wanted, at(parsed, wanted.content), onProgress, signal);
     } catch (error) {
       throw storageError(error);
     }
@@ -151,7 +153,7 @@ export class RemoteArtifacts implements Artifacts {
 
   async #inPlace(
     { path, sha256 }: { readonly path: string; readonly sha256?: string },
-    url: string,
+    { url, content: decided }: Wanted,
     signal: AbortSignal,
   ): Promise<Content> {
     const files = selectFiles(await listFolder(path), path);
@@ -169,6 +171,7 @@ export class RemoteArtifacts implements Artifacts {
     }
     const digest = contentDigest(await hashing);
     checkPin(url, sha256, [digest]);
+    checkDecided(url, decided, digest);
     const content = { path, digest, stamp: sourceFingerprint(files) };
     this.#justRead.set(content, facts);
     return content;
@@ -180,7 +183,14 @@ export class RemoteArtifacts implements Artifacts {
     onProgress: (progress: Progress) => void,
     signal: AbortSignal,
   ): Promise<Content> {
-    const local = await this.#store.find(wanted.name, wanted.url);
+    const decided = wanted.content?.digest;
+    const had = decided === undefined ? undefined : await this.#store.get(wanted.name, decided);
+    if (had !== undefined) {
+      this.#metrics.cacheHits.inc();
+      await this.#store.used(wanted.name, had.path);
+      return content(had);
+    }
+    const local = decided === undefined ? await this.#store.find(wanted.name, wanted.url) : [];
     if (wanted.preferLocal && local[0] !== undefined) {
       this.#metrics.cacheHits.inc();
       await this.#store.used(wanted.name, local[0].path);
@@ -216,7 +226,10 @@ export class RemoteArtifacts implements Artifacts {
   async #shared(offer: Offer, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<StoredContent> {
     const { wanted } = offer;
     const found = await this.#fromPool(offer, signal);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      checkDecided(wanted.url, wanted.content, found.digest);
+      return found;
+    }
     const key = contentKey(offer);
     const fly = async () => await this.#flights.join(key, (report, both) => this.#bring(offer, key, report, both), onProgress, signal);
     const joins = this.#flights.has(key);
@@ -275,6 +288,7 @@ export class RemoteArtifacts implements Artifacts {
     const fetched = await this.#transfers.fetch({ url, source, listing, fingerprint, folder, makeRoom }, onProgress, signal);
     const { files, at, archiveDigest } = await unpacked(url, listing, fetched, folder.files, signal);
     checkPin(url, pin, [contentDigest(files), ...archiveDigest]);
+    checkDecided(url, wanted.content, contentDigest(files));
     await inspectFolder(
       at,
       files.map((f) => f.name),
@@ -388,6 +402,11 @@ async function listed<T>(url: string, call: (limit: AbortSignal) => Promise<T>, 
   }
 }
 
+/** The same artifact at the commit that was decided on, where its source has commits. */
+function at<T extends ArtifactSource>(artifact: T, decided: ContentRef | undefined): T {
+  return artifact.kind === "huggingface" && decided?.revision !== undefined ? { ...artifact, revision: decided.revision } : artifact;
+}
+
 function content(stored: StoredContent): Content {
   const { resolved_revision: revision } = stored.manifest;
   return { path: stored.path, digest: stored.digest, ...(revision === undefined ? {} : { revision }) };
@@ -410,6 +429,6 @@ function contentKey({ wanted, pin, server, listing, fingerprint }: Offer): strin
     ? listing.files.map((f, i) => [f.name, f.sizeBytes, hashes[i]]).sort()
     : [fingerprint, wanted.url];
   return createHash("sha256")
-    .update(JSON.stringify([pin ?? "", server, by]))
+    .update(JSON.stringify([pin ?? "", server, by, ...(wanted.content === undefined ? [] : [wanted.content.digest])]))
     .digest("hex");
 }

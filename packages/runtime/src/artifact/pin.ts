@@ -1,3 +1,4 @@
+import { ANNOTATION_REFRESH, type ContentRef } from "@aibrix/api";
 import { AdapterError } from "../errors.ts";
 
 /**
@@ -13,6 +14,20 @@ export function checkPin(url: string, pin: string | undefined, digests: readonly
   throw new AdapterError(
     "ArtifactInvalid",
     `${url} is pinned to other content: what is there has the digest ${found}. Find out who changed it, or write the digest that you expect after #sha256=`,
+    { retryable: false },
+  );
+}
+
+/**
+ * Compares what is here with the content that was decided on for a moving reference.
+ *
+ * @throws AdapterError `ArtifactChanged`, for good: only another decision helps
+ */
+export function checkDecided(url: string, decided: ContentRef | undefined, digest: string): void {
+  if (decided === undefined || decided.digest === digest) return;
+  throw new AdapterError(
+    "ArtifactChanged",
+    `${url} has other content by now (${digest}) than the one that was decided on (${decided.digest}): set the annotation ${ANNOTATION_REFRESH} of the ModelAdapter to a new value to serve what is there now, or put the files back`,
     { retryable: false },
   );
 }

@@ -1,4 +1,12 @@
-import { ArtifactUrlError, type LoadRequest, LoadRequestSchema, parseArtifactUrl, RUNTIME_PATHS, UnloadRequestSchema } from "@aibrix/api";
+import {
+  ArtifactUrlError,
+  type LoadRequest,
+  LoadRequestSchema,
+  PrepareRequestSchema,
+  parseArtifactUrl,
+  RUNTIME_PATHS,
+  UnloadRequestSchema,
+} from "@aibrix/api";
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { Type } from "typebox";
 import { RequestError } from "../errors.ts";
@@ -11,13 +19,19 @@ export const BODY_LIMIT_BYTES = 256 * 1024;
 
 const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
 
-/** Load, unload, list and watch. */
+/** Load, prepare, unload, list and watch. */
 export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDeps): FastifyPluginAsyncTypebox {
   const changes = { bodyLimit: BODY_LIMIT_BYTES, ...(tokenFile === undefined ? {} : { onRequest: requireToken(tokenFile) }) };
   return async (app) => {
     app.post(RUNTIME_PATHS.load, { ...changes, schema: { body: LoadRequestSchema } }, async (request, reply) => {
       checkUrl(request.body);
       const { status, body } = await manager.load(request.body);
+      return reply.code(status).send(body);
+    });
+
+    app.post(RUNTIME_PATHS.prepare, { ...changes, schema: { body: PrepareRequestSchema } }, async (request, reply) => {
+      checkUrl(request.body);
+      const { status, body } = manager.prepare(request.body);
       return reply.code(status).send(body);
     });
 

@@ -220,6 +220,11 @@ export class ArtifactStore {
     });
   }
 
+  /** A content of a name, wherever it came from; `undefined` where it is not here, or not whole. */
+  async get(name: string, digest: string): Promise<StoredContent | undefined> {
+    return await this.#one(() => this.#read(name, hexOf(digest)));
+  }
+
   /** Whether every file of a content is where it should be, as it was checked. */
   async isComplete(name: string, digest: string): Promise<boolean> {
     return (await this.#read(name, hexOf(digest))) !== undefined;
