@@ -144,6 +144,70 @@ describe.each([
   });
 });
 
+describe("killed during an update", () => {
+  const ns = "crash-update";
+  const PREPARE = /lora_adapter\/prepare$/;
+  const urls = ["s3://models/one", "s3://models/two"];
+  let controller: CrashingController;
+  let pods: FakePod[] = [];
+
+  beforeAll(async () => {
+    await world.namespace(ns);
+    pods = [await world.pod("a", { namespace: ns, volume: true }), await world.pod("b", { namespace: ns, volume: true })];
+    for (const { runtime } of pods) runtime.loadMs = 20;
+    controller = await CrashingController.create(world, ["--enable-runtime-sidecar"], {});
+  });
+
+  afterAll(async () => {
+    await controller?.[Symbol.asyncDispose]();
+    for (const p of pods) await world.deletePod(p);
+  });
+
+  test.each([
+    { name: "the update that is seen before", point: api("before", "PATCH", STATUS, /"Preparing"/) },
+    { name: "the update that is seen after", point: api("after", "PATCH", STATUS, /"Preparing"/) },
+    { name: "the prepare call before it arrives", point: pod("before", PREPARE) },
+    { name: "the accepted prepare call", point: pod("after", PREPARE) },
+    {
+      name: "the resolved content",
+      point: api("after", "PATCH", STATUS, /"state":"Preparing","contentDigest"|"contentDigest":"[^"]*","startTime"/),
+    },
+    { name: "the slice without the pod that is swapped before", point: api("before", "PATCH", SLICES) },
+    { name: "the slice without the pod that is swapped after", point: api("after", "PATCH", SLICES) },
+    { name: "the swap that is told before", point: api("before", "PATCH", STATUS, /"Swapping"/) },
+    { name: "the swap that is told after", point: api("after", "PATCH", STATUS, /"Swapping"/) },
+    { name: "the swap before it arrives", point: pod("before", LOAD) },
+    { name: "the accepted swap", point: pod("after", LOAD) },
+    { name: "Updated before", point: api("before", "PATCH", STATUS, /"reason":"Updated"/) },
+    { name: "Updated after", point: api("after", "PATCH", STATUS, /"reason":"Updated"/) },
+  ])("at $name", async ({ point }) => {
+    const name = `x${n++}`;
+    const key = `${ns}/${name}`;
+    const declare = (artifactURL: string | undefined) => world.applyObject(adapter(name, { artifactURL }, { namespace: ns }));
+    const [one, two] = urls;
+    await controller.start();
+    await declare(one);
+    await until("both serve", async () => {
+      const s = await adapters.status(key);
+      return s?.readyReplicas === 2 && s.served !== undefined;
+    });
+    const { kills } = controller;
+    controller.arm(point);
+    await declare(two);
+    await until("it is dead", () => controller.kills > kills);
+    await controller.start();
+    await until("it is updated", async () => {
+      const s = await adapters.status(key);
+      return s?.served?.artifactURL === two && s?.update === undefined && s?.readyReplicas === 2;
+    });
+    // One swap a pod, whoever asked for it, and as often.
+    expect(pods.map((p) => p.runtime.swaps.filter((swap) => swap.startsWith(`${name} `)).length)).toEqual([1, 1]);
+    expect((await adapters.addresses(key)).length).toBe(2);
+    expect((await adapters.status(key))?.history?.map((h) => h.artifactURL)).toEqual([two, one]);
+    await adapters.remove(key);
+  });
+});
+
 describe("killed while a deletion is given up that an engine without sidecar holds up", () => {
   const ns = "crash-left";
   const LEFT = /\/configmaps\/aibrix-direct-leftovers$/;

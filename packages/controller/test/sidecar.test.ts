@@ -177,7 +177,7 @@ test("an edit to what cannot be delivered leaves what serves in service, and tel
   });
   expect(s.pods?.[0]?.lastError).toMatch(/the engine cannot read s3:\/\/models\/x itself .*add an emptyDir volume/);
   expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 1 });
-  await until("LoadFailed is told", async () => (await adapters.events(`${ns}/x`)).includes("LoadFailed"));
+  await until("UpdateFailed is told", async () => (await adapters.events(`${ns}/x`)).includes("UpdateFailed"));
   expect([a.runtime.unloads, a.runtime.serving, await adapters.addresses(`${ns}/x`)]).toEqual([[], ["x"], [a.ip]]);
   await world.applyObject(lora("x", { artifactURL: "huggingface://acme/other" }));
   await until("a good edit is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 3);

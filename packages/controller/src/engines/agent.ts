@@ -1,4 +1,4 @@
-import type { AdapterState, Reason } from "@aibrix/api";
+import type { AdapterState, ContentRef, Reason } from "@aibrix/api";
 import type { Delivery } from "../pods/delivery.ts";
 
 /** One adapter on one pod, as whoever runs there answered. */
@@ -28,10 +28,30 @@ export interface AdapterView {
   readonly message: string | undefined;
   readonly retryable: boolean;
   readonly nextRetryTime: string | undefined;
+  /** Digest of what is declared, once it is there; what serves may be older. */
+  readonly declaredDigest?: string | undefined;
+  /** The commit that its reference led to. */
+  readonly revision?: string | undefined;
+  /** What comes next, as far as it is there. */
+  readonly prepared?: PreparedView | undefined;
   /** The highest rank of any of its modules, where a sidecar has read its files. */
   readonly maxRank?: number | undefined;
   /** How long its last download and its last load took there, in milliseconds. */
   readonly timings?: { readonly downloadMs: number | undefined; readonly loadMs: number | undefined } | undefined;
+}
+
+/** Content that a sidecar fetches and checks beside what serves. */
+export interface PreparedView {
+  readonly artifactUrl: string;
+  readonly refresh: string | undefined;
+  readonly state: "Downloading" | "Ready" | "Failed";
+  readonly contentDigest: string | undefined;
+  readonly revision: string | undefined;
+  readonly attempts: number;
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+  readonly retryable: boolean;
+  readonly nextRetryTime: string | undefined;
 }
 
 /** What is known of an engine's limits, by its metrics or by its sidecar's flags. */
@@ -62,6 +82,8 @@ export interface PodView {
   readonly engineMessage: string | undefined;
   /** Limits that a sidecar tells, or an engine's metrics. */
   readonly engineLimits?: EngineLimits | undefined;
+  /** `false`: its sidecar is of an earlier release, and cannot fetch content beside what serves. */
+  readonly prepares?: boolean | undefined;
   /** May change later: who decides by it takes what it needs at once. */
   readonly adapters: ReadonlyMap<string, AdapterView>;
 }
@@ -86,6 +108,12 @@ export interface LoadCall {
   readonly probe: "auto" | "off";
   /** The highest rank that the engine takes, where it is known. */
   readonly maxLoraRank: number | undefined;
+  /** Exactly this content, of all that its URL may lead to in time. */
+  readonly content?: ContentRef | undefined;
+  /** How long requests of older content may go on there first, where nobody is sent there any more. For sidecars. */
+  readonly drainSeconds?: number | undefined;
+  /** Names a request for another look at the reference. */
+  readonly refresh?: string | undefined;
   /** Without the API key. */
   readonly additionalConfig: Readonly<Record<string, string>>;
 }
@@ -111,6 +139,8 @@ export interface PodAgent {
   readonly via: "sidecar" | "direct";
   readonly view: PodView;
   load(call: LoadCall, signal: AbortSignal): Promise<void>;
+  /** Has content fetched and checked that is to be served next; what serves is not touched. Not for engines without sidecar. */
+  prepare(call: LoadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away; one that is not there is no error. */
   unload(call: UnloadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away for good, and returns once it is gone: the other kind of agent is going to load it. */

@@ -3,8 +3,8 @@ import { type BackoffOptions, backoffMs, type Log } from "@aibrix/kube";
 import pLimit, { type LimitFunction } from "p-limit";
 import { CallError } from "./agent.ts";
 
-/** What is asked of a pod. `release`: that it gives an adapter up that was loaded the other way, before our flags were changed. */
-export type CallKind = "load" | "unload" | "release";
+/** What is asked of a pod. `prepare`: that content is fetched and checked beside what serves. `release`: that it gives an adapter up that was loaded the other way, before our flags were changed. */
+export type CallKind = "load" | "prepare" | "unload" | "release";
 
 /** A call that failed. */
 export interface CallFailure {
@@ -163,7 +163,8 @@ export class PodCalls {
     if (failure !== undefined) this.#set(c.pod.uid, c.name, { ...before, running: undefined, failure });
     else {
       const atMs = Date.now();
-      const done = { kind: c.kind, fingerprint: c.fingerprint, atMs };
+      // What is only fetched says nothing about what a pod has.
+      const done = c.kind === "prepare" ? before.done : { kind: c.kind, fingerprint: c.fingerprint, atMs };
       const accepted = { ...before.accepted, [c.kind]: this.#accepted(c, before, atMs) };
       this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined });
     }
@@ -176,7 +177,7 @@ export class PodCalls {
       limits = { loads: pLimit(atOnce), others: pLimit(atOnce) };
       this.#limits.set(pod.uid, limits);
     }
-    return kind === "load" ? limits.loads : limits.others;
+    return kind === "load" || kind === "prepare" ? limits.loads : limits.others;
   }
 
   #accepted(c: NewCall, before: CallState, atMs: number): Accepted {

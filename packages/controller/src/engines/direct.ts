@@ -79,6 +79,10 @@ export class DirectAgent implements PodAgent {
     await this.#look(signal);
   }
 
+  async prepare(): Promise<void> {
+    // Nobody is there who could fetch anything.
+  }
+
   /** Has the engine list it; one that does so already, and was not known to answer, is not asked to load it again, nor to unload it for that. */
   async #loadOnce({ name, apiKey }: LoadCall, root: string, asks: boolean, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();

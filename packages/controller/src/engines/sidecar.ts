@@ -9,6 +9,8 @@ import {
   EngineStatusSchema,
   type LoadRequest,
   modelAdapterOf,
+  type Prepared,
+  type PrepareRequest,
   REASONS,
   type Reason,
   RUNTIME_PATHS,
@@ -28,6 +30,7 @@ import {
   NOTHING_KNOWN,
   type PodAgent,
   type PodView,
+  type PreparedView,
   type UnloadCall,
 } from "./agent.ts";
 import { type Answer, call, failureText } from "./http.ts";
@@ -54,7 +57,7 @@ const CALL_TIMEOUT_MS = 10_000;
 /** How long an unload in the engine may take, and how often its end is asked for, in milliseconds. */
 const [RELEASE_TIMEOUT_MS, RELEASE_PERIOD_MS] = [30_000, 100];
 /** Fields that a sidecar of an earlier release may be spared. */
-const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds"] as const;
+const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds", "content", "drain_seconds"] as const;
 type Spare = (typeof SPARE)[number];
 const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
 /** The same before it has answered once: a new pod is ready soon after its sidecar listens, and has to be told before what it should have. */
@@ -82,17 +85,44 @@ export class SidecarAgent implements PodAgent {
     return this.#view;
   }
 
+  async prepare(c: LoadCall, signal: AbortSignal): Promise<void> {
+    const delivery = deliveryRequest(c.delivery);
+    const body: PrepareRequest = {
+      lora_name: c.name,
+      artifact_url: c.artifactUrl,
+      ...credentialsOf(c),
+      ...(delivery === undefined ? {} : { delivery }),
+      ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
+      ...(c.content === undefined ? {} : { content: c.content }),
+      ...(c.refresh === undefined ? {} : { refresh: c.refresh }),
+      owner: c.owner,
+    };
+    const answer = await this.#post(RUNTIME_PATHS.prepare, body, signal);
+    // One that is not there at all: the sidecar is of an earlier release.
+    if (answer.status === 404 && !errorMessage(answer.body).startsWith("no adapter")) {
+      this.#view = { ...this.#view, prepares: false };
+      this.#options.log.info(
+        { pod: this.#options.pod },
+        "the sidecar is of an earlier release: new content is fetched where it takes the old one's place",
+      );
+      this.#options.onChange([c.name]);
+      return;
+    }
+    refuseUnlessOk(answer);
+  }
+
   async load(c: LoadCall, signal: AbortSignal): Promise<void> {
     const config = { ...c.additionalConfig, ...(c.apiKey === undefined ? {} : { [CONFIG_API_KEY]: c.apiKey }) };
     const request = deliveryRequest(c.delivery);
     const body: LoadRequest = {
       lora_name: c.name,
       artifact_url: c.artifactUrl,
-      ...(c.credentials === undefined ? {} : { credentials: { ...c.credentials } }),
-      ...(c.credentials === undefined || c.credentialsHosts === undefined ? {} : { credentials_hosts: [...c.credentialsHosts] }),
+      ...credentialsOf(c),
       ...(Object.keys(config).length === 0 ? {} : { additional_config: config }),
       ...(request === undefined ? {} : { delivery: request }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
+      ...(c.content === undefined ? {} : { content: c.content }),
+      ...(c.drainSeconds === undefined ? {} : { drain_seconds: c.drainSeconds }),
       owner: c.owner,
       ...(c.adopt ? { adopt: true } : {}),
       // Without it the sidecar's own flag counts.
@@ -334,6 +364,27 @@ export function ownership(
   return { own: wasUnsaid || (inSnapshot && wasUntold) ? "unsaid" : false };
 }
 
+function credentialsOf(c: LoadCall): Pick<LoadRequest, "credentials" | "credentials_hosts"> {
+  if (c.credentials === undefined) return {};
+  const hosts = c.credentialsHosts === undefined ? {} : { credentials_hosts: [...c.credentialsHosts] };
+  return { credentials: { ...c.credentials }, ...hosts };
+}
+
+function preparedView(p: Prepared): PreparedView {
+  return {
+    artifactUrl: p.artifact_url,
+    refresh: p.refresh,
+    state: p.state,
+    contentDigest: p.content_digest,
+    revision: p.resolved_revision,
+    attempts: p.attempts,
+    reason: p.reason,
+    message: p.message,
+    retryable: p.retryable ?? true,
+    nextRetryTime: p.next_retry_time,
+  };
+}
+
 function adapterView(a: AdapterStatus, whose: Pick<AdapterView, "own" | "owner" | "manifest">): AdapterView {
   return {
     name: a.lora_name,
@@ -350,6 +401,9 @@ function adapterView(a: AdapterStatus, whose: Pick<AdapterView, "own" | "owner" 
     retryable: a.retryable ?? true,
     nextRetryTime: a.next_retry_time,
     maxRank: a.max_rank,
+    declaredDigest: a.content_digest,
+    revision: a.resolved_revision,
+    ...(a.prepared === undefined ? {} : { prepared: preparedView(a.prepared) }),
     timings: a.timings === undefined ? undefined : { downloadMs: a.timings.download_ms, loadMs: a.timings.load_ms },
   };
 }
@@ -371,6 +425,11 @@ function errorOf(body: string): RuntimeError {
   } catch {
     return {}; // Not the runtime's own words: the status says what matters.
   }
+}
+
+function errorMessage(body: string): string {
+  const { message } = errorOf(body);
+  return typeof message === "string" ? message : "";
 }
 
 /** Whether a sidecar refuses a request for a field that a later release has. */

@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, FINALIZER, LABEL_MODEL_PORT } from "@aibrix/api";
+import { CONFIG_API_KEY, type ContentRef, FINALIZER, LABEL_MODEL_PORT } from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   isControlledBy,
@@ -17,7 +17,7 @@ import type { AgentPool } from "../engines/pool.ts";
 import type { Leftover, Leftovers } from "../leftovers/leftovers.ts";
 import { engineRoot } from "../pods/delivery.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
-import { declaredUrl } from "./declared-url.ts";
+import type { Content } from "./contents.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { declaredBy } from "./ownership.ts";
@@ -62,6 +62,8 @@ export async function act(
     }
     case "load":
       return startLoad(action.pod, o, secrets, deps);
+    case "prepare":
+      return startPrepare(action.pod, o, secrets, deps);
     case "unload":
     case "release":
       return startTakingAway(action, o, secrets, deps);
@@ -202,6 +204,23 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
   });
 }
 
+function startPrepare(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
+  const { adapter } = o;
+  const agent = adapter === undefined ? undefined : agentOf(p, deps);
+  if (adapter === undefined || agent === undefined || secrets.kind !== "ok" || p.prepare === undefined) return;
+  const { content, delivery, fingerprint } = p.prepare;
+  const call = { ...loadCall(adapter, o, { ...p, content, delivery, unrouted: false }, secrets), refresh: content.ask };
+  deps.calls.start({
+    kind: "prepare",
+    pod: p.facts,
+    name: o.name,
+    fingerprint,
+    refusalFingerprint: fingerprint,
+    atOnce: 16,
+    run: (signal) => agent.prepare(call, signal),
+  });
+}
+
 type TakingAway = Extract<Action, { kind: "unload" | "release" }>;
 
 function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecrets, deps: ActDeps): void {
@@ -245,12 +264,23 @@ function graceUntilMs(action: TakingAway, { adapter, bounds, nowMs }: Observed):
   return bounds.drainMs + (Number.isNaN(deletedMs) ? nowMs : Math.min(nowMs, deletedMs));
 }
 
-function loadCall(adapter: ModelAdapterObject, o: Observed, p: ObservedPod, secrets: Extract<AdapterSecrets, { kind: "ok" }>): LoadCall {
+function contentRef({ digest, revision }: Content): ContentRef | undefined {
+  return digest === undefined ? undefined : { digest, ...(revision === undefined ? {} : { revision }) };
+}
+
+function loadCall(
+  adapter: ModelAdapterObject,
+  o: Observed,
+  p: Omit<ObservedPod, "fingerprint" | "refusalFingerprint">,
+  secrets: Extract<AdapterSecrets, { kind: "ok" }>,
+): LoadCall {
   const { [CONFIG_API_KEY]: _, ...additionalConfig } = adapter.spec.additionalConfig ?? {};
   return {
     name: adapter.metadata.name,
-    artifactUrl: String(declaredUrl(adapter)),
+    artifactUrl: String(p.content.url),
     delivery: p.delivery,
+    content: contentRef(p.content),
+    drainSeconds: p.unrouted ? Math.ceil(o.bounds.drainMs / 1_000) : undefined,
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,
     apiKey: secrets.apiKey,

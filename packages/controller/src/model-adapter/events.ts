@@ -4,10 +4,11 @@ import { listedIn } from "../endpoints/slices.ts";
 import { nameEvents } from "../names/told.ts";
 import { heldRows } from "./rows.ts";
 import type { Observed, Plan, PodRow } from "./types.ts";
+import { updateEvents } from "./update-status.ts";
 
 /** What to tell about the way from one status to the next. Pure. */
 export function eventsBetween(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
-  const events = nameEvents(before, after);
+  const events = [...nameEvents(before, after), ...updateEvents(before, after)];
   const had = new Set(before?.instances ?? []);
   const added = (after.instances ?? []).filter((name) => !had.has(name));
   if (added.length > 0) {

@@ -3,21 +3,22 @@ import { join } from "node:path";
 import type { EndpointSlice } from "@aibrix/kube";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { listedIn } from "../endpoints/slices.ts";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import { type CallState, SETTLE_MS } from "../engines/calls.ts";
 import { type NameFacts, NOBODY_ELSE } from "../names/holders.ts";
 import { delivery } from "../pods/delivery.ts";
 import { enginePort, podFacts } from "../pods/facts.ts";
 import { limitsOf } from "../pods/limits.ts";
-import { declaredUrl } from "./declared-url.ts";
+import { observedPod, rolloutPod, type SeenPod } from "./observe.ts";
 import { plan } from "./plan.ts";
+import { rollout } from "./rollout.ts";
 import { status } from "./status.ts";
 import {
   BOUNDS,
   type ModelAdapterObject,
   type Observed,
   type ObservedLeftover,
-  type ObservedPod,
   type ObservedService,
   type Plan,
   type Refusal,
@@ -88,7 +89,7 @@ function adapterOf(given: Partial<ModelAdapterObject>): ModelAdapterObject {
   };
 }
 
-function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
+function podOf(c: PodCase, adapter: ModelAdapterObject): SeenPod {
   const mount = c.volume === true ? [{ name: "adapters", mountPath: "/tmp/aibrix/adapters" }] : [];
   const pod = {
     metadata: {
@@ -124,21 +125,18 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): ObservedPod {
     facts,
     matches: c.matches ?? true,
     via: c.via ?? "sidecar",
-    delivery: delivery(
-      pod,
-      { artifactURL: declaredUrl(adapter), hasCredentials: adapter.spec.credentialsSecretRef !== undefined },
-      c.via !== "direct",
-    ),
+    deliver: ({ url }) =>
+      delivery(pod, { artifactURL: url, hasCredentials: adapter.spec.credentialsSecretRef !== undefined }, c.via !== "direct"),
     port: enginePort(facts),
     limits: limitsOf(facts.limits, view.engineLimits),
     load: c.load ?? 0,
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, ...view, adapters: new Map(adapters.map(entry)) },
     call: callOf(c.call ?? {}),
-    refusal: c.refusal,
+    refusalOf: () => c.refusal,
     left: c.left,
     adapterLabels: adapter.metadata.labels ?? {},
-    fingerprint: "now",
-    refusalFingerprint: "now",
+    fingerprintOf: () => "now",
+    refusedAs: () => "now",
   };
 }
 
@@ -179,13 +177,24 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
         : kind === "orphan"
           ? { kind, uid: "u-orphan" }
           : { kind };
+  const seen = (c.pods ?? []).map((p) => podOf(p, adapter ?? adapterOf({})));
+  const placed = c.placed ?? adapter?.status?.instances ?? [];
+  const told = rollout({
+    name: "x",
+    adapter,
+    pods: seen.map((p) => rolloutPod(p, "x", adapter, new Set(placed), listedIn(c.slices ?? []))),
+    secrets: "",
+    secretTrouble: c.secretTrouble,
+    nowMs: NOW,
+  });
   return {
     key: "default/x",
     namespace: "default",
     name: "x",
     adapter,
-    pods: (c.pods ?? []).map((p) => podOf(p, adapter ?? adapterOf({}))),
-    placed: c.placed ?? adapter?.status?.instances ?? [],
+    pods: seen.map((p) => observedPod(p, told)),
+    rollout: told,
+    placed,
     secretTrouble: c.secretTrouble,
     usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
     names: { ...NOBODY_ELSE, ...c.names },
@@ -224,7 +233,8 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
         return `${a.kind} ${a.pod.facts.name}${a.swap ? ", to load it anew" : ""}`;
       case "load":
       case "release":
-        return `${a.kind} ${a.pod.facts.name}`;
+      case "prepare":
+        return `${a.kind} ${a.pod.facts.name}${a.kind === "load" && a.pod.unrouted ? ", out of the slices" : ""}`;
       case "writeSlices": {
         const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;
         return [a.kind, ...a.changes.apply.map(list), ...a.changes.delete.map((s) => `-${s.metadata.name}`)].join(" ");

@@ -4,6 +4,7 @@ import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Servic
 import type { Placements } from "../cache/placements.ts";
 import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
 import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
+import { listedIn } from "../endpoints/slices.ts";
 import { NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
@@ -14,8 +15,10 @@ import { enginePort, type PodFacts } from "../pods/facts.ts";
 import { limitsOf } from "../pods/limits.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
-import { declaredUrl } from "./declared-url.ts";
+import type { Content, Rollout } from "./contents.ts";
 import type { AdapterMemory, Memories } from "./memory.ts";
+import { isOurs } from "./ownership.ts";
+import { NOBODY, type RolloutPod, rollout } from "./rollout.ts";
 import {
   type Bounds,
   MODEL_ADAPTERS,
@@ -23,6 +26,7 @@ import {
   type Observed,
   type ObservedPod,
   type ObservedService,
+  type Refusal,
   type SecretTrouble,
 } from "./types.ts";
 
@@ -54,7 +58,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
   const placed = new Set(deps.placements.podsOf(key)?.map((k) => splitKey(k).name) ?? adapter?.status?.instances ?? []);
   const recorded = new Set(adapter?.status?.pods?.map((p) => p.name) ?? []);
   const secretsHash = secretsFingerprint(adapter, secrets);
-  const pods: ObservedPod[] = [];
+  const pods: SeenPod[] = [];
   for (const pod of deps.caches.podsOf(namespace)) {
     const facts = factsOf(pod);
     const matches = selects(adapter, facts);
@@ -65,16 +69,28 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
       deps.agents.shows(facts.key, name) ||
       deps.leftovers.of(facts.uid, name) !== undefined ||
       deps.calls.state(facts.uid, name).running !== undefined;
-    if (concerns) pods.push(observePod(pod, facts, matches, name, adapter, secretsHash, deps, key));
+    if (concerns) pods.push(seePod(pod, facts, matches, name, adapter, secretsHash, deps, key));
   }
+  const slices = observeSlices(key, memory, deps);
+  const trouble = secretTrouble(secrets);
+  const listed = listedIn(slices);
+  const told = rollout({
+    name,
+    adapter,
+    pods: pods.map((p) => rolloutPod(p, name, adapter, placed, listed)),
+    secrets: secretsHash,
+    secretTrouble: trouble,
+    nowMs,
+  });
   return {
     key,
     namespace,
     name,
     adapter,
-    pods: pods.sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1)),
+    pods: pods.map((p) => observedPod(p, told)).sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1)),
+    rollout: told,
     placed: [...placed],
-    secretTrouble: secretTrouble(secrets),
+    secretTrouble: trouble,
     usesSecrets: usesSecrets(adapter),
     names:
       adapter === undefined
@@ -82,7 +98,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
         : nameFacts(adapter, deps.caches.adapters.byIndex(BY_NAME, name), deps.caches.pods.byIndex(BY_BASE_MODEL, name)),
     probe: probeOf(adapter, deps),
     service: observeService(key, adapter, memory, deps, nowMs),
-    slices: observeSlices(key, memory, deps),
+    slices,
     unwritten: memory?.unwritten,
     bounds: deps.bounds,
     nowMs,
@@ -106,7 +122,7 @@ function selects(adapter: ModelAdapterObject | undefined, { baseModel, enabled, 
   return adapter !== undefined && baseModel !== undefined && enabled && matchesSelector(adapter.spec.podSelector, labels);
 }
 
-function observePod(
+function seePod(
   pod: Pod,
   facts: PodFacts,
   matches: boolean,
@@ -115,58 +131,125 @@ function observePod(
   secretsHash: string,
   deps: ObserveDeps,
   key: string,
-): ObservedPod {
+): SeenPod {
   const { agents, calls, leftovers, placements } = deps;
   const left = leftovers.of(facts.uid, name);
   const labels = labelsOf(adapter, left);
   const viaRuntime = agents.viaRuntime(facts);
   const view = viewOf(agents.agent(facts, labels)?.view ?? NOTHING_KNOWN, name);
-  const url = adapter === undefined ? undefined : declaredUrl(adapter);
-  const how: Delivery =
-    adapter === undefined || url === undefined
-      ? { kind: "asIs", path: "/", checked: false }
-      : delivery(pod, { artifactURL: url, hasCredentials: adapter.spec.credentialsSecretRef !== undefined }, viaRuntime);
+  const hasCredentials = adapter?.spec.credentialsSecretRef !== undefined;
+  const deliver = ({ url }: Content): Delivery =>
+    adapter === undefined ? { kind: "asIs", path: "/", checked: false } : delivery(pod, { artifactURL: url, hasCredentials }, viaRuntime);
   // A sidecar that was restarted has lost the keys: it is told again.
   const instance = secretsHash === "" ? "" : (view.instance ?? "");
   const { said, byDefault } = facts.limits.maxLoraRank;
   const probed = probeOf(adapter, deps) === "off" ? ["not probed"] : [];
   // It may have other flags or files by now. A sidecar restores by itself, and is not told again for that.
   const restarts = `restarts ${facts.engineRestarts}`;
-  // Only those that are asked for something need it.
-  let hashed: string | undefined;
-  const fingerprint = () => {
-    hashed ??= hash([
+  const fingerprint = (content: Content) =>
+    hash([
       adapter?.metadata.uid,
       adapter?.metadata.generation,
-      String(url),
-      how,
+      String(content.url),
+      deliver(content),
       said ?? byDefault,
       secretsHash,
       instance,
       ...probed,
+      ...(content.refresh === undefined ? [] : [`refresh ${content.refresh}`]),
       ...(viaRuntime ? [] : [restarts]),
     ]);
-    return hashed;
-  };
-  const refusedAs = () => (viaRuntime ? hash([fingerprint(), restarts]) : fingerprint());
   return {
     facts,
     matches,
     via: viaRuntime ? "sidecar" : "direct",
-    delivery: how,
     port: enginePort(facts, labels),
     limits: limitsOf(facts.limits, view.engineLimits),
     load: placements.load(facts.key, key),
     view,
     call: calls.state(facts.uid, name),
-    refusal: deps.memories.find(key)?.refusal(facts.uid, refusedAs),
     left: left === undefined ? undefined : { ...left, goneAtMs: leftovers.goneAtMs(facts.uid, name) },
     adapterLabels: labels,
+    deliver,
+    fingerprintOf: fingerprint,
+    refusedAs: (content) => (viaRuntime ? hash([fingerprint(content), restarts]) : fingerprint(content)),
+    refusalOf: (refusedAs) => deps.memories.find(key)?.refusal(facts.uid, refusedAs),
+  };
+}
+
+/** A pod before it is decided which content it is to have. */
+export interface SeenPod
+  extends Omit<
+    ObservedPod,
+    "delivery" | "content" | "current" | "unrouted" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
+  > {
+  readonly deliver: (content: Content) => Delivery;
+  readonly fingerprintOf: (content: Content) => string;
+  readonly refusedAs: (content: Content) => string;
+  readonly refusalOf: (refusedAs: () => string) => Refusal | undefined;
+}
+
+/** What of a pod decides about its content. */
+export function rolloutPod(
+  p: SeenPod,
+  name: string,
+  adapter: ModelAdapterObject | undefined,
+  placed: ReadonlySet<string>,
+  listed: ReadonlySet<string>,
+): RolloutPod {
+  const { facts, via, view, call, deliver } = p;
+  const row = adapter?.status?.pods?.find((r) => r.uid === facts.uid);
+  const entry = view.adapters.get(name);
+  const mine = via === "sidecar" ? entry !== undefined && isOurs(entry, row, p) : row?.asked === true;
+  const served = row?.firstServedTime !== undefined || row?.state === "Serving" || row?.state === "Updating";
+  return {
+    uid: facts.uid,
+    name: facts.name,
+    takesPart: p.matches && placed.has(facts.name) && !facts.terminating && !facts.finished,
+    ready: facts.ready,
+    hasServed: served,
+    listed: listed.has(facts.uid),
+    via,
+    view,
+    call,
+    doubtful:
+      !mine ||
+      (via === "direct" && entry?.serving !== true) ||
+      (!served && adapter?.status?.served !== undefined && entry?.state === "Updating"),
+    delivery: deliver,
+    isOf: ({ kind, fingerprint, retryable }, content) =>
+      fingerprint === (retryable || kind === "prepare" ? p.fingerprintOf(content) : p.refusedAs(content)),
+  };
+}
+
+/** The pod with the content that it is to have. */
+export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
+  const { deliver, fingerprintOf, refusedAs, refusalOf, ...seen } = p;
+  const { content, current, unrouted, prepare } = pods.get(p.facts.uid) ?? NOBODY;
+  // Only those that are asked for something need it.
+  let hashed: string | undefined;
+  const fingerprint = () => {
+    hashed ??= fingerprintOf(content);
+    return hashed;
+  };
+  let refused: string | undefined;
+  const refusal = () => {
+    refused ??= refusedAs(content);
+    return refused;
+  };
+  return {
+    ...seen,
+    content,
+    current,
+    unrouted,
+    prepare: prepare === undefined ? undefined : { content: prepare, delivery: deliver(prepare), fingerprint: fingerprintOf(prepare) },
+    delivery: deliver(content),
+    refusal: refusalOf(refusal),
     get fingerprint() {
       return fingerprint();
     },
     get refusalFingerprint() {
-      return refusedAs();
+      return refusal();
     },
   };
 }

@@ -4,13 +4,13 @@ import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
 import type { CallKind } from "../engines/calls.ts";
 import { nameObstacle } from "../names/told.ts";
-import { isDeclared } from "./declared-url.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
 import { place } from "./placement.ts";
 import {
   asked,
   inheritedUntilMs,
   isOfNow,
+  isTold,
   listsLeft,
   listsOther,
   mayHold,
@@ -64,6 +64,8 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   const straying = placed.filter((p) => strayed(o, p));
   actions.push(...takeAway(o, [...leaving, ...swapping, ...straying], swapping));
   actions.push(...loading.filter((p) => mayCall(o, p, "load")).map((pod): Action => ({ kind: "load", pod })));
+  const preparing = placed.filter((p) => p.prepare !== undefined && o.secretTrouble === undefined && !loading.includes(p));
+  actions.push(...preparing.filter((p) => mayCall(o, p, "prepare")).map((pod): Action => ({ kind: "prepare", pod })));
   return {
     actions,
     placed: placed.map((p) => p.facts.name),
@@ -73,6 +75,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
     replaced: (taken ?? foreign) ? [] : placement.replaced,
     requeueAfterMs: soonest(o, [
       placement.againAtMs,
+      o.rollout.againAtMs,
       ...o.pods.flatMap((p) => times(o, p)),
       o.usesSecrets ? o.nowMs + SECRETS_PERIOD_MS : undefined,
       o.secretTrouble === undefined ? undefined : o.nowMs + TROUBLED_SECRET_PERIOD_MS[o.secretTrouble.reason],
@@ -127,7 +130,7 @@ function publish(o: Observed, adapter: ModelAdapterObject, placed: readonly Obse
   const owner = controllerReference(MODEL_ADAPTERS, adapter);
   const port = adapterPort(adapter.metadata.labels);
   const service = headlessService(o.name, o.namespace, port, owner, { [LABEL_MODEL_NAME]: o.name });
-  const listed = placed.filter((p) => routable(p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port }));
+  const listed = placed.filter((p) => routable(o, p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port }));
   const sliceOwner = { namespace: o.namespace, service: o.name, owner, port };
   const changes = planSlices(sliceOwner, listed, o.slices);
   const there = listedIn(o.slices);
@@ -153,7 +156,7 @@ function takeAway(o: Observed, pods: readonly ObservedPod[], swapping: readonly 
     if (strayed(o, pod)) return mayCall(o, pod, "release") ? [{ kind: "release", pod }] : [];
     // What is left from before is taken away where it is seen: under its name may be somebody else's by now.
     if (pod.left !== undefined && !asked(o, pod) && !listsLeft(o, pod)) return [];
-    return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) }] : [];
+    return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) && !pod.unrouted }] : [];
   });
 }
 
@@ -168,7 +171,9 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (entry === undefined) return true;
   if (!isOurs(entry, rowOf(o, p), p)) return false;
   // One that was made again goes on with what the one before it declared.
-  if (!isDeclaredBy(entry, o.adapter) || !isDeclared(o.adapter, entry.artifactUrl) || entry.state === "Draining") return true;
+  if (!isDeclaredBy(entry, o.adapter) || !isTold(p, entry) || entry.state === "Draining") return true;
+  // What comes next is told then: what is there is as it was.
+  if (o.rollout.update !== undefined && !o.usesSecrets) return false;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.
   return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
 }
@@ -185,10 +190,11 @@ function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   // The sidecar has taken it and goes on by itself.
   if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
   const taken = accepted[kind];
-  if (taken?.fingerprint === p.fingerprint && o.nowMs < taken.againAtMs) return false;
+  const fingerprint = kind === "prepare" ? p.prepare?.fingerprint : p.fingerprint;
+  if (taken !== undefined && taken.fingerprint === fingerprint && o.nowMs < taken.againAtMs) return false;
   if (kind === "load" && refusedBefore(p) !== undefined) return false;
   if (failure === undefined || failure.kind !== kind) return true;
-  if (!isOfNow(p, failure)) return true;
+  if (kind === "prepare" ? failure.fingerprint !== fingerprint : !isOfNow(p, failure)) return true;
   return failure.retryAtMs !== undefined && failure.retryAtMs <= o.nowMs;
 }
 

@@ -55,9 +55,22 @@ export function isServed({ serving, current }: PodState): boolean {
 }
 
 /** Whether traffic may go to the adapter on this pod. */
-export function routable(p: ObservedPod, s: PodState): boolean {
+export function routable(o: Observed, p: ObservedPod, s: PodState): boolean {
+  if (p.unrouted || !isDecided(o, p)) return false;
   // One that is being taken away serves only what was sent there before.
   return s.serving && s.state !== "Draining" && p.facts.ready && !p.facts.terminating && !p.facts.finished;
+}
+
+/**
+ * Whether what the pod serves is what is decided on. A pod that comes back with older content is not; while an update goes on, old and new
+ * are both good.
+ */
+function isDecided(o: Observed, p: ObservedPod): boolean {
+  const { served, update } = o.rollout;
+  const entry = p.view.adapters.get(o.name);
+  if (served === undefined || update !== undefined || p.view.knowledge !== "fresh" || entry === undefined) return true;
+  if (p.via === "direct") return entry.base || entry.root === engineRoot(p.delivery);
+  return served.digest === undefined || entry.contentDigest === undefined || entry.contentDigest === served.digest;
 }
 
 /**
@@ -208,7 +221,7 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
   if (!isOurs(entry, rowOf(o, p), p)) return { ...QUIET, state: "Failed", ...whose(entry), final: true };
   const anothers = isAnothers(o, p, entry);
   const serving = entry.serving && p.view.engineReady && !anothers;
-  const declared = isDeclared(o.adapter, entry.artifactUrl);
+  const declared = isTold(p, entry);
   const refusedLoad = failedLoad(p);
   // What is declared now was refused: the older goes on.
   if (refusedLoad !== undefined)
@@ -216,15 +229,18 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
       ...QUIET,
       state: declared && !anothers ? entry.state : serving ? "Updating" : "Failed",
       serving,
-      current: serving && entry.state === "Serving" && declared,
+      current: serving && entry.state === "Serving" && declared && p.current,
       digest: entry.contentDigest,
       ...told(refusedLoad),
     };
+  // It serves as it should, and cannot do what is to come next.
+  const next = entry.state === "Serving" ? failedNext(o, entry) : undefined;
+  if (next !== undefined) return { ...QUIET, state: "Serving", serving, digest: entry.contentDigest, ...next };
   const failed = entry.state === "Failed" || (entry.reason !== undefined && entry.message !== undefined);
   return {
     state: entry.state === "Serving" && !serving ? "Pending" : entry.state === "Updating" && anothers ? "Loading" : entry.state,
     serving,
-    current: serving && entry.state === "Serving" && declared,
+    current: serving && entry.state === "Serving" && declared && p.current,
     digest: anothers ? undefined : entry.contentDigest,
     reason: reasonOf(entry.reason) ?? (serving || p.view.engineReady ? undefined : "EngineUnavailable"),
     message: entry.message ?? (p.view.engineReady ? undefined : p.view.engineMessage),
@@ -232,6 +248,23 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
     attempts: entry.attempts,
     nextRetryTime: entry.nextRetryTime,
   };
+}
+
+/** Whether what a sidecar was told is what it is to have. */
+export function isTold({ content: { url, digest } }: ObservedPod, entry: AdapterView): boolean {
+  if (entry.artifactUrl !== url) return false;
+  return digest === undefined || entry.declaredDigest === undefined || entry.declaredDigest === digest;
+}
+
+/** Why the content that is to come next does not come to the pod, or to any. */
+function failedNext({ rollout: { update } }: Observed, { prepared }: AdapterView): Partial<PodState> | undefined {
+  if (update === undefined) return undefined;
+  const { content, state, reason, message } = update;
+  if (prepared?.state === "Failed" && prepared.artifactUrl === content.url && prepared.refresh === content.ask) {
+    const { attempts, nextRetryTime } = prepared;
+    return { reason: reasonOf(prepared.reason), message: prepared.message, attempts, nextRetryTime };
+  }
+  return state === "Failed" ? { reason, message } : undefined;
 }
 
 function byEngine(o: Observed, p: ObservedPod): PodState {
@@ -243,7 +276,7 @@ function byEngine(o: Observed, p: ObservedPod): PodState {
       `the engine has another adapter of this name (from ${entry.root ?? "somewhere"}), which somebody else loaded: unload it there, or give this one another name`,
     );
   if (unproven(o, p)) return withoutEntry(o, p);
-  if (!listsOther(o, p)) return { ...QUIET, state: "Serving", serving: true, current: true };
+  if (!listsOther(o, p)) return { ...QUIET, state: "Serving", serving: true, current: p.current, ...failedNext(o, entry) };
   return servedBefore(o, p) ? { ...QUIET, state: "Updating", serving: true } : withoutEntry(o, p);
 }
 
@@ -368,7 +401,7 @@ export function shownCalls(o: Observed, p: ObservedPod): CallKind[] {
   if (entry === undefined || entry.base) return ["unload", "release"];
   const declared =
     p.via === "sidecar"
-      ? isDeclaredBy(entry, o.adapter) && entry.own === true && isDeclared(o.adapter, entry.artifactUrl) && entry.state !== "Draining"
+      ? isDeclaredBy(entry, o.adapter) && entry.own === true && isTold(p, entry) && entry.state !== "Draining"
       : entry.root === engineRoot(p.delivery) && !unproven(o, p);
   // What is there already is no effect of a call that says more than its URL: keys, limits.
   const { done } = p.call;

@@ -45,13 +45,14 @@ export class StatusWriter {
     this.#told = true;
     this.#log.warn(
       { err },
-      "the cluster's CRD is of an earlier release: statuses are written without the adapter's rank until deploy/crd/model.aibrix.ai_modeladapters.yaml is applied (kubectl apply --server-side -f)",
+      "the cluster's CRD is of an earlier release: statuses are written without the adapter's rank and contents until deploy/crd/model.aibrix.ai_modeladapters.yaml is applied (kubectl apply --server-side -f)",
     );
   }
 }
 
 /** A status without the fields that came with a later release, and that nothing needs to be written down. Pure. */
-export function withoutNewer({ adapterRank: _, pods, ...status }: ModelAdapterStatus): ModelAdapterStatus {
+export function withoutNewer(told: ModelAdapterStatus): ModelAdapterStatus {
+  const { adapterRank: _, contentDigest: _d, resolvedRevision: _r, served: _s, update: _u, history: _h, pods, ...status } = told;
   return { ...status, ...(pods === undefined ? {} : { pods: pods.map(({ maxRank: _, ...row }) => row) }) };
 }
 

@@ -18,6 +18,7 @@ import {
 import { adapterRank, toldRank } from "./rank.ts";
 import { rememberedRefusal } from "./rows.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
+import { contentStatus, updatedCondition } from "./update-status.ts";
 
 /** Pods that a message names one by one. */
 const MAX_NAMED = 10;
@@ -41,12 +42,14 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     o.pods.filter((p) => names.includes(p.facts.name)).map((pod) => ({ pod, state: podState(o, pod) }));
   const placed = rowsOf(plan.placed);
   const reachable = o.service.kind === "ours" ? listedIn(o.slices) : new Set();
-  const serving = placed.filter(({ pod, state }) => routable(pod, state));
+  const serving = placed.filter(({ pod, state }) => routable(o, pod, state));
   const ready = serving.filter(({ pod }) => reachable.has(pod.facts.uid));
   // What could not be written hides a pod that serves, or keeps all else from going on: there is none yet.
   const hidden = o.unwritten !== undefined && (ready.length === 0 || ready.length < serving.length);
   const deleting = adapter.metadata.deletionTimestamp !== undefined;
-  const served = ready.length > 0 && ready.every(({ state }) => state.current) ? adapter.metadata.generation : before?.observedGeneration;
+  // Before an update is through it may be taken back.
+  const isCurrent = o.rollout.update === undefined && ready.length > 0 && ready.every(({ state }) => state.current);
+  const served = isCurrent ? adapter.metadata.generation : before?.observedGeneration;
   const replicas = adapter.spec.replicas ?? plan.placed.length;
   return {
     phase: deleting ? (before?.phase ?? "Pending") : phase(hidden, placed, ready, plan),
@@ -56,6 +59,7 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     desiredReplicas: deleting ? 0 : replicas,
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
+    ...contentStatus(o, adapter, digestOf(placed)),
     ...rankOf(o, adapter),
     pods: [
       ...placed.map((r) => podRow(o, plan, r)),
@@ -63,6 +67,11 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
       ...(deleting ? [] : refusedRows(o, plan)),
     ],
   };
+}
+
+/** Of what is served, where that is one content. */
+function digestOf(rows: readonly Row[]): string | undefined {
+  return rows.find(({ state }) => state.serving && state.digest !== undefined)?.state.digest;
 }
 
 function rankOf(o: Observed, { metadata }: ModelAdapterObject): Pick<ModelAdapterStatus, "adapterRank"> {
@@ -92,6 +101,8 @@ function conditions(
     scheduled(o, plan),
     readiness(o, adapter, plan, placed, ready, hidden),
   ];
+  const updated = updatedCondition(o, adapter);
+  if (updated !== undefined) wanted.push(updated);
   const label = adapter.metadata.labels?.[LABEL_MODEL_NAME];
   if (label !== undefined && label !== o.name) {
     const message = `the label ${LABEL_MODEL_NAME} is ${label}, but the adapter is served as ${o.name}, its name: make them equal`;

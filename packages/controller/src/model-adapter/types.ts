@@ -8,6 +8,7 @@ import type { NameFacts } from "../names/holders.ts";
 import type { Delivery } from "../pods/delivery.ts";
 import type { PodFacts } from "../pods/facts.ts";
 import type { LoraLimits } from "../pods/limits.ts";
+import type { Content, Rollout } from "./contents.ts";
 
 /** A ModelAdapter as the API server has it. */
 export interface ModelAdapterObject extends KubeObject {
@@ -26,6 +27,14 @@ export interface ObservedPod {
   /** The selector selects it, and it does not opt out. */
   readonly matches: boolean;
   readonly via: "sidecar" | "direct";
+  /** What it is to have, by what is decided so far. */
+  readonly content: Content;
+  /** Whether that is what the spec declares now. */
+  readonly current: boolean;
+  /** Nobody is sent there while its content is swapped: other pods serve. */
+  readonly unrouted: boolean;
+  /** What it should fetch and check beside what it has. */
+  readonly prepare: { readonly content: Content; readonly delivery: Delivery; readonly fingerprint: string } | undefined;
   readonly delivery: Delivery;
   readonly port: number;
   readonly limits: LoraLimits;
@@ -79,6 +88,8 @@ export interface Observed {
   /** `undefined` once it is gone. */
   readonly adapter: ModelAdapterObject | undefined;
   readonly pods: readonly ObservedPod[];
+  /** Which content is decided on, and which one is on its way. */
+  readonly rollout: Rollout;
   /** Names of the pods that it was placed on. */
   readonly placed: readonly string[];
   /** Why a Secret could not be had; `undefined`: all are there. */
@@ -132,6 +143,8 @@ export type Action =
   /** `shrink`: what of the changes takes pods out, and adds none; for a Service that could not be made. */
   | { readonly kind: "writeSlices"; readonly changes: SliceChanges; readonly shrink: SliceChanges }
   | { readonly kind: "load"; readonly pod: ObservedPod }
+  /** New content is fetched and checked beside what serves. */
+  | { readonly kind: "prepare"; readonly pod: ObservedPod }
   /** `swap`: it is loaded there again at once, so that nobody waits for requests to end: new ones come as long as it serves. */
   | { readonly kind: "unload"; readonly pod: ObservedPod; readonly swap: boolean }
   /** It was loaded the other way: by the sidecar before `--enable-runtime-sidecar` was removed, or by us before it was set. */

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
-import type { AdapterStatus, LoadRequest, Snapshot, UnloadRequest, WatchEvent } from "@aibrix/api";
+import type { AdapterStatus, LoadRequest, Prepared, PrepareRequest, Snapshot, UnloadRequest, WatchEvent } from "@aibrix/api";
 import { type Answerer, type Asked, json } from "./fake-pods.ts";
 
 /** What a load comes to. */
@@ -9,9 +9,18 @@ export type Fate = "serving" | { readonly reason: string; readonly message: stri
 /** The runtime's contract, in memory: declarations become served adapters, or what {@link fate} says. */
 export class FakeRuntime implements Answerer {
   readonly loads: LoadRequest[] = [];
+  readonly prepares: PrepareRequest[] = [];
   readonly unloads: string[] = [];
+  /** Contents that took the place of others, by name and digest, in order. */
+  readonly swaps: string[] = [];
+  /** Names whose old content has requests that go on for as long as they are told. */
+  readonly held = new Set<string>();
+  /** It is of a release that cannot prepare anything. */
+  old = false;
+  /** What is at a URL, where that is not what its name says: references move. */
+  contentAt: (url: string) => string = (url) => digestAt(url);
   watches = 0;
-  fate: (load: LoadRequest) => Fate = () => "serving";
+  fate: (load: Pick<LoadRequest, "lora_name" | "artifact_url" | "credentials" | "limits" | "additional_config">) => Fate = () => "serving";
   /** The rank of what is loaded, where it tells one. */
   rank: number | undefined;
   /** How long a load takes. */
@@ -53,7 +62,8 @@ export class FakeRuntime implements Answerer {
     this.#engineReady = ready;
     this.#tell({ type: "ENGINE", object: this.#snapshot().engine });
     for (const a of this.#adapters.values()) {
-      if (ready) this.#put({ ...served(a.lora_name, a.artifact_url), ...(a.owner === undefined ? {} : { owner: a.owner }) });
+      if (ready)
+        this.#put({ ...served(a.lora_name, a.artifact_url, a.content_digest), ...(a.owner === undefined ? {} : { owner: a.owner }) });
       else this.#put({ ...a, state: "Pending", serving: null, reason: "EngineUnavailable", message: "the engine does not answer" });
     }
   }
@@ -98,7 +108,8 @@ export class FakeRuntime implements Answerer {
       else json(reply, 200, this.#snapshot());
     } else if (this.#spoils(reply)) {
       // Answered, or never.
-    } else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
+    } else if (path === "/v1/lora_adapter/prepare" && !this.old) this.#prepare(body as PrepareRequest, reply);
+    else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
     else if (path === "/v1/lora_adapter/unload") this.#unload(body as UnloadRequest, reply);
     else json(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
   }
@@ -126,15 +137,63 @@ export class FakeRuntime implements Answerer {
       notOurs(reply);
       return;
     }
+    if (this.old && (load.content !== undefined || load.drain_seconds !== undefined)) {
+      const field = load.content === undefined ? "drain_seconds" : "content";
+      json(reply, 400, { error: { code: "BadRequest", message: `${field}: is not a field of this request`, retryable: false } });
+      return;
+    }
     const fate = this.fate(load);
-    const base = { ...served(name, url), owner, serving: this.#adapters.get(name)?.serving ?? null };
-    if (this.loadMs > 0) this.#put({ ...base, state: "Downloading" });
+    const serving = there?.serving ?? null;
+    const digest = load.content?.digest ?? (there?.artifact_url === url ? there.content_digest : undefined) ?? this.contentAt(url);
+    const swaps = serving !== null && serving.content_digest !== digest && fate === "serving";
+    const prepared = there?.prepared !== undefined && there.prepared.content_digest !== digest ? { prepared: there.prepared } : {};
+    const base = { ...served(name, url, digest), owner, serving, ...prepared };
     const settle = () => {
-      if (fate === "serving") this.#put({ ...served(name, url), owner, ...(this.rank === undefined ? {} : { max_rank: this.rank }) });
+      if (swaps) {
+        this.swaps.push(`${name} ${digest}`);
+      }
+      const rank = this.rank === undefined ? {} : { max_rank: this.rank };
+      if (fate === "serving") this.#put({ ...served(name, url, digest), owner, ...prepared, ...rank });
       else this.#put({ ...base, state: "Failed", attempts: 1, ...fate });
     };
-    if (this.loadMs > 0) setTimeout(settle, this.loadMs);
-    else settle();
+    if (swaps && this.held.has(name)) this.#put({ ...base, state: "Updating", waits_since: new Date().toISOString() });
+    else if (this.loadMs > 0) {
+      this.#put({ ...base, state: serving === null ? "Downloading" : "Updating" });
+      setTimeout(settle, this.loadMs);
+    } else settle();
+    if (swaps && this.held.has(name)) this.#release.set(name, settle);
+    json(reply, 202, this.#adapters.get(name));
+  }
+
+  readonly #release = new Map<string, () => void>();
+
+  /** The requests of what a name served have ended. */
+  release(name: string): void {
+    this.held.delete(name);
+    this.#release.get(name)?.();
+    this.#release.delete(name);
+  }
+
+  #prepare(request: PrepareRequest, reply: ServerResponse): void {
+    this.prepares.push(request);
+    const { lora_name: name, artifact_url: url, refresh, content } = request;
+    const there = this.#adapters.get(name);
+    if (there === undefined) {
+      json(reply, 404, { error: { code: "NotFound", message: `no adapter "${name}" is declared`, retryable: false } });
+      return;
+    }
+    const fate = this.fate(request);
+    const base: Prepared = { artifact_url: url, state: "Downloading", attempts: 0, ...(refresh === undefined ? {} : { refresh }) };
+    const settle = () => {
+      const now = this.#adapters.get(name);
+      if (now === undefined || now.artifact_url !== there.artifact_url) return;
+      const ready = { state: "Ready" as const, content_digest: content?.digest ?? this.contentAt(url) };
+      this.#put({ ...now, prepared: { ...base, ...(fate === "serving" ? ready : { state: "Failed" as const, attempts: 1, ...fate }) } });
+    };
+    if (this.loadMs > 0) {
+      this.#put({ ...there, prepared: base });
+      setTimeout(settle, this.loadMs);
+    } else settle();
     json(reply, 202, this.#adapters.get(name));
   }
 
@@ -200,8 +259,7 @@ export function digestAt(url: string): string {
   return `sha256:${createHash("sha256").update(url).digest("hex").slice(0, 16)}`;
 }
 
-function served(name: string, url: string): AdapterStatus {
-  const digest = digestAt(url);
+function served(name: string, url: string, digest = digestAt(url)): AdapterStatus {
   return {
     lora_name: name,
     artifact_url: url,

@@ -1,0 +1,59 @@
+import type { ArtifactUrlError, ModelAdapterStatus, Reason } from "@aibrix/api";
+
+/** A content, as far as it is decided which one it is. */
+export interface Content {
+  /** With its pin; or what is wrong with it. */
+  readonly url: string | ArtifactUrlError;
+  /** At which request for another look its reference is resolved. */
+  readonly refresh: string | undefined;
+  /** Exactly this one, of all that the URL may lead to in time. */
+  readonly digest: string | undefined;
+  readonly revision: string | undefined;
+  /** It comes from where the content comes from that is served: only a digest tells the two apart. */
+  readonly isRefresh?: boolean;
+  /** Names this asking for it, so that the outcome of an earlier one is not taken for it. */
+  readonly ask?: string;
+}
+
+/** What was decided on, and is served. */
+export interface Served extends Content {
+  readonly url: string;
+  readonly resolvedMs: number;
+}
+
+export type UpdateState = NonNullable<ModelAdapterStatus["update"]>["state"];
+
+/** New content on its way. */
+export interface Update {
+  readonly content: Content;
+  readonly state: UpdateState;
+  readonly fingerprint: string;
+  readonly startMs: number;
+  /** Why it failed, or what it waits for. */
+  readonly reason: Reason | undefined;
+  readonly message: string | undefined;
+  /** Only time asked for it: there is nothing to tell before it leads to something else. */
+  readonly byClock: boolean;
+}
+
+/** What a pod is told. */
+export interface PodPlan {
+  readonly content: Content;
+  /** Whether that is what the spec declares now. */
+  readonly current: boolean;
+  /** Nobody is sent there, because its content is being swapped and others serve. */
+  readonly unrouted: boolean;
+  /** What it should fetch and check beside what it has. */
+  readonly prepare: Content | undefined;
+}
+
+export interface Rollout {
+  /** What is decided on; `undefined` before anything was served. */
+  readonly served: Served | undefined;
+  /** An update that goes on, or has failed. */
+  readonly update: Update | undefined;
+  /** By uid. */
+  readonly pods: ReadonlyMap<string, PodPlan>;
+  /** When time alone asks for another look at the reference, in milliseconds since the epoch. */
+  readonly againAtMs: number | undefined;
+}

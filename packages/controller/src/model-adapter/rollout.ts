@@ -1,0 +1,474 @@
+import { ANNOTATION_REFRESH, ArtifactUrlError, parseArtifactUrl, REASONS, type Reason } from "@aibrix/api";
+import type { AdapterView, PodView } from "../engines/agent.ts";
+import type { CallFailure, CallState } from "../engines/calls.ts";
+import { type Delivery, engineRoot } from "../pods/delivery.ts";
+import type { Content, PodPlan, Rollout, Served, Update, UpdateState } from "./contents.ts";
+import { declaredUrl } from "./declared-url.ts";
+import type { ModelAdapterObject } from "./types.ts";
+
+/*
+ * Which content each pod is to have: what is declared, or what served before while the declared one is not there yet, or cannot be served. Pure:
+ * it goes on from what the status says and what the pods show, so that a controller that is started anew decides the same.
+ *
+ *   served ──edit──▶ Preparing ──all pods have it──▶ Swapping ──all pods serve it──▶ served
+ *                        └──────── it is bad ──────────┴──▶ Failed ──edit──▶ …
+ */
+
+/** What of a pod bears on it. */
+export interface RolloutPod {
+  readonly uid: string;
+  readonly name: string;
+  /** It is to have the adapter, and does not end. */
+  readonly takesPart: boolean;
+  readonly ready: boolean;
+  /** It has served the adapter before. */
+  readonly hasServed: boolean;
+  /** In the adapter's slices. */
+  readonly listed: boolean;
+  readonly via: "sidecar" | "direct";
+  readonly view: PodView;
+  readonly call: CallState;
+  /** Its engine lists the adapter, but not by our doing, or has not answered under its name yet. */
+  readonly doubtful: boolean;
+  /** How it would get a content. */
+  readonly delivery: (content: Content) => Delivery;
+  /** Whether a call that failed asked for this content. */
+  readonly isOf: (failure: CallFailure, content: Content) => boolean;
+}
+
+export interface RolloutInput {
+  readonly name: string;
+  readonly adapter: ModelAdapterObject | undefined;
+  readonly pods: readonly RolloutPod[];
+  /** Version of the Secrets in use. */
+  readonly secrets: string;
+  readonly secretTrouble: { readonly reason: Reason; readonly message: string } | undefined;
+  readonly nowMs: number;
+}
+
+const NOTHING: Content = { url: "/", refresh: undefined, digest: undefined, revision: undefined };
+
+/** Of a pod of which nothing is to be decided. */
+export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, prepare: undefined };
+
+/** Decides which content each pod is to have. Pure. */
+export function rollout(i: RolloutInput): Rollout {
+  const { adapter } = i;
+  if (adapter === undefined) return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined };
+  const view = new View(i);
+  const before = afterCompletion(told(adapter), view, i.nowMs) ?? derived(adapter, view, i.nowMs);
+  const wanted = target(adapter, before.served, i.nowMs);
+  const served = before.served ?? established(wanted, view, i.nowMs);
+  const againAtMs = served === undefined ? undefined : dueMs(adapter, served, i.nowMs);
+  if (served === undefined) return { served, update: undefined, pods: everywhere(view, wanted), againAtMs };
+  if (isSame(wanted, served)) return { served, update: undefined, pods: assign(view, served, undefined, served), againAtMs };
+  const update = advance(i, view, wanted, served, before.update);
+  const done = completed(update, view, i.nowMs);
+  if (done !== undefined) return { served: done, update: undefined, pods: assign(view, done, undefined, done), againAtMs };
+  const goal = update.state === "Swapping" ? update.content : served;
+  return { served, update, pods: assign(view, goal, update.state === "Preparing" ? update.content : undefined, update.content), againAtMs };
+}
+
+/** Whether two contents are asked for by the same words. */
+export function isSame(a: Content, b: Content): boolean {
+  return String(a.url) === String(b.url) && a.refresh === b.refresh;
+}
+
+interface Before {
+  readonly served: Served | undefined;
+  readonly update: Update | undefined;
+}
+
+/** What the status says. */
+function told({ status }: ModelAdapterObject): Before {
+  if (status?.served === undefined) return { served: undefined, update: undefined };
+  const { artifactURL, refresh, resolvedTime } = status.served;
+  const digest = pinnable(artifactURL) ? status.contentDigest : undefined;
+  const served = { url: artifactURL, refresh, digest, revision: status.resolvedRevision, resolvedMs: Date.parse(resolvedTime) };
+  const u = status.update;
+  if (u === undefined) return { served, update: undefined };
+  const reason = u.reason !== undefined && u.reason in REASONS ? (u.reason as Reason) : undefined;
+  const url = reason === "InvalidArtifactURL" ? new ArtifactUrlError(u.message ?? "") : u.artifactURL;
+  const content = { url, refresh: u.refresh, digest: u.contentDigest, revision: u.resolvedRevision };
+  const { state, fingerprint, message } = u;
+  return {
+    served,
+    update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock: isByClock(content.refresh) },
+  };
+}
+
+/** An update that is through is so, whatever is declared since. */
+function afterCompletion(before: Before, view: View, nowMs: number): Before | undefined {
+  if (before.served === undefined) return undefined;
+  const done = before.update === undefined ? undefined : completed(before.update, view, nowMs);
+  return done === undefined ? before : { served: done, update: undefined };
+}
+
+/** What a controller of before, which wrote down less, has had served: something else than is declared now. */
+function derived({ status, metadata }: ModelAdapterObject, view: View, nowMs: number): Before {
+  const isServed = status?.observedGeneration !== undefined && status.observedGeneration !== metadata.generation;
+  const pod = isServed ? view.pods.find((p) => view.serving(p) && p.listed) : undefined;
+  const entry = pod === undefined ? undefined : view.entry(pod);
+  if (pod === undefined || entry === undefined) return { served: undefined, update: undefined };
+  const url = pod.via === "sidecar" ? entry.artifactUrl : urlOfRoot(entry.root);
+  const digest = url?.startsWith("/") === true ? undefined : entry.contentDigest;
+  const served = url === undefined ? undefined : { url, refresh: undefined, digest, revision: undefined, resolvedMs: nowMs };
+  return { served, update: undefined };
+}
+
+function urlOfRoot(root: string | undefined): string | undefined {
+  return root === undefined || root.startsWith("/") ? root : `huggingface://${root}`;
+}
+
+/** The first content that is served is decided on: pods that have another one, of a reference that moved meanwhile, get this. */
+function established(wanted: Content, view: View, nowMs: number): Served | undefined {
+  if (wanted.url instanceof ArtifactUrlError) return undefined;
+  const serving = view.pods.filter((p) => view.servesDeclared(p, wanted));
+  const pod = serving.find((p) => p.listed) ?? serving[0];
+  if (pod === undefined) return undefined;
+  return { ...wanted, url: wanted.url, ...found(wanted, pod, view), resolvedMs: nowMs };
+}
+
+/** Digest and revision of what a pod serves, where the content is told apart by them. */
+function found({ url, digest, revision }: Content, pod: RolloutPod, view: View): Pick<Content, "digest" | "revision"> {
+  const entry = view.entry(pod);
+  return { digest: digest ?? (pinnable(url) ? entry?.contentDigest : undefined), revision: revision ?? entry?.revision };
+}
+
+/** Files that are read in place are of nobody's making here: another pod may have others there, and somebody may change them. */
+function pinnable(url: Content["url"]): boolean {
+  return typeof url === "string" && !url.startsWith("/");
+}
+
+/** What is declared now. */
+function target(adapter: ModelAdapterObject, served: Served | undefined, nowMs: number): Content {
+  const refresh = refreshOf(adapter, served, nowMs);
+  return { url: declaredUrl(adapter), refresh, digest: undefined, revision: undefined };
+}
+
+const CLOCK = "@";
+
+function isByClock(refresh: string | undefined): boolean {
+  return refresh?.includes(CLOCK) === true;
+}
+
+/** Names a request for another look at the reference: by the annotation's value, and by how often the interval has passed since the last look. */
+function refreshOf({ metadata, spec }: ModelAdapterObject, served: Served | undefined, nowMs: number): string | undefined {
+  const asked = metadata.annotations?.[ANNOTATION_REFRESH]?.replaceAll(CLOCK, " ").slice(0, 900);
+  const everyMs = intervalMs(spec.refreshInterval);
+  const last = served?.refresh?.split(CLOCK)[0];
+  const base = asked === undefined || asked === "" ? undefined : asked;
+  if (served === undefined) return base;
+  // What the annotation asks for is a look by itself.
+  if (everyMs === undefined || (last === "" ? undefined : last) !== base) return keepsClock(served, base);
+  const times = Math.floor((nowMs - served.resolvedMs) / everyMs);
+  return times < 1 ? keepsClock(served, base) : `${base ?? ""}${CLOCK}${new Date(served.resolvedMs + times * everyMs).toISOString()}`;
+}
+
+/** What was resolved by the clock last stays so. */
+function keepsClock({ refresh }: Served, base: string | undefined): string | undefined {
+  const last = refresh?.split(CLOCK)[0];
+  return (last === "" ? undefined : last) === base ? refresh : base;
+}
+
+function dueMs({ spec }: ModelAdapterObject, served: Served, nowMs: number): number | undefined {
+  const everyMs = intervalMs(spec.refreshInterval);
+  if (everyMs === undefined) return undefined;
+  const times = Math.max(0, Math.floor((nowMs - served.resolvedMs) / everyMs));
+  return served.resolvedMs + (times + 1) * everyMs;
+}
+
+const UNITS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** @returns in milliseconds */
+export function intervalMs(text: string | undefined): number | undefined {
+  const unit = text?.at(-1);
+  if (text === undefined || (unit !== "s" && unit !== "m" && unit !== "h")) return undefined;
+  return Number(text.slice(0, -1)) * UNITS[unit];
+}
+
+/** How far the update is by now. */
+function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined): Update {
+  const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
+  const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
+  const goesOn = last !== undefined && isSame(last.content, wanted) && (last.state !== "Failed" || last.fingerprint === fingerprint);
+  const begun = goesOn ? last : undefined;
+  const isRefresh = wanted.url === served.url;
+  const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
+  const at = (state: UpdateState, why?: Why): Update => ({
+    content,
+    state,
+    fingerprint,
+    startMs: begun?.startMs ?? i.nowMs,
+    reason: why?.reason,
+    message: why?.message,
+    byClock: isByClock(wanted.refresh),
+  });
+  if (begun?.state === "Failed") return { ...begun, content: { ...begun.content, isRefresh, ask } };
+  const bad = refused(view, content, begun?.state === "Swapping");
+  if (bad !== undefined) return at("Failed", bad);
+  const waits = i.secretTrouble ?? waiting(view, content);
+  if (begun?.state === "Swapping") return at("Swapping", waits);
+  // There is nothing to be kept: no pod serves the old content, or is about to.
+  const known = view.parts.every((p) => p.view.knowledge !== "awaited");
+  const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
+  if (known && !protects) return at("Swapping", waits);
+  const ready = known && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content));
+  return at(ready && i.secretTrouble === undefined ? "Swapping" : "Preparing", waits);
+}
+
+interface Why {
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+/** A reference is resolved once, by the first pod that has its content; every other pod gets exactly that. */
+function resolved(content: Content, view: View): Content {
+  if (content.digest !== undefined || !pinnable(content.url)) return content;
+  for (const p of view.fresh) {
+    const prepared = view.prepared(p, content);
+    if (prepared?.state === "Ready") return { ...content, digest: prepared.contentDigest, revision: prepared.revision };
+  }
+  const serving = content.isRefresh === true ? undefined : view.fresh.find((p) => view.servesDeclared(p, content));
+  return serving === undefined ? content : { ...content, ...found(content, serving, view) };
+}
+
+/** Why the new content is not going to be served. */
+function refused(view: View, content: Content, swapping: boolean): Why | undefined {
+  if (content.url instanceof ArtifactUrlError) return { reason: "InvalidArtifactURL", message: content.url.message };
+  const { isRefresh = false } = content;
+  for (const p of view.bearing(content)) {
+    const delivery = p.delivery(content);
+    if (delivery.kind === "refused") return { reason: delivery.reason, message: delivery.message };
+    if (isRefresh && !view.canPrepare(p, content))
+      return {
+        reason: "RefreshUnsupported",
+        message: `pod ${p.name}: its engine reads ${content.url} itself, and nobody can tell or change what that leads to: add the sidecar aibrix-runtime and a volume that it shares with the engine, or put the new files at another path or repository and edit artifactURL`,
+      };
+    const why = view.failure(p, content, swapping);
+    if (why !== undefined && !why.retryable) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
+  }
+  return undefined;
+}
+
+/** What it waits for, where something goes wrong that may end by itself. */
+function waiting(view: View, content: Content): Why | undefined {
+  for (const p of view.fresh) {
+    const why = view.failure(p, content, true);
+    if (why !== undefined) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
+  }
+  return undefined;
+}
+
+/** The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. */
+function completed(update: Update, view: View, nowMs: number): Served | undefined {
+  const { content } = update;
+  if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
+  const open = view.parts.filter((p) => p.view.knowledge === "awaited" || (view.bearing(content).includes(p) && view.mayServe(p)));
+  const done = open.filter((p) => view.serves(p, content));
+  const [first] = done;
+  if (first === undefined || done.length < open.length) return undefined;
+  const { url, refresh } = content;
+  return { url, refresh, ...found(content, first, view), resolvedMs: nowMs };
+}
+
+/** Before anything was served there is nothing to be kept. */
+function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> {
+  return new Map(view.pods.map((p) => [p.uid, { content, current: true, unrouted: false, prepare: undefined }]));
+}
+
+/**
+ * What each pod is told.
+ *
+ * @param goal - what all are to have
+ * @param prepare - what they are to fetch meanwhile
+ * @param current - what the spec declares
+ */
+function assign(view: View, goal: Content, prepare: Content | undefined, current: Content): ReadonlyMap<string, PodPlan> {
+  const swapping = view.nextToSwap(goal);
+  const resolver = prepare === undefined || isExact(prepare) ? undefined : view.resolver(prepare);
+  const others = (p: RolloutPod) => view.fresh.some((q) => q !== p && q.ready && view.serving(q) && q.uid !== swapping?.uid);
+  return new Map(
+    view.pods.map((p): [string, PodPlan] => {
+      const has = view.serves(p, goal);
+      const moves = !has && view.serving(p);
+      // Those whose turn has not come keep what they have.
+      const content = !moves || p === swapping ? goal : (view.own(p, [goal, current]) ?? goal);
+      const isCurrent = content === goal ? isSame(goal, current) : false;
+      const asks = prepare !== undefined && (resolver === undefined || p === resolver) && view.canPrepare(p, prepare);
+      return [
+        p.uid,
+        {
+          content,
+          current: isCurrent,
+          unrouted: p === swapping && moves && others(p),
+          prepare: asks && view.wantsPrepare(p, prepare) ? prepare : undefined,
+        },
+      ];
+    }),
+  );
+}
+
+/** Whether a URL leads to one content for ever: pods need not wait for the first of them. */
+function isExact({ url, digest }: Content): boolean {
+  if (digest !== undefined || url instanceof ArtifactUrlError) return true;
+  const source = parseArtifactUrl(url);
+  return (
+    source.sha256 !== undefined || source.kind === "path" || (source.kind === "huggingface" && /^[0-9a-f]{40}$/.test(source.revision ?? ""))
+  );
+}
+
+/** What pods show, in the words of this file. */
+class View {
+  readonly pods: readonly RolloutPod[];
+  /** Pods that are to have the adapter. */
+  readonly parts: readonly RolloutPod[];
+  /** Of these, those that are known. */
+  readonly fresh: readonly RolloutPod[];
+  readonly #name: string;
+
+  constructor({ pods, name }: RolloutInput) {
+    this.#name = name;
+    this.pods = [...pods].sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.parts = this.pods.filter((p) => p.takesPart);
+    this.fresh = this.parts.filter((p) => p.view.knowledge === "fresh");
+  }
+
+  entry(p: RolloutPod): AdapterView | undefined {
+    const entry = p.view.adapters.get(this.#name);
+    return entry === undefined || entry.base || p.doubtful || entry.own === false ? undefined : entry;
+  }
+
+  /** Its engine could serve it now. */
+  mayServe(p: RolloutPod): boolean {
+    return p.ready && (p.via === "direct" || p.view.engineReady);
+  }
+
+  /** Something answers there under the name. */
+  serving(p: RolloutPod): boolean {
+    return p.view.knowledge === "fresh" && this.mayServe(p) && this.entry(p)?.serving === true;
+  }
+
+  /** It is on its way back there: its engine starts, say. */
+  isComing(p: RolloutPod): boolean {
+    const entry = this.entry(p);
+    return p.via === "sidecar" && entry !== undefined && entry.state !== "Failed";
+  }
+
+  serves(p: RolloutPod, content: Content): boolean {
+    const entry = this.entry(p);
+    if (entry === undefined || !this.serving(p)) return false;
+    if (content.isRefresh === true && content.digest === undefined) return false;
+    if (p.via === "direct") return entry.root === engineRoot(p.delivery(content));
+    if (content.digest !== undefined && entry.contentDigest !== undefined) return entry.contentDigest === content.digest;
+    return entry.state === "Serving" && entry.artifactUrl === content.url;
+  }
+
+  /** The same, of what it was told by these words, whatever they led to. */
+  servesDeclared(p: RolloutPod, content: Content): boolean {
+    const entry = this.entry(p);
+    if (p.via === "direct" || entry === undefined) return this.serves(p, content);
+    return this.serving(p) && entry.state === "Serving" && entry.artifactUrl === content.url;
+  }
+
+  /** What it has of these; else what it says itself. */
+  own(p: RolloutPod, contents: readonly Content[]): Content | undefined {
+    const known = contents.find((c) => this.serves(p, c));
+    if (known !== undefined) return known;
+    const entry = this.entry(p);
+    const url = p.via === "sidecar" ? entry?.artifactUrl : urlOfRoot(entry?.root);
+    return url === undefined
+      ? undefined
+      : { ...NOTHING, url, digest: p.via === "sidecar" && pinnable(url) ? entry?.declaredDigest : undefined };
+  }
+
+  /** Pods that say something about a content: one that never served anything, and is refused it for good, has nothing to be taken from. */
+  bearing(content: Content): readonly RolloutPod[] {
+    return this.fresh.filter((p) => p.hasServed || this.serving(p) || this.failure(p, content, true)?.retryable !== false);
+  }
+
+  canPrepare(p: RolloutPod, content: Content): boolean {
+    const delivery = p.delivery(content);
+    return (
+      p.via === "sidecar" &&
+      p.view.prepares !== false &&
+      (delivery.kind === "volume" || (delivery.kind === "asIs" && delivery.checked && !this.#isInPlace(p, content)))
+    );
+  }
+
+  /** A path that is served already: new files at an old path would give wrong text. */
+  #isInPlace(p: RolloutPod, { url }: Content): boolean {
+    return this.entry(p)?.artifactUrl === url;
+  }
+
+  prepared(p: RolloutPod, { url, ask, digest }: Content): NonNullable<AdapterView["prepared"]> | undefined {
+    const prepared = this.entry(p)?.prepared;
+    if (prepared === undefined || prepared.artifactUrl !== url || prepared.refresh !== ask) return undefined;
+    return digest === undefined || prepared.contentDigest === undefined || prepared.contentDigest === digest ? prepared : undefined;
+  }
+
+  isPrepared(p: RolloutPod, content: Content): boolean {
+    // What serves nothing has nothing to be kept, and gets it by a load.
+    if (!this.canPrepare(p, content) || !this.serving(p)) return true;
+    return this.serves(p, content) || this.prepared(p, content)?.state === "Ready";
+  }
+
+  wantsPrepare(p: RolloutPod, content: Content): boolean {
+    return p.takesPart && this.serving(p) && !this.serves(p, content) && this.prepared(p, content) === undefined;
+  }
+
+  /** Who resolves a reference for all: who has begun, else the first. */
+  resolver(content: Content): RolloutPod | undefined {
+    const able = this.fresh.filter((p) => this.canPrepare(p, content) && this.serving(p));
+    return able.find((p) => this.prepared(p, content) !== undefined) ?? able[0];
+  }
+
+  /** Why a pod does not get a content. */
+  failure(p: RolloutPod, content: Content, swapping: boolean): (Why & { readonly retryable: boolean }) | undefined {
+    const entry = this.entry(p);
+    const prepared = this.prepared(p, content);
+    if (prepared?.state === "Failed") return why(prepared);
+    const { failure } = p.call;
+    if (failure?.kind === "prepare" && p.isOf(failure, content)) return failure;
+    if (!swapping || this.serves(p, content)) return undefined;
+    if (failure?.kind === "load" && p.isOf(failure, content)) return failure;
+    const isIt = entry !== undefined && entry.artifactUrl === content.url && entry.message !== undefined && entry.reason !== undefined;
+    const isTold = isIt && (content.digest === undefined || entry.declaredDigest === undefined || entry.declaredDigest === content.digest);
+    return isTold && entry !== undefined && p.via === "sidecar"
+      ? why({ ...entry, retryable: entry.retryable || entry.nextRetryTime !== undefined })
+      : undefined;
+  }
+
+  /**
+   * The pod that is swapped now, one at a time: none while another one is in the middle of it, or may be. Those that nobody is sent to come
+   * first, for they cost nothing.
+   */
+  nextToSwap(goal: Content): RolloutPod | undefined {
+    if (this.parts.some((p) => p.view.knowledge === "awaited")) return undefined;
+    const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goal));
+    // It gave the old up, and has not answered with the new yet.
+    if (open.some((p) => !this.serving(p) && this.entry(p) === undefined && p.listed === false && p.call.running !== undefined))
+      return undefined;
+    const between = open.filter((p) => !this.serving(p) && this.bearing(goal).includes(p));
+    const [begun] = open.filter((p) => this.serving(p) && this.isTold(p, goal));
+    if (begun !== undefined) return begun;
+    if (between.length > 0 && this.fresh.some((p) => this.serving(p))) return open.find((p) => this.serving(p) && !p.listed);
+    return [...open].sort((a, b) => Number(a.listed) - Number(b.listed))[0];
+  }
+
+  /** Whether it was told to serve a content, and serves another one until that is in. */
+  isTold(p: RolloutPod, { url, digest }: Content): boolean {
+    const entry = this.entry(p);
+    if (p.via === "direct" || entry?.artifactUrl !== url) return false;
+    return digest === undefined || entry.declaredDigest === digest;
+  }
+}
+
+function why(of: {
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+  readonly retryable: boolean;
+}): Why & { retryable: boolean } {
+  const { reason, message = "", retryable } = of;
+  return { reason: reason !== undefined && reason in REASONS ? (reason as Reason) : "RuntimeUnavailable", message, retryable };
+}

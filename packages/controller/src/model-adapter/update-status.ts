@@ -1,0 +1,168 @@
+import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
+import type { NewCondition, NewEvent } from "@aibrix/kube";
+import { truncate } from "@aibrix/kube";
+import type { Rollout, Served, Update } from "./contents.ts";
+import type { ModelAdapterObject, Observed } from "./types.ts";
+
+/** Contents that the status tells of. */
+const HISTORY = 3;
+const MAX_MESSAGE = 2_000;
+
+type Content = Pick<ModelAdapterStatus, "contentDigest" | "resolvedRevision" | "served" | "update" | "history">;
+type Entry = NonNullable<ModelAdapterStatus["history"]>[number];
+
+/**
+ * What the status says of contents: the one that is decided on, the one on its way, and those before. Pure.
+ *
+ * @param digest - of what is served, where the content is not told apart by its digest
+ */
+export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: string | undefined): Content {
+  const before = adapter.status ?? {};
+  // What could not be written may still send clients to older content: no update is through before it is.
+  const { served, update } = o.unwritten === undefined ? o.rollout : { served: undefined, update: undefined };
+  if (served === undefined) return kept(before);
+  const { revision } = served;
+  const shown = served.digest ?? digest ?? before.contentDigest;
+  const history = [...entries(before, served, update, o.nowMs), ...(before.history ?? [])].slice(0, HISTORY);
+  return {
+    ...(shown === undefined ? {} : { contentDigest: shown }),
+    ...(revision === undefined ? {} : { resolvedRevision: revision }),
+    served: { artifactURL: served.url, ...refreshOf(served), resolvedTime: new Date(served.resolvedMs).toISOString() },
+    ...(update === undefined ? {} : { update: updateStatus(update, adapter) }),
+    ...(history.length === 0 ? {} : { history }),
+  };
+}
+
+function kept({ contentDigest, resolvedRevision, served, update, history }: ModelAdapterStatus): Content {
+  return {
+    ...(contentDigest === undefined ? {} : { contentDigest }),
+    ...(resolvedRevision === undefined ? {} : { resolvedRevision }),
+    ...(served === undefined ? {} : { served }),
+    ...(update === undefined ? {} : { update }),
+    ...(history === undefined ? {} : { history }),
+  };
+}
+
+function refreshOf({ refresh }: { readonly refresh: string | undefined }): { refresh?: string } {
+  return refresh === undefined ? {} : { refresh };
+}
+
+function updateStatus(
+  { content, state, fingerprint, startMs, reason, message }: Update,
+  { spec }: ModelAdapterObject,
+): NonNullable<ModelAdapterStatus["update"]> {
+  return {
+    artifactURL: typeof content.url === "string" ? content.url : spec.artifactURL,
+    ...refreshOf(content),
+    fingerprint,
+    state,
+    ...(content.digest === undefined ? {} : { contentDigest: content.digest }),
+    ...(content.revision === undefined ? {} : { resolvedRevision: content.revision }),
+    startTime: new Date(startMs).toISOString(),
+    ...(reason === undefined ? {} : { reason }),
+    ...(message === undefined ? {} : { message: truncate(message, MAX_MESSAGE) }),
+  };
+}
+
+/** What is new in the history. */
+function entries(before: ModelAdapterStatus, served: Served, update: Update | undefined, nowMs: number): Entry[] {
+  const time = new Date(nowMs).toISOString();
+  const entry = (url: string, of: Pick<Served, "digest" | "revision">, outcome: Entry["outcome"]): Entry => ({
+    artifactURL: url,
+    ...(of.digest === undefined ? {} : { contentDigest: of.digest }),
+    ...(of.revision === undefined ? {} : { resolvedRevision: of.revision }),
+    time,
+    outcome,
+  });
+  const isNew = update?.fingerprint !== before.update?.fingerprint || before.update?.state !== "Failed";
+  if (update?.state === "Failed" && isNew && typeof update.content.url === "string")
+    return [entry(update.content.url, update.content, "Failed")];
+  const last = before.served;
+  const same =
+    last !== undefined && last.artifactURL === served.url && (served.digest === undefined || before.contentDigest === served.digest);
+  return same ? [] : [entry(served.url, served, "Served")];
+}
+
+interface Told {
+  readonly contentDigest?: string | undefined;
+  readonly served?: { readonly artifactURL: string; readonly refresh?: string | undefined } | undefined;
+}
+
+/** Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell. */
+function changes(before: Told, after: Told): boolean {
+  const asked = ({ served }: Told) => served?.refresh?.split("@")[0] ?? "";
+  return (
+    before.served?.artifactURL !== after.served?.artifactURL ||
+    before.contentDigest !== after.contentDigest ||
+    asked(before) !== asked(after)
+  );
+}
+
+/** Whether the content that is declared is the one that is served; nothing before there was another one. Pure. */
+export function updatedCondition(
+  { rollout: { served, update }, unwritten }: Observed,
+  { status }: ModelAdapterObject,
+): NewCondition | undefined {
+  const type = "Updated";
+  const known = status?.conditions?.find((c) => c.type === type);
+  const last = known === undefined ? undefined : { type, status: known.status, reason: known.reason, message: known.message };
+  if (unwritten !== undefined) return last;
+  if (served === undefined) return undefined;
+  if (update === undefined) {
+    const isOther =
+      status?.served !== undefined &&
+      changes(status, {
+        contentDigest: served.digest ?? status.contentDigest,
+        served: { artifactURL: served.url, refresh: served.refresh },
+      });
+    const isOver = last !== undefined && last.status !== "True";
+    return isOther || isOver ? { type, status: "True", reason: "Updated", message: `${named(served)} is served, and nothing older` } : last;
+  }
+  const { state, reason, message, content } = update;
+  const why = message === undefined ? "" : `: ${truncate(message, MAX_MESSAGE)}`;
+  if (state === "Failed")
+    return {
+      type,
+      status: "False",
+      reason: reason ?? "ArtifactInvalid",
+      message: `${named(served)} goes on being served, for the new content cannot be${why}`,
+    };
+  // By the clock alone nothing is said before there is something else to be served.
+  if (update.byClock && (content.digest === undefined || content.digest === served.digest)) return last;
+  if (state === "Preparing")
+    return {
+      type,
+      status: "Unknown",
+      reason: "UpdatePreparing",
+      message: `the new content is fetched and checked, and ${named(served)} is served${why}`,
+    };
+  return {
+    type,
+    status: "Unknown",
+    reason: "UpdateRolling",
+    message: `${named(content)} takes the place of ${named(served)}, pod after pod${why}`,
+  };
+}
+
+function named({ url, digest, revision }: (Rollout["served"] & object) | Update["content"]): string {
+  const what = [revision === undefined ? undefined : `commit ${revision}`, digest].filter((x) => x !== undefined);
+  return `${url instanceof Error ? "it" : url}${what.length === 0 ? "" : ` (${what.join(", ")})`}`;
+}
+
+/** What to tell of contents between two statuses. Pure. */
+export function updateEvents(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
+  const isNew = before?.update?.state !== "Failed" || before.update.fingerprint !== after.update?.fingerprint;
+  if (after.update?.state === "Failed" && isNew) {
+    const note = `${after.update.message ?? after.update.reason}; what was served before goes on being served`;
+    return [{ type: "Warning", reason: "UpdateFailed", action: "Update", note: truncate(note, 1_000) }];
+  }
+  if (before?.served === undefined || after.served === undefined || after.update !== undefined) return [];
+  if (!changes(before, after)) return [];
+  const sameUrl = before.served.artifactURL === after.served.artifactURL;
+  const digest = after.contentDigest === undefined ? "" : ` (${after.contentDigest})`;
+  const same = before.contentDigest !== undefined && before.contentDigest === after.contentDigest;
+  const note = same
+    ? `${after.served.artifactURL} leads to the content that was served before${digest}${sameUrl ? `: looked at again for the annotation ${ANNOTATION_REFRESH}` : ""}`
+    : `${after.served.artifactURL}${digest} is served by every pod, in place of ${before.served.artifactURL}`;
+  return [{ type: "Normal", reason: "Updated", action: "Update", note }];
+}

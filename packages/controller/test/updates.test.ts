@@ -1,0 +1,275 @@
+import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { Adapters } from "./support/adapters.ts";
+import { digestAt } from "./support/fake-runtime.ts";
+import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+
+let world: World;
+let adapters: Adapters;
+let n = 0;
+let ns = "";
+let key = "";
+let made: FakePod[] = [];
+
+const TIMING = { callBackoff: { baseMs: 20, maxMs: 500 }, callSettleMs: 200, directPeriodMs: 100 } as const;
+const FLAGS = ["--enable-runtime-sidecar"];
+const [ONE, TWO, BAD] = ["s3://models/one", "s3://models/two", "s3://models/bad"];
+
+beforeAll(async () => {
+  world = await World.start();
+  adapters = new Adapters(world);
+}, 3_600_000);
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  ns = `update-${n++}`;
+  key = `${ns}/x`;
+  made = [];
+  await world.namespace(ns);
+});
+
+afterEach(async () => {
+  for (const { runtime } of made) {
+    runtime.ill = undefined;
+    for (const name of runtime.held) runtime.release(name);
+  }
+  await world.stopControllers();
+  if ((await world.get("ModelAdapter", key)) !== undefined) {
+    await world.controller(FLAGS, TIMING);
+    await adapters.remove(key);
+    await world.stopControllers();
+  }
+  for (const pod of made) await world.deletePod(pod);
+});
+
+async function pods(names: readonly string[], options: PodOptions = {}): Promise<FakePod[]> {
+  const all: FakePod[] = [];
+  for (const name of names) {
+    const pod = await world.pod(name, { namespace: ns, volume: true, ...options });
+    pod.runtime.fate = ({ artifact_url: url }) =>
+      url === BAD ? { reason: "ArtifactInvalid", message: "it is cut off", retryable: false } : "serving";
+    all.push(pod);
+  }
+  made.push(...all);
+  return all;
+}
+
+const declare = (artifactURL: string, annotations: Record<string, string> = {}, spec: Record<string, unknown> = {}) =>
+  world.applyObject(adapter("x", { artifactURL, ...spec }, { namespace: ns, annotations }));
+
+const serves = (count: number) =>
+  until(`${count} serve`, async () => {
+    const s = await adapters.status(key);
+    return s?.readyReplicas === count && s.served !== undefined ? s : undefined;
+  });
+const digests = () => made.map((p) => p.runtime.servedDigest("x"));
+const updated = (s: ModelAdapterStatus | undefined) => s?.conditions?.find((c) => c.type === "Updated");
+const through = (digest: string) =>
+  until(`${digest} is served`, async () => {
+    const s = await adapters.status(key);
+    return s?.contentDigest === digest && s.update === undefined && updated(s)?.status === "True" ? s : undefined;
+  });
+const prepares = () => made.map((p) => p.runtime.prepares.length);
+
+describe("through the sidecar", () => {
+  test("new content is fetched by every pod, then swapped pod by pod, out of the slices and back; only then it is Updated", async () => {
+    const [a, b, c] = await pods(["a", "b", "c"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    const before = await serves(3);
+    expect(before).toMatchObject({ contentDigest: digestAt(ONE), served: { artifactURL: ONE } });
+    expect(updated(before)).toBeUndefined();
+    const listed: string[][] = [];
+    const order: string[] = [];
+    for (const p of made) {
+      p.runtime.held.add("x");
+    }
+    await declare(TWO);
+    await until("all have it", () => made.every((p) => p.runtime.prepares.some((r) => r.artifact_url === TWO)));
+    for (const p of [a, b, c]) {
+      const pod = p as FakePod;
+      await until(`${pod.name} waits for its requests`, () => pod.runtime.loads.at(-1)?.artifact_url === TWO);
+      const s = await adapters.status(key);
+      expect([updated(s)?.status, s?.observedGeneration]).toEqual(["Unknown", 1]);
+      listed.push(await adapters.addresses(key));
+      expect(pod.runtime.loads.at(-1)).toMatchObject({ content: { digest: digestAt(TWO) }, drain_seconds: 30 });
+      order.push(pod.name);
+      expect(made.filter((q) => q.runtime.loads.at(-1)?.artifact_url === TWO).map((q) => q.name)).toEqual(order);
+      pod.runtime.release("x");
+    }
+    expect(listed).toEqual(
+      [a, b, c].map((p) =>
+        made
+          .filter((q) => q !== p)
+          .map((q) => q.ip)
+          .sort(),
+      ),
+    );
+    const after = await through(digestAt(TWO));
+    expect(after).toMatchObject({ observedGeneration: 2, readyReplicas: 3, served: { artifactURL: TWO } });
+    expect(after.history?.map((h) => [h.artifactURL, h.outcome])).toEqual([
+      [TWO, "Served"],
+      [ONE, "Served"],
+    ]);
+    expect([digests(), await adapters.addresses(key)]).toEqual([made.map(() => digestAt(TWO)), made.map((p) => p.ip).sort()]);
+    await until("Updated is told", async () => (await adapters.events(key)).includes("Updated"));
+    // Back again: nothing but the same way.
+    await declare(ONE);
+    await through(digestAt(ONE));
+  });
+
+  test("on a single pod nobody is sent away: the sidecar finds the moment", async () => {
+    const [a] = await pods(["a"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(1);
+    a?.runtime.held.add("x");
+    await declare(TWO);
+    await until("it was told", () => a?.runtime.loads.at(-1)?.artifact_url === TWO);
+    expect(a?.runtime.loads.at(-1)?.drain_seconds).toBeUndefined();
+    const s = await until("it waits", async () => {
+      const now = await adapters.status(key);
+      return now?.pods?.[0]?.state === "Updating" ? now : undefined;
+    });
+    expect([s.readyReplicas, await adapters.addresses(key)]).toEqual([1, [a?.ip]]);
+    a?.runtime.release("x");
+    await through(digestAt(TWO));
+  });
+
+  test("what is bad is refused before anything is touched, with the reason, and an edit mends it", async () => {
+    await pods(["a", "b"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    const loads = made.map((p) => p.runtime.loads.length);
+    await declare(BAD);
+    const s = await adapters.condition(key, "Updated", "False", "ArtifactInvalid");
+    expect(updated(s)?.message).toContain("it is cut off");
+    expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 2, contentDigest: digestAt(ONE) });
+    expect(s.update).toMatchObject({ state: "Failed", artifactURL: BAD });
+    expect(made.map((p) => p.runtime.loads.length)).toEqual(loads);
+    await until("UpdateFailed is told", async () => (await adapters.events(key)).includes("UpdateFailed"));
+    // A pod that joins gets what is served.
+    const [c] = await pods(["c"]);
+    await serves(3);
+    expect([c?.runtime.servedDigest("x"), c?.runtime.prepares]).toEqual([digestAt(ONE), []]);
+    await declare(TWO);
+    const after = await through(digestAt(TWO));
+    expect(after.history?.map((h) => h.outcome)).toEqual(["Served", "Failed", "Served"]);
+  });
+
+  test("a pod whose engine refuses it after all brings the old content back everywhere", async () => {
+    const [a, b] = await pods(["a", "b"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    if (b !== undefined)
+      b.runtime.fate = (load) =>
+        load.artifact_url === TWO && !("refresh" in load) && b.runtime.prepares.length > 0 && b.runtime.loads.at(-1)?.artifact_url === TWO
+          ? { reason: "EngineRefused", message: "the engine refused it", retryable: false }
+          : "serving";
+    await declare(TWO);
+    const s = await adapters.condition(key, "Updated", "False", "EngineRefused");
+    expect(s).toMatchObject({ observedGeneration: 1, contentDigest: digestAt(ONE) });
+    await until("all are back", () => digests().every((d) => d === digestAt(ONE)));
+    await until("both are listed", async () => (await adapters.addresses(key)).length === 2);
+    expect(a?.runtime.swaps).toEqual([`x ${digestAt(TWO)}`, `x ${digestAt(ONE)}`]);
+  });
+
+  test("a moving reference is resolved once: also a pod that joins later gets what was decided on, until somebody asks anew", async () => {
+    await pods(["a", "b"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    const moved = `sha256:${"2".repeat(16)}`;
+    for (const p of made) p.runtime.contentAt = () => moved;
+    const [c] = await pods(["c"]);
+    if (c !== undefined) c.runtime.contentAt = () => moved;
+    await serves(3);
+    expect(digests()).toEqual(made.map(() => digestAt(ONE)));
+    await declare(ONE, { [ANNOTATION_REFRESH]: "1" });
+    const s = await through(moved);
+    expect(s).toMatchObject({ served: { artifactURL: ONE, refresh: "1" }, readyReplicas: 3 });
+    // One pod resolves it, the others are told exactly which one.
+    const told = made.map((p) => p.runtime.prepares.at(-1)?.content?.digest);
+    expect(told.filter((d) => d === undefined)).toHaveLength(1);
+    await declare(ONE, { [ANNOTATION_REFRESH]: "2" });
+    await until("it was looked at again", async () => (await adapters.status(key))?.served?.refresh === "2");
+    expect(digests()).toEqual(made.map(() => moved));
+  });
+
+  test("by the clock it is looked at again and again, without a word as long as it is the same", async () => {
+    const [a] = await pods(["a"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE, {}, { refreshInterval: "1s" });
+    await serves(1);
+    await until("it was looked at twice", () => (a?.runtime.prepares.length ?? 0) >= 2);
+    expect(updated(await adapters.status(key))).toBeUndefined();
+    const moved = `sha256:${"3".repeat(16)}`;
+    if (a !== undefined) a.runtime.contentAt = () => moved;
+    await through(moved);
+  });
+
+  test("pods that loaded two contents of a reference which moved meanwhile end on one", async () => {
+    const [a, b] = await pods(["a", "b"]);
+    if (b !== undefined) b.runtime.contentAt = () => `sha256:${"4".repeat(16)}`;
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    const [first, second] = digests();
+    expect(first).toBe(second);
+    expect(a?.runtime.servedDigest("x")).toBe((await adapters.status(key))?.contentDigest);
+  });
+
+  test("sidecars of an earlier release get it too, one after the other", async () => {
+    await pods(["a", "b"]);
+    for (const p of made) p.runtime.old = true;
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    await declare(TWO);
+    await through(digestAt(TWO));
+    expect(digests()).toEqual(made.map(() => digestAt(TWO)));
+  });
+
+  test("edits that overtake each other end on the last one", async () => {
+    await pods(["a", "b", "c"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(3);
+    for (const p of made) p.runtime.loadMs = 20;
+    for (let i = 0; i < 6; i++) {
+      await declare(i % 2 === 0 ? TWO : ONE);
+      await until("a moment later", () => true, 1_000, 10);
+    }
+    await declare("s3://models/last");
+    await through(digestAt("s3://models/last"));
+    expect(digests()).toEqual(made.map(() => digestAt("s3://models/last")));
+    expect(prepares().every((count) => count > 0)).toBe(true);
+  });
+});
+
+describe("engines without sidecar", () => {
+  test("are swapped one after the other; one that refuses brings the old content back, and a refresh is told to be impossible", async () => {
+    const all = await pods(["a", "b"], { sidecar: false, volume: false });
+    for (const p of all) p.engine.exists = (path) => path !== "/models/bad";
+    await world.controller([], TIMING);
+    await declare("/models/one");
+    await serves(2);
+    await declare("/models/two");
+    await until("it is updated", async () => (await adapters.status(key))?.served?.artifactURL === "/models/two");
+    expect(all.map((p) => [p.engine.adapters.get("x"), p.engine.most])).toEqual([
+      ["/models/two", 1],
+      ["/models/two", 1],
+    ]);
+    await declare("/models/bad");
+    await adapters.condition(key, "Updated", "False", "ArtifactNotFound");
+    await until("both have the old", () => all.every((p) => p.engine.adapters.get("x") === "/models/two"));
+    await declare("/models/two", { [ANNOTATION_REFRESH]: "1" });
+    const s = await adapters.condition(key, "Updated", "False", "RefreshUnsupported");
+    expect(s.readyReplicas).toBe(2);
+  });
+});
