@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { ensureVllm, vllmServeCommand } from "@aibrix/devcluster";
 import { expect, vi } from "vitest";
-import { complete } from "./client.ts";
+import { complete, post } from "./client.ts";
 import { freePort } from "./engine.ts";
 import { BASE_MODEL } from "./manifest.ts";
 import type { Stack } from "./stack.ts";
@@ -57,6 +57,11 @@ export class ReferenceEngine {
   /** What an adapter alone answers to {@link streamed}. */
   async streamOf(dir: string): Promise<string> {
     return await this.#alone(dir, async () => await (await streamed(this.url, NAME)).text());
+  }
+
+  /** What an adapter alone answers to a request for a completion. @param body - without the model */
+  async answerOf(dir: string, body: Readonly<Record<string, unknown>>): Promise<string> {
+    return await this.#alone(dir, async () => (await post(this.url, JSON.stringify({ model: NAME, ...body }))).text);
   }
 
   async close(): Promise<void> {

@@ -98,50 +98,50 @@ function changes(before: Told, after: Told): boolean {
   );
 }
 
-/** Whether the content that is declared is the one that is served; nothing before there was another one. Pure. */
-export function updatedCondition(
-  { rollout: { served, update }, unwritten }: Observed,
-  { status }: ModelAdapterObject,
+/**
+ * Whether the content that is declared is the one that is served; nothing before there was another one. Pure. It speaks of the generation that
+ * is declared: a wait for False is not to wait for that to be served.
+ */
+export function updatedCondition({ rollout, unwritten }: Observed, { metadata, status }: ModelAdapterObject): NewCondition | undefined {
+  const known = status?.conditions?.find((c) => c.type === UPDATED);
+  const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
+  const before = "status" in last ? last : undefined;
+  if (unwritten !== undefined) return before;
+  const next = updatedNow(rollout, status, before);
+  return next === undefined
+    ? undefined
+    : { ...next, ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }) };
+}
+
+const UPDATED = "Updated";
+
+function updatedNow(
+  { served, update }: Rollout,
+  status: ModelAdapterStatus | undefined,
+  last: NewCondition | undefined,
 ): NewCondition | undefined {
-  const type = "Updated";
-  const known = status?.conditions?.find((c) => c.type === type);
-  const last = known === undefined ? undefined : { type, status: known.status, reason: known.reason, message: known.message };
-  if (unwritten !== undefined) return last;
+  const type = UPDATED;
   if (served === undefined) return undefined;
   if (update === undefined) {
-    const isOther =
-      status?.served !== undefined &&
-      changes(status, {
-        contentDigest: served.digest ?? status.contentDigest,
-        served: { artifactURL: served.url, refresh: served.refresh },
-      });
+    const now = { artifactURL: served.url, refresh: served.refresh };
+    const isOther = status?.served !== undefined && changes(status, { contentDigest: served.digest ?? status.contentDigest, served: now });
     const isOver = last !== undefined && last.status !== "True";
     return isOther || isOver ? { type, status: "True", reason: "Updated", message: `${named(served)} is served, and nothing older` } : last;
   }
   const { state, reason, message, content } = update;
   const why = message === undefined ? "" : `: ${truncate(message, MAX_MESSAGE)}`;
-  if (state === "Failed")
-    return {
-      type,
-      status: "False",
-      reason: reason ?? "ArtifactInvalid",
-      message: `${named(served)} goes on being served, for the new content cannot be${why}`,
-    };
+  if (state === "Failed") {
+    const kept = `${named(served)} goes on being served, for the new content cannot be${why}`;
+    return { type, status: "False", reason: reason ?? "ArtifactInvalid", message: kept };
+  }
   // By the clock alone nothing is said before there is something else to be served.
   if (update.byClock && (content.digest === undefined || content.digest === served.digest)) return last;
-  if (state === "Preparing")
-    return {
-      type,
-      status: "Unknown",
-      reason: "UpdatePreparing",
-      message: `the new content is fetched and checked, and ${named(served)} is served${why}`,
-    };
-  return {
-    type,
-    status: "Unknown",
-    reason: "UpdateRolling",
-    message: `${named(content)} takes the place of ${named(served)}, pod after pod${why}`,
-  };
+  if (state === "Preparing") {
+    const preparing = `the new content is fetched and checked, and ${named(served)} is served${why}`;
+    return { type, status: "Unknown", reason: "UpdatePreparing", message: preparing };
+  }
+  const rolling = `${named(content)} takes the place of ${named(served)}, pod after pod${why}`;
+  return { type, status: "Unknown", reason: "UpdateRolling", message: rolling };
 }
 
 function named({ url, digest, revision }: (Rollout["served"] & object) | Update["content"]): string {

@@ -1,0 +1,94 @@
+// New weights under an old name, under constant streams: nothing fails, and every answer is the old adapter's or the new one's.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseAnswer } from "@aibrix/mock-engine";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ENGINE } from "../support/cli.ts";
+import { dropManifest, manifest } from "../support/manifest.ts";
+import { ReferenceEngine } from "../support/reference.ts";
+import { type Stack, startStack } from "../support/stack.ts";
+import { UpdateClients } from "../support/update-clients.ts";
+
+const REPOS = ["acme/sql-lora", "acme/chat-lora", "acme/summary-lora"] as const;
+type Repo = (typeof REPOS)[number];
+
+const SERVED_MS = ENGINE === "vllm" ? 300_000 : 60_000;
+const CLIENTS = ENGINE === "vllm" ? 6 : 50;
+const ENGINE_ARGS = ENGINE === "vllm" ? [] : ["--engine-arg=--max-loras=4"];
+
+describe.each([
+  { engines: 1, what: "one engine" },
+  { engines: 2, what: "two engines" },
+])("$what", ({ engines }) => {
+  let stack: Stack;
+  let reference: ReferenceEngine | undefined;
+  const expected = new Map<Repo, string>();
+
+  beforeAll(async () => {
+    stack = await startStack({
+      args: [`--engines=${engines}`, ...ENGINE_ARGS],
+      manifests: { "x.yaml": manifest("x-lora", `hf://${REPOS[0]}`) },
+    });
+    if (ENGINE === "vllm") reference = await ReferenceEngine.start(stack);
+    for (const repo of REPOS) {
+      const alone = reference === undefined ? undefined : await reference.answerOf(stack.hubRepo(repo), UpdateClients.body);
+      expected.set(repo, alone ?? (await stack.digest(repo)));
+    }
+  });
+  afterAll(async () => {
+    await reference?.close();
+    await stack?.[Symbol.asyncDispose]();
+  });
+
+  /** What an answer is compared by: the text of a real engine, the weights that the mock names. */
+  const nameOf = (text: string): string => {
+    if (ENGINE === "vllm") return text;
+    const parsed = parseAnswer(text);
+    return parsed?.consistent === true ? (parsed.digest ?? "") : `not of one content: ${text}`;
+  };
+
+  async function served(repo: Repo): Promise<void> {
+    const look = async () => {
+      for (let i = 0; i < engines; i++) {
+        const entry = (await stack.snapshot(i)).adapters.find((a) => a.lora_name === "x-lora");
+        expect(entry).toMatchObject({ state: "Serving", artifact_url: `hf://${repo}` });
+      }
+    };
+    await vi.waitFor(look, { timeout: SERVED_MS, interval: 20 });
+  }
+
+  test("an edited artifactURL under constant streams: no request fails, and none gets the old content once the new one is served", async () => {
+    await served(REPOS[0]);
+    const clients = new UpdateClients(stack.gateway, "x-lora", CLIENTS);
+    const answers = (sinceMs: number) => clients.answers.filter((a) => a.startedMs > sinceMs);
+    await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(CLIENTS), { timeout: SERVED_MS, interval: 20 });
+    dropManifest(stack.adapters, "x.yaml", manifest("x-lora", `hf://${REPOS[1]}`));
+    await served(REPOS[1]);
+    const doneMs = performance.now();
+    await vi.waitFor(() => expect(answers(doneMs).length).toBeGreaterThan(2 * CLIENTS), { timeout: SERVED_MS, interval: 20 });
+    await clients.stop();
+    expect(clients.failures).toEqual([]);
+    const [old, fresh] = [expected.get(REPOS[0]), expected.get(REPOS[1])];
+    const strange = clients.answers.filter((a) => ![old, fresh].includes(nameOf(a.text)));
+    expect(strange).toEqual([]);
+    expect(answers(doneMs).filter((a) => nameOf(a.text) !== fresh)).toEqual([]);
+    expect(clients.answers.some((a) => nameOf(a.text) === old)).toBe(true);
+  });
+
+  test("a bad new version changes nothing for clients, and says why", async () => {
+    const before = readFileSync(join(stack.adapters, "x.yaml"), "utf8");
+    dropManifest(stack.adapters, "x.yaml", manifest("x-lora", "hf://acme/not-there"));
+    const look = async () => {
+      const entry = (await stack.snapshot()).adapters.find((a) => a.lora_name === "x-lora");
+      expect(entry).toMatchObject({ state: "Failed", reason: "ArtifactNotFound", serving: { path: expect.any(String) } });
+    };
+    await vi.waitFor(look, { timeout: SERVED_MS, interval: 20 });
+    const clients = new UpdateClients(stack.gateway, "x-lora", 2);
+    await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(4), { timeout: SERVED_MS, interval: 20 });
+    await clients.stop();
+    expect(clients.failures).toEqual([]);
+    expect(new Set(clients.answers.map((a) => nameOf(a.text)))).toEqual(new Set([expected.get(REPOS[1])]));
+    dropManifest(stack.adapters, "x.yaml", before);
+    await served(REPOS[1]);
+  });
+});
