@@ -10,23 +10,34 @@ import { withFlags } from "../support/manifest.ts";
 import { ENVOY, MANAGER, PLUGINS, putBack, Site, settled } from "../support/overlays.ts";
 import { Platform, type PodObject, READY_MS } from "../support/platform.ts";
 import { commandOf } from "../support/processes.ts";
+import { streamed } from "../support/streams.ts";
 
 const NAME = "qwen-code-lora";
 const ADAPTER = parse(readFileSync(join(ROOT, "samples/adapter/adapter.yaml"), "utf8"));
+/** Some ninety seconds, as fast as the engine is here. */
+const LONG_TOKENS = 2_250;
 const SECOND = "loaded-by-the-next-leader";
+
+interface Named {
+  readonly name: string;
+  readonly namespace: string;
+}
 
 describe.runIf(Platform.get().expose !== "" && ENGINE === "mock")("the overlay ha under load", () => {
   let platform: Platform;
   let site: Site;
   let load: Load;
+  /** A stream that began before the Envoys were rolled out anew. */
+  let long: Promise<string>;
+  let drained: readonly string[];
 
   beforeAll(async () => {
     platform = Platform.get();
     site = new Site("ha");
     await platform.kubectl("apply", "--server-side", "-k", site.dir);
     await settled(platform);
-    // Streams of three seconds and more; and an engine with one place for adapters would not answer of another while this one is asked for.
-    await platform.applyObjects(...withFlags("samples/adapter/base.yaml", "--mock-token-delay-ms=10", "--max-loras=2"));
+    // Streams of twelve seconds; and an engine with one place for adapters would not answer of another while this one is asked for.
+    await platform.applyObjects(...withFlags("samples/adapter/base.yaml", "--mock-token-delay-ms=40", "--max-loras=2"));
     await platform.apply("samples/adapter/adapter.yaml");
     await platform.condition(NAME);
     load = new Load(platform.gateway, NAME);
@@ -65,19 +76,7 @@ describe.runIf(Platform.get().expose !== "" && ENGINE === "mock")("the overlay h
     await load.goesOn();
   });
 
-  test.each([
-    { part: "the gateway plugins are", deployment: PLUGINS },
-    { part: "the Envoys are", deployment: ENVOY },
-    { part: "the controllers are", deployment: MANAGER },
-  ])("$part rolled out anew", async ({ deployment }) => {
-    const { name, namespace } = deployment;
-    const before = (await podsOf(deployment)).map(({ metadata }) => `pod/${metadata.name}`);
-    expect(before).toHaveLength(2);
-    await platform.kubectl("rollout", "restart", `deployment/${name}`, "-n", namespace);
-    await platform.rolledOut(name, namespace);
-    await platform.kubectl("wait", "-n", namespace, "--for=delete", ...before, `--timeout=${READY_MS / 1000}s`);
-    await load.goesOn();
-  });
+  test("the gateway plugins are rolled out anew", () => rolled(PLUGINS));
 
   test("the kubelet is killed and starts again: every pod goes on", async () => {
     const all = async () => (await platform.json<{ items: readonly PodObject[] }>("get", "pods", "-A")).items;
@@ -96,7 +95,46 @@ describe.runIf(Platform.get().expose !== "" && ENGINE === "mock")("the overlay h
     expect(await others()).toEqual(expect.arrayContaining([...before]));
   });
 
-  async function podsOf({ name, namespace }: { readonly name: string; readonly namespace: string }): Promise<readonly PodObject[]> {
+  test("the Envoys are rolled out anew, while a stream of more than a minute runs", async () => {
+    const stream = await streamed(platform.gateway, NAME, LONG_TOKENS);
+    long = stream.text();
+    long.catch(() => undefined);
+    drained = await podNames(ENVOY);
+    await restart(ENVOY);
+    await load.goesOn();
+  });
+
+  test("the controllers are rolled out anew", () => rolled(MANAGER));
+
+  test("the stream has come to its end, and then the Envoys of before are gone", async () => {
+    expect((await long).length).toBeGreaterThan(LONG_TOKENS);
+    await gone(ENVOY, drained);
+    await load.goesOn();
+  });
+
+  async function rolled(deployment: Named): Promise<void> {
+    const before = await podNames(deployment);
+    await restart(deployment);
+    await gone(deployment, before);
+    await load.goesOn();
+  }
+
+  async function restart({ name, namespace }: Named): Promise<void> {
+    await platform.kubectl("rollout", "restart", `deployment/${name}`, "-n", namespace);
+    await platform.rolledOut(name, namespace);
+  }
+
+  async function gone({ namespace }: Named, pods: readonly string[]): Promise<void> {
+    await platform.kubectl("wait", "-n", namespace, "--for=delete", ...pods, `--timeout=${READY_MS / 1000}s`);
+  }
+
+  async function podNames(deployment: Named): Promise<readonly string[]> {
+    const names = (await podsOf(deployment)).map(({ metadata }) => `pod/${metadata.name}`);
+    expect(names).toHaveLength(2);
+    return names;
+  }
+
+  async function podsOf({ name, namespace }: Named): Promise<readonly PodObject[]> {
     const { spec } = await platform.json<{ spec: { selector: { matchLabels: Record<string, string> } } }>(
       "get",
       "deployment",

@@ -61,7 +61,7 @@ export class Load {
   }
 
   #asks(agent: Agent): () => Promise<void> {
-    const body = JSON.stringify({ model: this.#model, prompt: "San Francisco is a", max_tokens: 16, temperature: 0 });
+    const body = JSON.stringify({ model: this.#model, prompt: "San Francisco is a", max_tokens: 4, temperature: 0 });
     const headers = { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)) };
     return async () => {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -1,20 +1,20 @@
 import { expect } from "vitest";
 
 const STREAM_MS = 300_000;
-const LONG = { prompt: "San Francisco is a", max_tokens: 300, temperature: 0, ignore_eos: true };
+const LONG = { prompt: "San Francisco is a", temperature: 0, ignore_eos: true };
 
-/** A completion of 300 tokens that streams. */
+/** A completion that streams. */
 export interface Streamed {
   /** The whole text; rejects where the stream breaks. */
   readonly text: () => Promise<string>;
 }
 
-/** Asks for a stream; returns once its head has come. */
-export async function streamed(server: string, model: string): Promise<Streamed> {
+/** Asks for a stream of so many tokens; returns once its head has come. */
+export async function streamed(server: string, model: string, tokens = 300): Promise<Streamed> {
   const response = await fetch(`${server}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model, ...LONG, stream: true }),
+    body: JSON.stringify({ model, ...LONG, max_tokens: tokens, stream: true }),
     signal: AbortSignal.timeout(STREAM_MS),
   });
   expect(response.status).toBe(200);
