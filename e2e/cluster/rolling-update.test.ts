@@ -8,8 +8,8 @@ import { Platform, READY_MS } from "../support/platform.ts";
 const NAME = "qwen-code-lora";
 const CLIENTS = 4;
 
-/** How Envoy tells that an engine took a request and ended without an answer: in words of our configuration, or in its own behind Envoy Gateway. */
-const CUT = /"engine_unavailable"|reset reason: connection termination/;
+/** How Envoy tells that an engine took a request and ended without an answer: by its flag for a connection that the engine closed. */
+const CUT = /\((\w+,)*UC(,\w+)*\).*"engine_unavailable"/;
 
 describe.skipIf(ENGINE === "vllm")("a rolling update of the engines", () => {
   let platform: Platform;

@@ -1,12 +1,18 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HEADER_DESTINATION } from "@aibrix/api";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { ensureKubernetes } from "../src/kubernetes/binaries.ts";
+import { ensureEnvoy } from "../src/parts/envoy.ts";
 import { ensureEgctl } from "../src/parts/envoy-gateway.ts";
 import { run } from "../src/parts/run.ts";
 import { WORKSPACE } from "../src/stack/paths.ts";
+import { freePorts } from "../src/stack/ports.ts";
 import { type Manifest, manifestsOf } from "./support/manifest-plane.ts";
 import { type Translation, translate } from "./support/translator.ts";
 
@@ -54,8 +60,8 @@ test("every object is accepted, and the listener programmed", () => {
 });
 
 test("Envoy is configured as reviewed", async () => {
-  const { conditions: _, ...config } = translated;
-  await expect(stringify(config, { lineWidth: 140 })).toMatchFileSnapshot("testdata/envoy-gateway.yaml");
+  const { conditions: _, httpFilters: __, ...config } = translated;
+  await expect(stringify(config, { lineWidth: 0 })).toMatchFileSnapshot("testdata/envoy-gateway.yaml");
 });
 
 describe("what protects the engines", () => {
@@ -82,13 +88,14 @@ describe("what protects the engines", () => {
     expect(toNowhere).not.toHaveProperty("route");
     const filters: readonly string[] = connectionManager().httpFilters.map((f: { name: string }) => f.name);
     expect(filters.map((name) => name.split("/")[0])).toEqual([
+      "envoy.filters.http.custom_response",
       "envoy.filters.http.lua",
       "envoy.filters.http.ext_proc",
       "envoy.filters.http.router",
     ]);
     for (const { typedPerFilterConfig } of translated.routes)
-      expect(typedPerFilterConfig).toEqual({ [filters[0] ?? ""]: { config: {} }, [filters[1] ?? ""]: { config: {} } });
-    expect(connectionManager().httpFilters[1].typedConfig).not.toHaveProperty("failureModeAllow");
+      expect(typedPerFilterConfig).toEqual(Object.fromEntries(filters.slice(0, 3).map((name) => [name, { config: {} }])));
+    expect(connectionManager().httpFilters[2].typedConfig).not.toHaveProperty("failureModeAllow");
   });
 });
 
@@ -99,7 +106,7 @@ test("without the script, for an Envoy Gateway that has Lua switched off, the ga
     await writeFile(join(dir, "kustomization.yaml"), stringify(kustomization));
     const { listener, conditions } = await translate(egctl, await render(dir), context.signal);
     expect(conditions.filter((c) => c.includes(" False "))).toEqual([]);
-    const filters = listener.defaultFilterChain.filters[0].typedConfig.httpFilters;
+    const [, ...filters] = listener.defaultFilterChain.filters[0].typedConfig.httpFilters;
     expect(filters.map((f: { name: string }) => f.name.split("/")[0])).toEqual([
       "envoy.filters.http.ext_proc",
       "envoy.filters.http.router",
@@ -109,6 +116,93 @@ test("without the script, for an Envoy Gateway that has Lua switched off, the ga
   } finally {
     await rm(dir, { recursive: true });
   }
+});
+
+describe("what a real Envoy answers by itself", () => {
+  let envoy: ChildProcess;
+  let cutting: Server;
+  let dir: string;
+  let url: string;
+  const answers = [400, 408, 413, 431, 500, 502, 504] as const;
+  const JSON_ANSWER = { error: { message: "mine", code: "from_the_plugin" } };
+
+  beforeAll(async () => {
+    const { bin } = await ensureEnvoy(context);
+    dir = await mkdtemp(join(tmpdir(), "envoy-answers-"));
+    const [port = 0, nowhere = 0] = await freePorts(2);
+    cutting = createServer((socket) => socket.once("data", () => socket.destroy())).listen(0, "127.0.0.1");
+    await once(cutting, "listening");
+    url = `http://127.0.0.1:${port}`;
+    const filters = translated.httpFilters.filter(({ name }) => /custom_response|router/.test(name)).map(({ disabled: _, ...f }) => f);
+    expect(filters).toHaveLength(2);
+    const text = (status: number) => ({
+      match: { path: `/${status}` },
+      direct_response: { status, body: { inline_string: "plain" } },
+    });
+    const json = {
+      match: { path: "/plugin" },
+      direct_response: { status: 503, body: { inline_string: JSON.stringify(JSON_ANSWER) } },
+      response_headers_to_add: [
+        { header: { key: "content-type", value: "application/json" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+      ],
+    };
+    const to = (path: string, cluster: string) => ({ match: { path }, route: { cluster } });
+    const routes = [...answers.map(text), json, to("/nowhere", "nowhere"), to("/cut", "cut")];
+    const address = (to: number) => ({ socket_address: { address: "127.0.0.1", port_value: to } });
+    const manager = {
+      "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+      stat_prefix: "answers",
+      http_filters: filters,
+      route_config: { virtual_hosts: [{ name: "all", domains: ["*"], routes }] },
+    };
+    const network = { name: "envoy.filters.network.http_connection_manager", typed_config: manager };
+    const cluster = (name: string, at: number) => {
+      const endpoints = [{ lb_endpoints: [{ endpoint: { address: address(at) } }] }];
+      return { name, type: "STATIC", load_assignment: { cluster_name: name, endpoints } };
+    };
+    const bootstrap = {
+      static_resources: {
+        listeners: [{ name: "in", address: address(port), filter_chains: [{ filters: [network] }] }],
+        clusters: [cluster("nowhere", nowhere), cluster("cut", (cutting.address() as AddressInfo).port)],
+      },
+    };
+    await writeFile(join(dir, "envoy.json"), JSON.stringify(bootstrap));
+    envoy = spawn(bin, ["-c", join(dir, "envoy.json"), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"], {
+      stdio: "inherit",
+    });
+    await vi.waitFor(async () => expect((await fetch(`${url}/400`)).status).toBe(400), { timeout: 60_000, interval: 100 });
+  }, BUILD_MS);
+
+  afterAll(async () => {
+    envoy?.kill("SIGKILL");
+    cutting?.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  test.each(answers)("a %i of its own has the error shape of OpenAI's API", async (status) => {
+    const answer = await fetch(`${url}/${status}`);
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    expect(await answer.json()).toEqual({
+      error: { message: expect.any(String), type: expect.stringMatching(/_error$/), param: null, code: expect.any(String) },
+    });
+  });
+
+  test.each([
+    { engine: "cannot be reached", path: "/nowhere", flag: "UF" },
+    { engine: "takes a request and ends", path: "/cut", flag: "UC" },
+  ])("so has that of an engine that $engine, with Envoy's flag $flag, and says when to come again", async ({ path, flag }) => {
+    const answer = await fetch(`${url}${path}`, { method: "POST", body: "{}" });
+    expect([answer.status, answer.headers.get("retry-after"), answer.headers.get("content-type")]).toEqual([503, "2", "application/json"]);
+    expect(await answer.json()).toMatchObject({
+      error: { message: expect.stringContaining(`(${flag})`), type: "server_error", code: "engine_unavailable" },
+    });
+  });
+
+  test("an answer that has the shape already passes as it is", async () => {
+    const answer = await fetch(`${url}/plugin`);
+    expect([answer.status, answer.headers.get("retry-after"), await answer.json()]).toEqual([503, null, JSON_ANSWER]);
+  });
 });
 
 // What the translator says of mistakes, so that the conditions above mean something.

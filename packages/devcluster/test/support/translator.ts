@@ -17,6 +17,8 @@ export interface Translation {
   readonly listener: Json;
   readonly routes: readonly Json[];
   readonly clusters: readonly Json[];
+  /** Of the listener, as Envoy takes them. */
+  readonly httpFilters: readonly Json[];
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: what Envoy is configured with has any shape.
@@ -85,14 +87,16 @@ async function configOf(xds: Json): Promise<Omit<Translation, "conditions">> {
       }),
     );
   const listeners = of("Listeners").dynamicListeners.map((l: Json) => l.activeState.listener);
-  return tidy({
+  const listener = listeners.find((l: Json) => l.name === `${SYSTEM}/aibrix-eg/http`);
+  const tidied = tidy({
     runtime: of("Bootstrap").bootstrap.layeredRuntime,
-    listener: listeners.find((l: Json) => l.name === `${SYSTEM}/aibrix-eg/http`),
+    listener,
     routes: of("Routes")
       .dynamicRouteConfigs.flatMap((c: Json) => c.routeConfig.virtualHosts)
       .flatMap((h: Json) => h.routes),
     clusters: of("Clusters").dynamicActiveClusters.map((c: Json) => c.cluster),
   });
+  return { ...tidied, httpFilters: listener.defaultFilterChain.filters[0].typedConfig.httpFilters };
 }
 
 /** Nothing that decides what becomes of a request. */
