@@ -221,6 +221,9 @@ class Story {
     const seen = { wanted, ready: status?.readyReplicas, holders: holders.map((p) => p.ip).sort(), addresses };
     if (seen.ready !== wanted || holders.length !== wanted || seen.holders.join() !== addresses.join())
       throw new Error(`${JSON.stringify(seen)} ${JSON.stringify(status)}`);
+    // What is said of updates is as true: one is decided on, and none is on its way.
+    const told = { served: status?.served?.artifactURL, update: status?.update };
+    if (told.served !== urlOf(name, declared.url) || told.update !== undefined) throw new Error(JSON.stringify(status));
     return true;
   }
 

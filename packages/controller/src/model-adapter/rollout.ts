@@ -264,7 +264,8 @@ function waiting(view: View, content: Content): Why | undefined {
 function completed(update: Update, view: View, nowMs: number): Served | undefined {
   const { content } = update;
   if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
-  const open = view.parts.filter((p) => p.view.knowledge === "awaited" || (view.bearing(content).includes(p) && view.mayServe(p)));
+  const bearing = new Set(view.bearing(content));
+  const open = view.parts.filter((p) => p.view.knowledge === "awaited" || (bearing.has(p) && view.mayServe(p)));
   const done = open.filter((p) => view.serves(p, content));
   const [first] = done;
   if (first === undefined || done.length < open.length) return undefined;
@@ -449,7 +450,8 @@ class View {
     // It gave the old up, and has not answered with the new yet.
     if (open.some((p) => !this.serving(p) && this.entry(p) === undefined && p.listed === false && p.call.running !== undefined))
       return undefined;
-    const between = open.filter((p) => !this.serving(p) && this.bearing(goal).includes(p));
+    const bearing = new Set(this.bearing(goal));
+    const between = open.filter((p) => !this.serving(p) && bearing.has(p));
     const [begun] = open.filter((p) => this.serving(p) && this.isTold(p, goal));
     if (begun !== undefined) return begun;
     if (between.length > 0 && this.fresh.some((p) => this.serving(p))) return open.find((p) => this.serving(p) && !p.listed);
