@@ -92,3 +92,16 @@ export const ENVOY_RETRIES = 5;
  * such controllers keep their slices apart by it.
  */
 export const LABEL_WATCHED_NAMESPACE = "model.aibrix.ai/watched-namespace";
+
+/**
+ * On an EndpointSlice of an adapter: the pods that it lists have a content on trial, and get this many of a hundred requests, 0 to 100, while others
+ * serve the adapter too.
+ */
+export const ANNOTATION_CANARY_WEIGHT = "adapter.model.aibrix.ai/canary-weight";
+
+/** The value of {@link ANNOTATION_CANARY_WEIGHT}; 0 for what is no such number, so that nobody is sent there by mistake. `undefined` without one. Pure. */
+export function canaryWeight(annotation: string | undefined): number | undefined {
+  if (annotation === undefined) return undefined;
+  const weight = Number(annotation);
+  return /^\d{1,3}$/.test(annotation) && weight <= 100 ? weight : 0;
+}

@@ -43,7 +43,9 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const tracing = options.tracing && (await import("./tracing/tracing.ts")).startTracing(options.tracing, log);
   const grpc = await listen(options.grpc, {
     routes: table,
-    pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
+    pick: (addresses, others) =>
+      deps.reach === undefined ? picker.pick(addresses, others) : picker.pick(addresses.map(reach), others?.map(reach)),
+    inCanary: (weight) => Math.random() * 100 < weight,
     onRoutesChange: (callback) => table.onChange(callback),
     now,
     onDone: (record) => {

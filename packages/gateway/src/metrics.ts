@@ -73,6 +73,17 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
       for (const [model, result, count] of models) this.inc({ model, result }, count);
     },
   });
+  const versions = new PairCounts(maxModels, OTHER_MODELS);
+  new Counter({
+    name: "aibrix_gateway_version_requests_total",
+    help: "Requests for models of which a content is on trial, by which content (stable, canary) they were sent to.",
+    labelNames: ["model", "version"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [model, version, count] of versions) this.inc({ model, version }, count);
+    },
+  });
   return {
     onDone: (record) => {
       const { reply, durationMs, waitedMs } = record;
@@ -83,6 +94,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.
       if (reply.model !== undefined && result !== NOT_FOUND) models.add(reply.model, result);
+      if (reply.kind === "route" && reply.version !== undefined) versions.add(reply.model, reply.version);
     },
     waits: new Counter({
       name: "aibrix_gateway_waits_total",

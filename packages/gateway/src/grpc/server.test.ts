@@ -33,6 +33,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     const deps: StreamDeps = {
       routes: table,
       pick: (addresses) => pick(addresses),
+      inCanary: () => false,
       onRoutesChange: (callback) => {
         listeners += 1;
         const stop = table.onChange(callback);

@@ -91,6 +91,23 @@ test.each([
   expect(sliceFacts(trimSlice(given))).toEqual({ adapter: "ns/lora", entries: want });
 });
 
+test.each([
+  { weight: "5", want: 5 },
+  { weight: "100", want: 100 },
+  { weight: "0", want: 0 },
+  { weight: "101", want: 0 },
+  { weight: "5%", want: 0 },
+  { weight: "", want: 0 },
+])("a slice of pods with a content on trial, of weight '$weight', as it is kept", ({ weight, want }) => {
+  const { metadata } = slice({});
+  const annotations = { "adapter.model.aibrix.ai/canary-weight": weight, more: "x" };
+  expect(sliceFacts(trimSlice(slice({}, { metadata: { ...metadata, annotations } })))).toEqual({
+    adapter: "ns/lora",
+    entries: [ENTRY],
+    canaryWeight: want,
+  });
+});
+
 test("a slice of aibrix-engines has pods of every namespace", () => {
   const given = (endpoint: object, more: Partial<EndpointSlice> = {}) => enginesSliceFacts(trimSlice(slice(endpoint, more)));
   expect(given({})).toEqual([ENTRY]);

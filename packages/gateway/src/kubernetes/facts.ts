@@ -1,5 +1,15 @@
 import { isIPv6 } from "node:net";
-import { createdSec, declaredPort, ENGINES_SERVICE, engineContainer, enginePort, LABEL_MODEL_NAME, LABEL_SERVICE_NAME } from "@aibrix/api";
+import {
+  ANNOTATION_CANARY_WEIGHT,
+  canaryWeight,
+  createdSec,
+  declaredPort,
+  ENGINES_SERVICE,
+  engineContainer,
+  enginePort,
+  LABEL_MODEL_NAME,
+  LABEL_SERVICE_NAME,
+} from "@aibrix/api";
 import type { EndpointSlice, Pod } from "@aibrix/kube";
 import { whyNotServing } from "../openai/reasons.ts";
 import type { AdapterObject } from "./objects.ts";
@@ -34,6 +44,8 @@ export interface SliceFacts {
   readonly adapter: string;
   /** Of pods of the slice's own namespace. */
   readonly entries: readonly SliceEntry[];
+  /** Of a hundred requests, where these pods have a content on trial. */
+  readonly canaryWeight?: number;
 }
 
 /** What matters of a ModelAdapter. */
@@ -71,7 +83,8 @@ export function sliceFacts(slice: EndpointSlice): SliceFacts | undefined {
   const service = slice.metadata.labels?.[LABEL_SERVICE_NAME];
   if (service === undefined || slice.addressType === "FQDN") return undefined;
   const entries = entriesOf(slice).filter(({ pod }) => pod.startsWith(`${namespace}/`));
-  return { adapter: `${namespace}/${service}`, entries };
+  const weight = canaryWeight(slice.metadata.annotations?.[ANNOTATION_CANARY_WEIGHT]);
+  return { adapter: `${namespace}/${service}`, entries, ...(weight === undefined ? {} : { canaryWeight: weight }) };
 }
 
 /** Reads a slice of the Service `aibrix-engines`: where Envoy can connect to, whatever the pods' namespaces. Pure. */

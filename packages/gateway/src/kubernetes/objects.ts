@@ -1,4 +1,5 @@
 import {
+  ANNOTATION_CANARY_WEIGHT,
   engineContainer,
   LABEL_MODEL_NAME,
   LABEL_MODEL_PORT,
@@ -38,8 +39,12 @@ export function trimSlice(slice: EndpointSlice): EndpointSlice {
     ...(conditions === undefined ? {} : { conditions }),
     ...(targetRef === undefined ? {} : { targetRef }),
   }));
+  const weight = slice.metadata.annotations?.[ANNOTATION_CANARY_WEIGHT];
   return {
-    metadata: trimMetadata(slice, [LABEL_SERVICE_NAME]),
+    metadata: {
+      ...trimMetadata(slice, [LABEL_SERVICE_NAME]),
+      ...(weight === undefined ? {} : { annotations: { [ANNOTATION_CANARY_WEIGHT]: weight } }),
+    },
     addressType: slice.addressType,
     endpoints,
     ports: slice.ports ?? [],

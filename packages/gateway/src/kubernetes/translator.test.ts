@@ -81,6 +81,29 @@ test.each([
   expect(table.find("lora")).toEqual(want);
 });
 
+test("pods with a content on trial are told apart by their slice, and one that moves between slices is one of them", () => {
+  const { table, routes } = world();
+  routes.adapter("ns/lora", LORA);
+  for (const n of [1, 2, 3]) routes.pod(`ns/p${n}`, pod(n));
+  const trial = (weight: number, ...entries: SliceEntry[]): SliceFacts => ({ ...slice(...entries), canaryWeight: weight });
+  routes.slice("ns/lora-0", slice(entry(1), entry(2)));
+  routes.slice("ns/lora-1", trial(5, entry(3)));
+  const split = (addresses: string[], canaries: string[], weight: number) => ({
+    ...routable(...addresses),
+    canary: { addresses: canaries, weight },
+  });
+  expect(table.find("lora")).toEqual(split(["10.0.0.1:8000", "10.0.0.2:8000"], ["10.0.0.3:8000"], 5));
+  routes.slice("ns/lora-1", trial(25, entry(3)));
+  expect(table.find("lora")).toEqual(split(["10.0.0.1:8000", "10.0.0.2:8000"], ["10.0.0.3:8000"], 25));
+  routes.slice("ns/lora-1", trial(25, entry(2), entry(3)));
+  expect(table.find("lora")).toEqual(split(["10.0.0.1:8000"], ["10.0.0.2:8000", "10.0.0.3:8000"], 25));
+  routes.slice("ns/lora-0", slice());
+  expect(table.find("lora")).toEqual(routable("10.0.0.2:8000", "10.0.0.3:8000"));
+  routes.slice("ns/lora-1", undefined);
+  routes.slice("ns/lora-0", slice(entry(1)));
+  expect(table.find("lora")).toEqual(routable("10.0.0.1:8000"));
+});
+
 test("an adapter comes, moves, loses its pod and goes", () => {
   const { table, routes } = world();
   const found = () => table.find("lora");

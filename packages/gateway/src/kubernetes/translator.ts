@@ -142,7 +142,7 @@ export class ClusterTranslator {
 
   #declare(key: string, adapter: AdapterFacts): void {
     const notServing = this.#enginesSlices.size === 0 ? NO_LIST : adapter.why;
-    this.#sink.declare(key, { ...adapterModel(adapter, undefined), notServing });
+    this.#sink.declare(key, { ...adapterModel(adapter), notServing });
   }
 
   /** Whether this is the pod's own address, which counts for all that is on the pod. */
@@ -173,22 +173,28 @@ export class ClusterTranslator {
     const adapter = this.#adapters.get(key);
     if (adapter === undefined) return wanted;
     const best = new Map<string, SliceEntry>();
+    /** Of pods with a content on trial. One that another slice lists too, for a moment, has it already or has it still. */
+    const weights = new Map<string, number>();
     for (const slice of this.#slicesOf.get(key)) {
-      for (const entry of this.#slices.get(slice)?.entries ?? []) {
+      const { entries = [], canaryWeight } = this.#slices.get(slice) ?? {};
+      for (const entry of entries) {
         const pod = this.#pods.get(entry.pod);
         // What the engine has under its base model's name is the base model.
         if (pod === undefined || !isOn(entry, pod) || pod.baseModel === adapter.name) continue;
         if (!this.#isOwn(entry) && !this.#listed.has(placeOf(entry))) continue;
         const other = best.get(entry.pod);
         if (other === undefined || comesBefore(entry, other, pod)) best.set(entry.pod, entry);
+        if (canaryWeight !== undefined) weights.set(entry.pod, canaryWeight);
       }
     }
     // Mostly one object for all pods: there may be many pods for each of many adapters.
-    const models = new Map<string | undefined, EngineModel>();
+    const models = new Map<string, EngineModel>();
     for (const [podKey, { ip, port }] of best) {
       const pod = this.#pods.get(podKey);
-      const model = models.get(pod?.baseModel) ?? adapterModel(adapter, pod?.baseModel);
-      models.set(pod?.baseModel, model);
+      const weight = weights.get(podKey);
+      const kind = `${weight} ${pod?.baseModel}`;
+      const model = models.get(kind) ?? adapterModel(adapter, pod?.baseModel, weight);
+      models.set(kind, model);
       const address = addressOf(ip, port);
       wanted.set(podKey, pod !== undefined && address === engineAddress(pod) ? model : { ...model, address });
     }
@@ -223,7 +229,12 @@ function baseModel({ baseModel: id, namespace, createdSec }: PodFacts): EngineMo
   return id === undefined ? undefined : { id, kind: "base", root: id, namespace, createdSec };
 }
 
-function adapterModel({ name, namespace, baseModel, createdSec }: AdapterFacts, podsBaseModel: string | undefined): EngineModel {
+function adapterModel(
+  { name, namespace, baseModel, createdSec }: AdapterFacts,
+  podsBaseModel?: string,
+  canaryWeight?: number,
+): EngineModel {
   const parent = baseModel ?? podsBaseModel;
-  return { id: name, kind: "adapter", root: name, ...(parent === undefined ? {} : { parent }), namespace, createdSec };
+  const more = { ...(parent === undefined ? {} : { parent }), ...(canaryWeight === undefined ? {} : { canaryWeight }) };
+  return { id: name, kind: "adapter", root: name, ...more, namespace, createdSec };
 }

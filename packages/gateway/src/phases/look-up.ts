@@ -1,5 +1,5 @@
 import { modelNotFound, modelNotReady } from "../openai/errors.ts";
-import type { Found, RoutingView } from "../routing/types.ts";
+import type { Found, Routable, RoutingView } from "../routing/types.ts";
 import { answer, type PhaseDeps, type RequestState, type RoutedPhase, route, type Step, type Wanted } from "./types.ts";
 
 /**
@@ -8,9 +8,9 @@ import { answer, type PhaseDeps, type RequestState, type RoutedPhase, route, typ
  *
  * @param on - the message that this answers
  */
-export function lookUp(on: RoutedPhase, model: string, wanted: Wanted, { routes, pick }: PhaseDeps): Step {
-  const found = find(routes, model, wanted);
-  if (found.kind === "routable") return route(on, model, pick(found.addresses));
+export function lookUp(on: RoutedPhase, model: string, wanted: Wanted, deps: PhaseDeps): Step {
+  const found = find(deps.routes, model, wanted);
+  if (found.kind === "routable") return routed(on, model, found, deps);
   return [{ phase: "waiting", on, model, wanted }, { kind: "wait" }];
 }
 
@@ -23,16 +23,29 @@ export function onRoutesChanged(state: RequestState & { readonly phase: "waiting
   const { on, model, wanted } = state;
   if (!last) return lookUp(on, model, wanted, deps);
   const found = find(deps.routes, model, wanted);
-  if (found.kind === "routable") return route(on, model, deps.pick(found.addresses));
+  if (found.kind === "routable") return routed(on, model, found, deps);
   return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why), { model, phase: on });
+}
+
+/** Engines of the one content come first, and those of the other one after them, for retries. */
+function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary }: PhaseDeps): Step {
+  if (canary === undefined) return route(on, model, pick(addresses));
+  return inCanary(canary.weight)
+    ? route(on, model, pick(canary.addresses, addresses), "canary")
+    : route(on, model, pick(addresses, canary.addresses), "stable");
 }
 
 /** What serves a model, of the engines that may be picked. */
 function find(routes: RoutingView, model: string, { namespace, subset }: Wanted): Found {
   const found = routes.find(model, namespace);
   if (found.kind !== "routable" || subset === undefined) return found;
-  const addresses = found.addresses.filter((address) => subset.includes(address));
-  return addresses.length > 0
-    ? { ...found, addresses }
+  const allowed = (of: readonly string[]) => of.filter((address) => subset.includes(address));
+  const addresses = allowed(found.addresses);
+  const canaries = allowed(found.canary?.addresses ?? []);
+  if (addresses.length > 0 && found.canary !== undefined && canaries.length > 0)
+    return { kind: "routable", addresses, canary: { ...found.canary, addresses: canaries } };
+  const all = [...addresses, ...canaries];
+  return all.length > 0
+    ? { kind: "routable", addresses: all }
     : { kind: "notReady", why: "no endpoint that may be picked for this request serves it" };
 }

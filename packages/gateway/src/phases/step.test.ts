@@ -18,7 +18,7 @@ table.update("e1", {
     ],
   },
 });
-const deps: PhaseDeps = { routes: table, pick: (addresses) => addresses };
+const deps: PhaseDeps = { routes: table, pick: (addresses, others = []) => [...addresses, ...others], inCanary: () => false };
 
 const HEAD: RequestHead = {
   method: "POST",
@@ -119,7 +119,7 @@ test("the namespace of the headers counts until the request is routed", () => {
   const place = (namespace: string, address: string, createdSec: number): void =>
     held.update(namespace, { type: "state", state: { address, notReady: undefined, models: [{ ...shared, namespace, createdSec }] } });
   place("old", "10.0.0.1:8000", 1);
-  const both: PhaseDeps = { routes: held, pick: (addresses) => addresses };
+  const both: PhaseDeps = { routes: held, pick: (addresses) => addresses, inCanary: () => false };
   const asked = (namespace: string | undefined): Step => step(NEW_REQUEST, headers({ modelNamespace: namespace }), both);
   const [young] = step(asked("young")[0], body('{"model":"shared"}'), both);
   expect(young.phase).toBe("waiting");
@@ -127,6 +127,37 @@ test("the namespace of the headers counts until the request is routed", () => {
   expect(short(onRoutesChanged(young as RequestState & { phase: "waiting" }, false, both))).toBe("route requestBody 10.0.0.2:8000 → done");
   expect(short(step(asked(undefined)[0], body('{"model":"shared"}'), both))).toBe("route requestBody 10.0.0.1:8000 → done");
   expect(short(step(asked("other")[0], body('{"model":"shared"}'), both))).toBe("wait → waiting");
+});
+
+test("a content on trial gets its share, and each is there for the other one's retries", () => {
+  const tried = new RoutingTable();
+  const place = (n: number, canaryWeight?: number): void => {
+    const model = {
+      id: "lora",
+      kind: "adapter",
+      root: "lora",
+      createdSec: 1,
+      ...(canaryWeight === undefined ? {} : { canaryWeight }),
+    } as const;
+    tried.update(`e${n}`, { type: "state", state: { address: `10.0.0.${n}:8000`, notReady: undefined, models: [model] } });
+  };
+  place(1);
+  place(2, 5);
+  const asked: number[] = [];
+  const sent = (canary: boolean, subset?: readonly string[]) => {
+    const inCanary = (weight: number) => asked.push(weight) > 0 && canary;
+    const message = { ...headers({ peekedModel: "lora" }), ...(subset === undefined ? {} : { subset }) } as Message;
+    const [, effect] = step(NEW_REQUEST, message, { ...deps, routes: tried, inCanary });
+    const { reply } = effect as { reply: { version?: string; destinations: readonly string[] } };
+    return `${reply.version} ${reply.destinations.map((d) => d.slice(7, 8)).join("")}`;
+  };
+  expect([sent(false), sent(true)]).toEqual(["stable 12", "canary 21"]);
+  expect(asked).toEqual([5, 5]);
+  // Where only one of the contents may be or can be picked, it gets all.
+  expect([sent(true, ["10.0.0.1:8000"]), sent(false, ["10.0.0.2:8000"])]).toEqual(["undefined 1", "undefined 2"]);
+  tried.remove("e1");
+  expect(sent(false)).toBe("undefined 2");
+  expect(asked).toHaveLength(2);
 });
 
 const STATES: RequestState[] = [

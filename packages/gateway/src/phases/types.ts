@@ -55,13 +55,22 @@ export interface Wanted {
 
 export const NEW_REQUEST: RequestState = { phase: "new" };
 
+export type Version = "stable" | "canary";
+
 /** What to tell Envoy. */
 export type Reply =
   | { readonly kind: "continue"; readonly phase: RoutedPhase | OtherPhase }
   /** The headers are well; now the body is wanted. */
   | { readonly kind: "readBody" }
   /** Sends the request to these addresses (`ip:port`), in this order. */
-  | { readonly kind: "route"; readonly phase: RoutedPhase; readonly model: string; readonly destinations: readonly string[] }
+  | {
+      readonly kind: "route";
+      readonly phase: RoutedPhase;
+      readonly model: string;
+      readonly destinations: readonly string[];
+      /** Set while a content of the model is on trial: which one serves this request. */
+      readonly version?: Version | undefined;
+    }
   /** Of a request that names a model: that, and the message in which it did. */
   | { readonly kind: "answer"; readonly answer: Answer; readonly model?: string; readonly phase?: RoutedPhase };
 
@@ -75,8 +84,10 @@ export type Effect =
 /** What the phases need of the world. */
 export interface PhaseDeps {
   readonly routes: RoutingView;
-  /** Turns candidates into the list of destinations. */
-  readonly pick: (addresses: readonly string[]) => readonly string[];
+  /** Turns candidates into the list of destinations; the others come after all of them. */
+  readonly pick: (addresses: readonly string[], others?: readonly string[]) => readonly string[];
+  /** Whether a request is one of so many of a hundred. */
+  readonly inCanary: (weight: number) => boolean;
 }
 
 /** The next state, and what to do. */
@@ -90,8 +101,8 @@ export function answer(answer: Answer, named: { readonly model?: string; readonl
 }
 
 /** Ends the gateway's part: Envoy goes on to the engine. */
-export function route(phase: RoutedPhase, model: string, destinations: readonly string[]): Step {
-  return [DONE, { kind: "reply", reply: { kind: "route", phase, model, destinations } }];
+export function route(phase: RoutedPhase, model: string, destinations: readonly string[], version?: Version): Step {
+  return [DONE, { kind: "reply", reply: { kind: "route", phase, model, destinations, version } }];
 }
 
 /** Acknowledges a phase. */

@@ -96,15 +96,25 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     const holder = this.#holder(model, namespace);
     if (holder === undefined) return UNKNOWN;
     const addresses: string[] = [];
+    const canaries: string[] = [];
+    let weight = 0;
     let why: string | undefined;
     for (const { entry, engine } of this.#entries(model, namespace)) {
       if (!isSame(entry, holder)) continue;
       const problem = entry.notServing ?? notUsable(engine, entry);
       const address = entry.address ?? engine?.address;
-      if (problem === undefined && address !== undefined) addresses.push(address);
+      if (problem === undefined && address !== undefined) {
+        if (entry.canaryWeight === undefined) addresses.push(address);
+        else canaries.push(address);
+        weight = Math.max(weight, entry.canaryWeight ?? 0);
+      }
       why ??= problem;
     }
-    return addresses.length > 0 ? { kind: "routable", addresses } : { kind: "notReady", why: why ?? NO_ENGINE };
+    if (canaries.length === 0) return addresses.length > 0 ? { kind: "routable", addresses } : { kind: "notReady", why: why ?? NO_ENGINE };
+    // A content on trial is better than none.
+    return addresses.length === 0
+      ? { kind: "routable", addresses: canaries }
+      : { kind: "routable", addresses, canary: { addresses: canaries, weight } };
   }
 
   card(model: string, namespace?: string): ModelCard | undefined {

@@ -12,6 +12,8 @@ export interface EngineModel {
   readonly namespace?: string;
   /** `ip:port` where it answers, where that is not its engine's address. */
   readonly address?: string;
+  /** Of a hundred requests, where its content is on trial on this engine, while others have another one. */
+  readonly canaryWeight?: number;
   /** Why it is not served, in words for a client; absent while it is. */
   readonly notServing?: string;
 }
@@ -55,10 +57,15 @@ export interface DeclarationSink {
 export type ModelCard = Pick<EngineModel, "id" | "root" | "parent" | "createdSec">;
 
 /** Who serves a model now. */
-export type Found =
-  | { readonly kind: "unknown" }
-  | { readonly kind: "notReady"; readonly why: string }
-  | { readonly kind: "routable"; readonly addresses: readonly string[] };
+export type Found = { readonly kind: "unknown" } | { readonly kind: "notReady"; readonly why: string } | Routable;
+
+/** Engines to send to. */
+export interface Routable {
+  readonly kind: "routable";
+  readonly addresses: readonly string[];
+  /** Others, with a content on trial, which get so many of a hundred requests. */
+  readonly canary?: { readonly addresses: readonly string[]; readonly weight: number };
+}
 
 /**
  * What the phases see of who serves what. Where several namespaces hold a name, the one that had it first is meant, unless the caller
