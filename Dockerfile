@@ -8,6 +8,8 @@ ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 # Every program, compiled and bundled with the libraries that it uses: a tree to put over the root, with its command on PATH.
 # The build gets two secrets, both optional: npmrc (registry, proxy) and ca (a certificate bundle in PEM).
 FROM ${NODE_IMAGE} AS programs
+# BuildKit's SBOM takes this stage in: its lockfile says what the bundles hold, and they themselves do not.
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
 ENV CI=true \
     NODE_EXTRA_CA_CERTS=/run/secrets/ca \
     NPM_CONFIG_USERCONFIG=/run/secrets/npmrc \
