@@ -26,7 +26,7 @@ export interface PolicyPod {
 
 /**
  * Whether policies let one pod call another's port: the rules of networking.k8s.io/v1 for ingress by selectors, which is all that ours use.
- * Pure; it stands for a network plugin, since that of the node enforces none.
+ * Pure: all callers and ports at once; that a network enforces them is a story of the cluster.
  *
  * @param port - a number, and the port's name where the pod gives it one
  */

@@ -27,11 +27,12 @@ export function subjects(node: string): Readonly<Record<string, Subject>> {
     "kube-controller-manager": client("system:kube-controller-manager"),
     "kube-scheduler": client("system:kube-scheduler"),
     "kube-proxy": client("system:kube-proxy"),
+    "kube-router": client("kube-router"),
   };
 }
 
 /** Clients with a kubeconfig file in the node's `config` folder. */
-const PROGRAMS = ["kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"] as const;
+const PROGRAMS = ["kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kube-router"] as const;
 
 /**
  * Makes keys, certificates and kubeconfig files for a new cluster.

@@ -2,11 +2,11 @@ import { expect, test } from "vitest";
 import { stateDir } from "../../stack/state-dir.ts";
 import { nodeLayout } from "./layout.ts";
 import { nodeNames } from "./names.ts";
-import { type NodePlanInput, type NodePrograms, planApiserver, planBasics, planHolder, planRest } from "./plan-node.ts";
+import { type NodePlanInput, type NodePrograms, planApiserver, planBasics, planHolder, planPolicies, planRest } from "./plan-node.ts";
 
 const PROGRAMS = Object.fromEntries(
   ["etcd", "kubeApiserver", "kubectl", "kubeControllerManager", "kubeScheduler", "kubelet", "kubeProxy", "containerd", "ctr"]
-    .concat(["containerdDir", "registry", "runc", "cniDir", "pause"])
+    .concat(["kubeRouter", "containerdDir", "registry", "runc", "cniDir", "pause"])
     .map((name) => [name, `/bin/${name}`]),
 ) as unknown as NodePrograms;
 
@@ -17,7 +17,7 @@ const input: NodePlanInput = {
   layout: nodeLayout(stateDir("/home/a/.aibrix")),
   path: "/usr/bin",
 };
-const programs = [...planBasics(input), planApiserver(input), ...planRest(input)];
+const programs = [...planBasics(input), planApiserver(input), ...planRest(input), planPolicies(input)];
 
 test("names of two state folders differ, and fit where the kernel is narrow", () => {
   const other = nodeNames("/home/b/.aibrix");
@@ -66,5 +66,6 @@ test("every program is asked at the node's address whether it works", () => {
     "kube-scheduler https://10.213.0.6:10259/healthz",
     "kubelet http://10.213.0.6:10248/healthz",
     "kube-proxy http://10.213.0.6:10256/healthz",
+    "kube-router http://10.213.0.6:20244/healthz",
   ]);
 });

@@ -14,6 +14,7 @@ export interface NodePrograms {
   readonly kubeScheduler: string;
   readonly kubelet: string;
   readonly kubeProxy: string;
+  readonly kubeRouter: string;
   readonly containerd: string;
   readonly ctr: string;
   /** Holds containerd's shim. */
@@ -60,6 +61,7 @@ const [ETCD, ETCD_PEER, APISERVER] = [2379, 2380, 6443] as const;
 const ETCD_METRICS = 2381;
 const CONTROLLER_MANAGER = 10257;
 const SCHEDULER = 10259;
+const KUBE_ROUTER = 20244;
 const QUICK_MS = 60_000;
 const SLOW_MS = 120_000;
 
@@ -176,6 +178,26 @@ export function planRest(input: NodePlanInput): readonly NodePart[] {
       probe: { kind: "http", url: health.kubeProxy },
     }),
   ];
+}
+
+/**
+ * What enforces NetworkPolicies, with iptables and ipset in the node's network; it routes nothing and serves no Service. It needs the node's
+ * object and its own rights in the cluster.
+ */
+export function planPolicies(input: NodePlanInput): NodePart {
+  const args = ["--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--enable-cni=false"];
+  return within(input, {
+    name: "kube-router",
+    argv: [
+      input.programs.kubeRouter,
+      `--kubeconfig=${INSIDE}/config/kube-router.kubeconfig`,
+      `--hostname-override=${NODE_NAME}`,
+      `--service-cluster-ip-range=${SERVICE_RANGE}`,
+      `--health-port=${KUBE_ROUTER}`,
+      ...args,
+    ],
+    probe: { kind: "http", url: `http://${input.subnet.node}:${KUBE_ROUTER}/healthz` },
+  });
 }
 
 function controllerArgs(name: string, address: string, port: number): string[] {

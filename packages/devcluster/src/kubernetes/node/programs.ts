@@ -13,6 +13,7 @@ import type { NodePrograms } from "./plan-node.ts";
 
 const CONTAINERD_VERSION = "v2.4.2";
 const COREDNS_VERSION = "v1.15.0";
+const KUBE_ROUTER_VERSION = "v2.1.0";
 /** Counts up with `pause/main.go`. */
 const PAUSE_VERSION = "v1";
 
@@ -26,6 +27,7 @@ const CNI_FOLDERS = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 const cni = (name: string): SystemProgram => ({ name, package: "containernetworking-plugins", folders: CNI_FOLDERS });
 const SYSTEM_PROGRAMS: readonly SystemProgram[] = [
   { name: "ip", package: "iproute2" },
+  { name: "ipset", package: "ipset" },
   { name: "iptables", package: "iptables" },
   { name: "mount", package: "mount" },
   { name: "nft", package: "nftables" },
@@ -54,6 +56,7 @@ export async function ensureNodeParts(context: PartContext): Promise<NodeParts> 
   const kubernetes = await ensureNodeKubernetes(context);
   const containerd = await ensureContainerd(context);
   const coredns = await ensureImageOf("coredns", COREDNS_VERSION, COREDNS_IMAGE, "github.com/coredns/coredns", context);
+  const kubeRouter = await ensureKubeRouter(context);
   const pause = await ensureImageOf("pause", PAUSE_VERSION, PAUSE_IMAGE, ".", context);
   return {
     programs: {
@@ -62,6 +65,7 @@ export async function ensureNodeParts(context: PartContext): Promise<NodeParts> 
       containerd: join(containerd, "containerd"),
       ctr: join(containerd, "ctr"),
       containerdDir: containerd,
+      kubeRouter,
       registry,
       runc: system.runc ?? "runc",
       cniDir: dirname(system.ptp ?? ""),
@@ -103,6 +107,23 @@ function ensureContainerd(context: PartContext): Promise<string> {
       context,
     ),
   );
+}
+
+async function ensureKubeRouter(context: PartContext): Promise<string> {
+  const dir = await ensureCached({ name: "kube-router", version: KUBE_ROUTER_VERSION, recipe: 1 }, context, (target) =>
+    buildGo(
+      {
+        what: `kube-router ${KUBE_ROUTER_VERSION}`,
+        dir: moduleDir("kube-router"),
+        programs: { "kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router" },
+        ldflags: `-s -w -X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version=${KUBE_ROUTER_VERSION}`,
+        remedy: OTHER_CLUSTER,
+      },
+      target,
+      context,
+    ),
+  );
+  return join(dir, "kube-router");
 }
 
 async function ensureImageOf(

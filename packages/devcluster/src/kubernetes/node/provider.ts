@@ -20,10 +20,11 @@ import { COREDNS_PATH, corednsManifest } from "./coredns.ts";
 import { writeCredentials } from "./credentials.ts";
 import { keepGpus } from "./gpus.ts";
 import { readHolder } from "./holder.ts";
+import { kubeRouterManifest } from "./kube-router.ts";
 import { CONTAINERD_SOCKET, type NodeLayout, nodeLayout } from "./layout.ts";
 import { NODE_NAME, nodeNames } from "./names.ts";
 import { chooseSubnet } from "./network.ts";
-import { type NodePart, type NodePlanInput, planApiserver, planBasics, planHolder, planRest } from "./plan-node.ts";
+import { type NodePart, type NodePlanInput, planApiserver, planBasics, planHolder, planPolicies, planRest } from "./plan-node.ts";
 import { COREDNS_IMAGE, ensureNodeParts, PAUSE_IMAGE } from "./programs.ts";
 import { removeNode } from "./remove-node.ts";
 import { ENTER_SCRIPT, HOLDER_SCRIPT } from "./scripts.ts";
@@ -56,8 +57,9 @@ async function startNode(deps: ClusterDeps, signal: AbortSignal): Promise<Cluste
   await allReady(begin(planBasics(input)), { dir, say }, signal);
   await Promise.all([allReady(begin([planApiserver(input)]), { dir, say }, signal), importImages(input, parts.images, signal)]);
   const rest = begin(planRest(input));
-  await Promise.all([applyCoredns(input, signal), allReady(rest, { dir, say }, signal)]);
+  await Promise.all([apply(input, signal), allReady(rest, { dir, say }, signal)]);
   await whole(admin, deps, signal);
+  await allReady(begin([planPolicies(input)]), { dir, say }, signal);
   return {
     kind: "node",
     kubeconfig: layout.kubeconfig,
@@ -95,6 +97,7 @@ function writeFiles({ programs, names, subnet, layout }: NodePlanInput): void {
     "config/holder.sh": HOLDER_SCRIPT,
     "config/enter.sh": ENTER_SCRIPT,
     "config/coredns.json": JSON.stringify(corednsManifest(COREDNS_IMAGE), null, 2),
+    "config/kube-router.json": JSON.stringify(kubeRouterManifest(), null, 2),
   };
   for (const [name, text] of Object.entries(files)) {
     const file = join(layout.root, name);
@@ -134,9 +137,9 @@ async function importImages({ programs, layout }: NodePlanInput, archives: reado
   }
 }
 
-async function applyCoredns({ programs, layout }: NodePlanInput, signal: AbortSignal): Promise<void> {
-  const file = join(layout.config, "coredns.json");
-  const argv = [programs.kubectl, "--kubeconfig", layout.kubeconfig, "apply", "--server-side", "-f", file] as const;
+async function apply({ programs, layout }: NodePlanInput, signal: AbortSignal): Promise<void> {
+  const files = ["coredns.json", "kube-router.json"].flatMap((name) => ["-f", join(layout.config, name)]);
+  const argv = [programs.kubectl, "--kubeconfig", layout.kubeconfig, "apply", "--server-side", ...files] as const;
   await run({ argv, env: { HTTPS_PROXY: undefined, https_proxy: undefined }, timeoutMs: 60_000 }, signal);
 }
 
