@@ -37,6 +37,8 @@ export const REASONS = {
   UpdatePreparing: "pods fetch and check the new content, and serve the old one",
   UpdateRolling: "the new content takes the old one's place, pod after pod",
   Updated: "every pod that clients are sent to serves the new content, and no other",
+  CheckFailed: "the new content did not answer a prompt of spec.rollout.checks as expected",
+  ChecksUnsupported: "no pod of the adapter has a sidecar that could have new content answer prompts first",
   RefreshUnsupported: "the engine reads the files itself, so that nobody can tell, or change, what a reference leads to",
   NoMatchingPods: "no pod matches the podSelector",
   PodsNotReady: "the pods that match are not ready",

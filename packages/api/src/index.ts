@@ -122,4 +122,5 @@ export {
 } from "./runtime-contract.ts";
 export { runtimeOpenApi } from "./runtime-openapi.ts";
 export { matchesSelector } from "./selector.ts";
+export { isSmokeName, type SmokeCheck, SmokeCheckSchema, type SmokeCheckSpec, smokeChecks, smokeName } from "./smoke-checks.ts";
 export { type Problem, validateModelAdapter } from "./validate.ts";

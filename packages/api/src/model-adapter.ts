@@ -2,6 +2,7 @@ import { type Static, Type } from "typebox";
 import { ARTIFACT_SCHEMES, ARTIFACT_URL_MAX_LENGTH, PIN_FORM } from "./artifact-url.ts";
 import { API_VERSION, CONFIG_API_KEY, KIND } from "./labels.ts";
 import { ARTIFACT_URL_RULES, EXPRESSION_RULES, SELECTOR_RULES, SPEC_RULES, validations } from "./rules.ts";
+import { RolloutSpec } from "./smoke-checks.ts";
 
 /** A string enum that the API server accepts: `enum`, never `anyOf` of `const`. */
 export function stringEnum<const V extends readonly string[]>(
@@ -107,6 +108,7 @@ export const ModelAdapterSpecSchema = Type.Object(
         pattern: "^[1-9][0-9]{0,5}[smh]$",
       }),
     ),
+    rollout: Type.Optional(RolloutSpec),
     apiKeySecretRef: Type.Optional(
       Type.Object(
         { name: SECRET_NAME, key: Type.String({ description: "Key in the Secret's data.", minLength: 1, maxLength: 253 }) },

@@ -1,6 +1,7 @@
 import { type Static, Type } from "typebox";
 import { HOST_PATTERN } from "./allowed-hosts.ts";
 import { ADAPTER_STATES, stringEnum } from "./model-adapter.ts";
+import { SmokeChecksSchema } from "./smoke-checks.ts";
 
 /** Paths of the runtime's HTTP API (the sidecar `aibrix_runtime`, port 8080). */
 export const RUNTIME_PATHS = {
@@ -159,6 +160,7 @@ export const PrepareRequestSchema = Type.Object(
         description: "Another value than before resolves the same reference anew. It is shown again in the state.",
       }),
     ),
+    checks: Type.Optional(SmokeChecksSchema),
     owner: OWNER,
   },
   { additionalProperties: false },
@@ -238,7 +240,9 @@ const Time = Type.String({ format: "date-time" });
 export const PreparedSchema = Type.Object({
   artifact_url: Type.String(),
   refresh: Type.Optional(Type.String()),
-  state: stringEnum(["Downloading", "Ready", "Failed"]),
+  state: stringEnum(["Downloading", "Checking", "Ready", "Failed"]),
+  /** How many prompts it has to answer before it is Ready, where there are any. */
+  checks: Type.Optional(Type.Integer()),
   content_digest: Type.Optional(Type.String()),
   resolved_revision: Type.Optional(Type.String()),
   max_rank: Type.Optional(Type.Integer()),

@@ -2,6 +2,7 @@ import { Value } from "typebox/value";
 import { API_VERSION, KIND } from "./labels.ts";
 import { type ModelAdapter, ModelAdapterSchema } from "./model-adapter.ts";
 import { ARTIFACT_URL_RULES, EXPRESSION_RULES, ROOT_RULES, type Rule, SELECTOR_RULES, SPEC_RULES } from "./rules.ts";
+import { SMOKE_CHECK_RULES } from "./smoke-checks.ts";
 
 /** A field that cannot work, and what to write instead. */
 export interface Problem {
@@ -28,6 +29,7 @@ export function validateModelAdapter(
     ...broken("spec", SPEC_RULES, adapter.spec),
     ...broken("spec.podSelector", SELECTOR_RULES, podSelector),
     ...(podSelector.matchExpressions ?? []).flatMap((e, i) => broken(`spec.podSelector.matchExpressions[${i}]`, EXPRESSION_RULES, e)),
+    ...(adapter.spec.rollout?.checks ?? []).flatMap((c, i) => broken(`spec.rollout.checks[${i}]`, SMOKE_CHECK_RULES, c)),
     ...broken("spec.artifactURL", ARTIFACT_URL_RULES, artifactURL),
   ];
   return problems.length > 0 ? { problems } : { adapter };

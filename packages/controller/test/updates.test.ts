@@ -224,6 +224,67 @@ describe("through the sidecar", () => {
     expect(a?.runtime.servedDigest("x")).toBe((await adapters.status(key))?.contentDigest);
   });
 
+  const CHECKS = {
+    rollout: { checks: [{ name: "greets", prompt: "hello", expect: { contains: "hi", matches: "^h", maxLatency: "2s" } }] },
+  };
+
+  test("new content answers prompts on one pod first; where it does not as expected nothing is swapped, and an edit has it asked again", async () => {
+    await pods(["a", "b", "c"]);
+    let told = 0;
+    for (const { runtime } of made)
+      runtime.answers = ({ artifact_url: url }) => {
+        told++;
+        return url === TWO && told === 1
+          ? { reason: "CheckFailed", message: 'check 1 (greets) failed: expected a text with "hi" in it, got "ho"', retryable: false }
+          : "serving";
+      };
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE, {}, CHECKS);
+    await serves(3);
+    // What serves nothing before has nothing to be kept.
+    expect(told).toBe(0);
+    const loads = made.map((p) => p.runtime.loads.length);
+    await declare(TWO, {}, CHECKS);
+    const s = await adapters.condition(key, "Updated", "False", "CheckFailed");
+    expect(s.update).toMatchObject({
+      state: "Failed",
+      message: expect.stringMatching(/^pod [abc]: check 1 \(greets\) failed: .*got "ho"$/),
+    });
+    expect([made.map((p) => p.runtime.loads.length), digests(), told]).toEqual([loads, made.map(() => digestAt(ONE)), 1]);
+    await until("UpdateFailed is told", async () => (await adapters.events(key)).includes("UpdateFailed"));
+    const [asked] = made.flatMap((p) => p.runtime.prepares);
+    const expected = { status: 200, not_empty: true, contains: "hi", matches: "^h", max_latency_ms: 2_000 };
+    expect(asked?.checks).toEqual([{ name: "greets", prompt: "hello", max_tokens: 16, expect: expected }]);
+    await declare(TWO, {}, { rollout: { checks: [{ prompt: "hello" }] } });
+    await through(digestAt(TWO));
+    // By one pod for all of them.
+    expect([told, made.flatMap((p) => p.runtime.prepares).filter((r) => r.checks !== undefined).length]).toEqual([2, 2]);
+  });
+
+  test("whoever has new content answer may go: another pod has it answer then", async () => {
+    const [a, b] = await pods(["a", "b"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(2);
+    for (const { runtime } of made) runtime.loadMs = 3_600_000;
+    await declare(TWO, {}, CHECKS);
+    await until("a is asked", () => a?.runtime.prepares[0]?.checks !== undefined);
+    if (a !== undefined) await world.deletePod(a);
+    if (b !== undefined) b.runtime.loadMs = 0;
+    await until("b is asked", () => b?.runtime.prepares.at(-1)?.checks !== undefined);
+    made = made.filter((p) => p !== a);
+    await through(digestAt(TWO));
+  });
+
+  test.each([
+    { name: "a pattern of another dialect", check: { prompt: "p", expect: { matches: "(?=a)" } }, says: /regexp|regular expression/ },
+    { name: "neither prompt nor messages", check: { name: "n" }, says: /either prompt/ },
+    { name: "both", check: { prompt: "p", messages: [{ role: "user", content: "c" }] }, says: /either prompt/ },
+    { name: "a latency without unit", check: { prompt: "p", expect: { maxLatency: "2" } }, says: /maxLatency/ },
+  ])("a check with $name is refused by the API server", async ({ check, says }) => {
+    await expect(declare(ONE, {}, { rollout: { checks: [check] } })).rejects.toThrow(says);
+  });
+
   test("sidecars of an earlier release get it too, one after the other", async () => {
     await pods(["a", "b"]);
     for (const p of made) p.runtime.old = true;
@@ -271,5 +332,9 @@ describe("engines without sidecar", () => {
     await declare("/models/two", { [ANNOTATION_REFRESH]: "1" });
     const s = await adapters.condition(key, "Updated", "False", "RefreshUnsupported");
     expect(s.readyReplicas).toBe(2);
+    await declare("/models/three", {}, { rollout: { checks: [{ prompt: "hello" }] } });
+    await adapters.condition(key, "Updated", "False", "ChecksUnsupported");
+    await declare("/models/three");
+    await until("it is updated", async () => (await adapters.status(key))?.served?.artifactURL === "/models/three");
   });
 });

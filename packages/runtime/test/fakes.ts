@@ -70,6 +70,10 @@ export class FakeEngine implements Engine {
     return await Promise.race([answer, aborted(signal)]);
   }
 
+  async ask(): Promise<{ readonly status: number; readonly body: string }> {
+    return { status: 200, body: "{}" };
+  }
+
   async unload({ name, apiKey }: Parameters<Engine["unload"]>[0]): Promise<void> {
     this.calls.push(`unload ${name}`);
     await this.#enter(apiKey);

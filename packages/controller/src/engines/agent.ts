@@ -1,4 +1,4 @@
-import type { AdapterState, ContentRef, Reason } from "@aibrix/api";
+import type { AdapterState, ContentRef, Reason, SmokeCheck } from "@aibrix/api";
 import type { Delivery } from "../pods/delivery.ts";
 
 /** One adapter on one pod, as whoever runs there answered. */
@@ -44,7 +44,9 @@ export interface AdapterView {
 export interface PreparedView {
   readonly artifactUrl: string;
   readonly refresh: string | undefined;
-  readonly state: "Downloading" | "Ready" | "Failed";
+  readonly state: "Downloading" | "Checking" | "Ready" | "Failed";
+  /** How many prompts it answers before it is Ready. */
+  readonly checks?: number | undefined;
   readonly contentDigest: string | undefined;
   readonly revision: string | undefined;
   readonly attempts: number;
@@ -114,6 +116,8 @@ export interface LoadCall {
   readonly drainSeconds?: number | undefined;
   /** Names a request for another look at the reference. */
   readonly refresh?: string | undefined;
+  /** What the content has to answer as expected before it is taken. Of a prepare call. */
+  readonly checks?: readonly SmokeCheck[] | undefined;
   /** Without the API key. */
   readonly additionalConfig: Readonly<Record<string, string>>;
 }

@@ -95,6 +95,7 @@ export class SidecarAgent implements PodAgent {
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       ...(c.content === undefined ? {} : { content: c.content }),
       ...(c.refresh === undefined ? {} : { refresh: c.refresh }),
+      ...(c.checks === undefined ? {} : { checks: [...c.checks] }),
       owner: c.owner,
     };
     const answer = await this.#post(RUNTIME_PATHS.prepare, body, signal);
@@ -375,6 +376,7 @@ function preparedView(p: Prepared): PreparedView {
     artifactUrl: p.artifact_url,
     refresh: p.refresh,
     state: p.state,
+    ...(p.checks === undefined ? {} : { checks: p.checks }),
     contentDigest: p.content_digest,
     revision: p.resolved_revision,
     attempts: p.attempts,

@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, type ContentRef, FINALIZER, LABEL_MODEL_PORT } from "@aibrix/api";
+import { CONFIG_API_KEY, type ContentRef, FINALIZER, LABEL_MODEL_PORT, smokeChecks } from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   isControlledBy,
@@ -208,8 +208,12 @@ function startPrepare(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps
   const { adapter } = o;
   const agent = adapter === undefined ? undefined : agentOf(p, deps);
   if (adapter === undefined || agent === undefined || secrets.kind !== "ok" || p.prepare === undefined) return;
-  const { content, delivery, fingerprint } = p.prepare;
-  const call = { ...loadCall(adapter, o, { ...p, content, delivery, unrouted: false }, secrets), refresh: content.ask };
+  const { content, delivery, fingerprint, checks } = p.prepare;
+  const call = {
+    ...loadCall(adapter, o, { ...p, content, delivery, unrouted: false }, secrets),
+    refresh: content.ask,
+    checks: checks ? smokeChecks(adapter.spec.rollout?.checks) : undefined,
+  };
   deps.calls.start({
     kind: "prepare",
     pod: p.facts,

@@ -45,6 +45,8 @@ export interface PodPlan {
   readonly unrouted: boolean;
   /** What it should fetch and check beside what it has. */
   readonly prepare: Content | undefined;
+  /** And have answer the prompts of the spec: one pod does for all. */
+  readonly checks: boolean;
 }
 
 export interface Rollout {

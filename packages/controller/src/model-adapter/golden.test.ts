@@ -231,9 +231,10 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
     switch (a.kind) {
       case "unload":
         return `${a.kind} ${a.pod.facts.name}${a.swap ? ", to load it anew" : ""}`;
+      case "prepare":
+        return `${a.kind} ${a.pod.facts.name}${a.pod.prepare?.checks === true ? ", with the checks" : ""}`;
       case "load":
       case "release":
-      case "prepare":
         return `${a.kind} ${a.pod.facts.name}${a.kind === "load" && a.pod.unrouted ? ", out of the slices" : ""}`;
       case "writeSlices": {
         const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;

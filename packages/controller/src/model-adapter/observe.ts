@@ -225,7 +225,7 @@ export function rolloutPod(
 /** The pod with the content that it is to have. */
 export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
   const { deliver, fingerprintOf, refusedAs, refusalOf, ...seen } = p;
-  const { content, current, unrouted, prepare } = pods.get(p.facts.uid) ?? NOBODY;
+  const { content, current, unrouted, prepare, checks } = pods.get(p.facts.uid) ?? NOBODY;
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -242,7 +242,8 @@ export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
     content,
     current,
     unrouted,
-    prepare: prepare === undefined ? undefined : { content: prepare, delivery: deliver(prepare), fingerprint: fingerprintOf(prepare) },
+    prepare:
+      prepare === undefined ? undefined : { content: prepare, delivery: deliver(prepare), fingerprint: fingerprintOf(prepare), checks },
     delivery: deliver(content),
     refusal: refusalOf(refusal),
     get fingerprint() {

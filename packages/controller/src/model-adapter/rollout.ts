@@ -49,7 +49,7 @@ export interface RolloutInput {
 const NOTHING: Content = { url: "/", refresh: undefined, digest: undefined, revision: undefined };
 
 /** Of a pod of which nothing is to be decided. */
-export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, prepare: undefined };
+export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, prepare: undefined, checks: false };
 
 /** Decides which content each pod is to have. Pure. */
 export function rollout(i: RolloutInput): Rollout {
@@ -213,7 +213,7 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   const known = view.parts.every((p) => p.view.knowledge !== "awaited");
   const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
   if (known && !protects) return at("Swapping", waits);
-  const ready = known && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content));
+  const ready = known && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
   return at(ready && i.secretTrouble === undefined ? "Swapping" : "Preparing", waits);
 }
 
@@ -248,6 +248,12 @@ function refused(view: View, content: Content, swapping: boolean): Why | undefin
     const why = view.failure(p, content, swapping);
     if (why !== undefined && !why.retryable) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
+  if (!swapping && view.cannotCheck(content))
+    return {
+      reason: "ChecksUnsupported",
+      message:
+        "none of its pods can have new content answer the prompts of spec.rollout.checks before it is served: add the sidecar aibrix-runtime of this release, and a volume that it shares with the engine, or take the checks out of the spec",
+    };
   return undefined;
 }
 
@@ -275,7 +281,7 @@ function completed(update: Update, view: View, nowMs: number): Served | undefine
 
 /** Before anything was served there is nothing to be kept. */
 function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> {
-  return new Map(view.pods.map((p) => [p.uid, { content, current: true, unrouted: false, prepare: undefined }]));
+  return new Map(view.pods.map((p) => [p.uid, { content, current: true, unrouted: false, prepare: undefined, checks: false }]));
 }
 
 /**
@@ -287,7 +293,8 @@ function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> 
  */
 function assign(view: View, goal: Content, prepare: Content | undefined, current: Content): ReadonlyMap<string, PodPlan> {
   const swapping = view.nextToSwap(goal);
-  const resolver = prepare === undefined || isExact(prepare) ? undefined : view.resolver(prepare);
+  const checker = prepare === undefined ? undefined : view.checker(prepare);
+  const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? view.resolver(prepare));
   const others = (p: RolloutPod) => view.fresh.some((q) => q !== p && q.ready && view.serving(q) && q.uid !== swapping?.uid);
   return new Map(
     view.pods.map((p): [string, PodPlan] => {
@@ -303,7 +310,8 @@ function assign(view: View, goal: Content, prepare: Content | undefined, current
           content,
           current: isCurrent,
           unrouted: p === swapping && moves && others(p),
-          prepare: asks && view.wantsPrepare(p, prepare) ? prepare : undefined,
+          prepare: asks && view.wantsPrepare(p, prepare, p === checker) ? prepare : undefined,
+          checks: p === checker,
         },
       ];
     }),
@@ -327,9 +335,12 @@ class View {
   /** Of these, those that are known. */
   readonly fresh: readonly RolloutPod[];
   readonly #name: string;
+  /** New content has to answer prompts first. */
+  readonly #hasChecks: boolean;
 
-  constructor({ pods, name }: RolloutInput) {
+  constructor({ pods, name, adapter }: RolloutInput) {
     this.#name = name;
+    this.#hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.pods = [...pods].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.parts = this.pods.filter((p) => p.takesPart);
     this.fresh = this.parts.filter((p) => p.view.knowledge === "fresh");
@@ -414,8 +425,39 @@ class View {
     return this.serves(p, content) || this.prepared(p, content)?.state === "Ready";
   }
 
-  wantsPrepare(p: RolloutPod, content: Content): boolean {
-    return p.takesPart && this.serving(p) && !this.serves(p, content) && this.prepared(p, content) === undefined;
+  /** @param checks - and it is to answer the prompts there */
+  wantsPrepare(p: RolloutPod, content: Content, checks: boolean): boolean {
+    if (!p.takesPart || !this.serving(p) || this.serves(p, content)) return false;
+    const prepared = this.prepared(p, content);
+    return prepared === undefined || (checks && prepared.checks === undefined);
+  }
+
+  /** Pods on which it could answer them, now or soon. */
+  #checkable(content: Content): readonly RolloutPod[] {
+    if (!this.#hasChecks) return [];
+    return this.fresh.filter((p) => this.canPrepare(p, content) && !this.serves(p, content) && (this.serving(p) || this.isComing(p)));
+  }
+
+  /** The pod on which it answers them for all: who has begun, else the first; `undefined` where there is nothing to answer. */
+  checker(content: Content): RolloutPod | undefined {
+    const able = this.#checkable(content).filter((p) => this.serving(p));
+    return (
+      able.find((p) => this.prepared(p, content)?.checks !== undefined) ??
+      able.find((p) => this.prepared(p, content) !== undefined) ??
+      able[0]
+    );
+  }
+
+  /** It has answered them, or nothing is left that it could spoil. */
+  isChecked(content: Content): boolean {
+    const able = this.#checkable(content);
+    const hasPassed = (p: RolloutPod) => this.prepared(p, content)?.state === "Ready" && this.prepared(p, content)?.checks !== undefined;
+    return able.length === 0 || able.some(hasPassed);
+  }
+
+  /** Something serves, and no pod could have new content answer them. */
+  cannotCheck(content: Content): boolean {
+    return this.#hasChecks && this.fresh.some((p) => this.serving(p)) && !this.fresh.some((p) => this.canPrepare(p, content));
   }
 
   /** Who resolves a reference for all: who has begun, else the first. */

@@ -34,7 +34,15 @@ export interface ObservedPod {
   /** Nobody is sent there while its content is swapped: other pods serve. */
   readonly unrouted: boolean;
   /** What it should fetch and check beside what it has. */
-  readonly prepare: { readonly content: Content; readonly delivery: Delivery; readonly fingerprint: string } | undefined;
+  readonly prepare:
+    | {
+        readonly content: Content;
+        readonly delivery: Delivery;
+        readonly fingerprint: string;
+        /** And have answer the prompts of the spec. */
+        readonly checks: boolean;
+      }
+    | undefined;
   readonly delivery: Delivery;
   readonly port: number;
   readonly limits: LoraLimits;

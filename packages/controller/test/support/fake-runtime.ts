@@ -21,6 +21,8 @@ export class FakeRuntime implements Answerer {
   contentAt: (url: string) => string = (url) => digestAt(url);
   watches = 0;
   fate: (load: Pick<LoadRequest, "lora_name" | "artifact_url" | "credentials" | "limits" | "additional_config">) => Fate = () => "serving";
+  /** What the prompts come to that new content has to answer. */
+  answers: (prepare: PrepareRequest) => Fate = () => "serving";
   /** The rank of what is loaded, where it tells one. */
   rank: number | undefined;
   /** How long a load takes. */
@@ -182,8 +184,16 @@ export class FakeRuntime implements Answerer {
       json(reply, 404, { error: { code: "NotFound", message: `no adapter "${name}" is declared`, retryable: false } });
       return;
     }
-    const fate = this.fate(request);
-    const base: Prepared = { artifact_url: url, state: "Downloading", attempts: 0, ...(refresh === undefined ? {} : { refresh }) };
+    const found = this.fate(request);
+    const fate = found === "serving" && request.checks !== undefined ? this.answers(request) : found;
+    const checks = request.checks === undefined ? {} : { checks: request.checks.length };
+    const base: Prepared = {
+      artifact_url: url,
+      state: "Downloading",
+      attempts: 0,
+      ...(refresh === undefined ? {} : { refresh }),
+      ...checks,
+    };
     const settle = () => {
       const now = this.#adapters.get(name);
       if (now === undefined || now.artifact_url !== there.artifact_url) return;

@@ -860,3 +860,23 @@ test("exactly one content of a reference is asked for, also after a restart", as
     { digest: "sha256:one", revision: "c0" },
   ]);
 });
+
+test("content that was checked and cannot be taken away at once is taken away later", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  const unload = engine.unload.bind(engine);
+  let refused = 0;
+  engine.unload = async (adapter) => {
+    if (refused++ === 0) throw new AdapterError("EngineRefused", "not now");
+    await unload(adapter);
+  };
+  engine.ask = async () => {
+    expect([...engine.adapters.keys()]).toEqual(["a", expect.stringMatching(/^a@check-/)]);
+    return { status: 200, body: '{"choices":[{"text":"x"}]}' };
+  };
+  prepare("/two", { checks: [{ prompt: "p", max_tokens: 1, expect: { status: 200, not_empty: true, max_latency_ms: 1_000 } }] });
+  await prepared({ state: "Ready", checks: 1 });
+  await world.observer.refresh(NEVER);
+  await until(() => expect([...engine.adapters.keys()]).toEqual(["a"]));
+  expect([refused, status("a")?.state]).toEqual([2, "Serving"]);
+});

@@ -5,6 +5,7 @@ import type { ArtifactStore } from "../artifact/store/store.ts";
 import { differsBeyondAdapters, ENGINE_UNSEEN, type EngineView, sameModel } from "../engine/observer.ts";
 import { AdapterError, messageOf, NoLongerWanted, RequestError, stackOf } from "../errors.ts";
 import type { Feed } from "../feed.ts";
+import { badPattern } from "../smoke/judge.ts";
 import { Adapter } from "./adapter.ts";
 import type { Declaration, Limits } from "./declaration.ts";
 import { Drains } from "./drains.ts";
@@ -165,10 +166,12 @@ export class AdapterManager {
   /**
    * `POST /v1/lora_adapter/prepare`.
    *
-   * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it
+   * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it, 422 for checks that cannot be read
    */
   prepare(request: PrepareRequest): { readonly status: number; readonly body: AdapterStatus } {
-    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, content, refresh } = request;
+    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, content, refresh, checks } = request;
+    const bad = badPattern(checks ?? []);
+    if (bad !== undefined) throw new RequestError(422, "InvalidManifest", bad);
     const a = this.#adapters.get(name);
     if (a === undefined || a.removing)
       throw new RequestError(404, "NotFound", `no adapter "${name}" is declared, so that nothing can come next: call load instead`);
@@ -177,9 +180,9 @@ export class AdapterManager {
     const limits = limitsOf(request);
     const delivery = deliveryOf(request);
     const wanted = { ...a.declaration, url, credentials, credentialsHosts, limits, delivery, content, restored: false };
-    if (a.next?.isFor(wanted, refresh) !== true) {
+    if (a.next?.isFor(wanted, refresh, checks) !== true) {
       a.next?.end(new NoLongerWanted("something else is to come next"));
-      a.next = new Preparation(wanted, refresh);
+      a.next = new Preparation(wanted, refresh, checks);
     }
     if (a.next.content === undefined && !a.next.running) this.#prepare(a, a.next);
     this.#publish(a);
@@ -189,7 +192,8 @@ export class AdapterManager {
   #prepare(a: Adapter, next: Preparation): void {
     clearTimeout(next.timer);
     const { now } = this.#deps;
-    const work = this.#runner.prepare(a, next, this.#closed.signal).then(() => {
+    const onChange = () => this.#publish(a);
+    const work = this.#runner.prepare(a, next, onChange, this.#closed.signal).then(() => {
       if (a.next !== next || this.#closed.signal.aborted) return;
       const retryAtMs = next.failure?.retryAtMs;
       if (retryAtMs !== undefined) next.timer = setTimeout(() => this.#prepare(a, next), Math.max(0, retryAtMs - now()) + 1);
@@ -467,6 +471,7 @@ export class AdapterManager {
       this.#track(this.#cleanUp(view.bootId));
     }
     this.#lastView = view;
+    this.#track(this.#runner.sweepChecked(view.models?.keys() ?? [], this.#closed.signal));
     const concernsAll = restarted || differsBeyondAdapters(view, before);
     const again = restarted || cameBack ? this.#deps.memory.byLastUse() : [];
     // What waits for the engine is loaded in this order.

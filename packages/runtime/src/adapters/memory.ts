@@ -232,6 +232,12 @@ export class Memory {
     await this.#save();
   }
 
+  /** Notes that an engine's process gets a content under another name than that of the adapter that it is of. */
+  async addReadable(name: string, digest: string, bootId: string | undefined): Promise<void> {
+    this.#addReadable(name, digest, bootId ?? null);
+    await this.#save();
+  }
+
   /**
    * Names whose files no engine process can read any more, given the one that runs now. What another process was given is no longer
    * {@link isReadable} after it, except what is loaded now: this process may have been given that before it was seen to be another.

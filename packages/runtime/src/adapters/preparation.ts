@@ -1,4 +1,4 @@
-import type { Prepared } from "@aibrix/api";
+import type { Prepared, SmokeCheck } from "@aibrix/api";
 import type { Content } from "../artifact/artifacts.ts";
 import type { AdapterFacts } from "../artifact/check/adapter.ts";
 import { type Declaration, sameContent } from "./declaration.ts";
@@ -10,6 +10,8 @@ export class Preparation {
   readonly declaration: Declaration;
   /** Names the time at which a reference was asked for, among others of the same one. */
   readonly refresh: string | undefined;
+  /** What it has to answer before it counts as prepared. */
+  readonly checks: readonly SmokeCheck[];
   readonly abort = new AbortController();
   content: Content | undefined;
   facts: AdapterFacts | undefined;
@@ -17,16 +19,24 @@ export class Preparation {
   attempts = 0;
   /** A try is running. */
   running = false;
+  /** It is here, and answers {@link checks}. */
+  checking = false;
+  /** How often the engine ended while it did. */
+  engineEnds = 0;
   timer: NodeJS.Timeout | undefined;
 
-  constructor(declaration: Declaration, refresh: string | undefined) {
+  constructor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = []) {
     this.declaration = declaration;
     this.refresh = refresh;
+    this.checks = checks;
   }
 
   /** Whether a call asks for the same once more. */
-  isFor(declaration: Declaration, refresh: string | undefined): boolean {
-    return this.refresh === refresh && sameContent(this.declaration, declaration) && sameLimits(this.declaration, declaration);
+  isFor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = []): boolean {
+    const sameChecks = JSON.stringify(this.checks) === JSON.stringify(checks);
+    return (
+      this.refresh === refresh && sameChecks && sameContent(this.declaration, declaration) && sameLimits(this.declaration, declaration)
+    );
   }
 
   /** The content, where it is here and is what a load call wants. */
@@ -43,13 +53,20 @@ export class Preparation {
     this.abort.abort(reason);
   }
 
+  #state(): Prepared["state"] {
+    if (this.content !== undefined) return "Ready";
+    if (this.failure !== undefined) return "Failed";
+    return this.checking ? "Checking" : "Downloading";
+  }
+
   /** @param timeOf - a time of the steady clock in milliseconds since the epoch */
   shown(timeOf: (ms: number) => number): Prepared {
     const { content, failure } = this;
     return {
       artifact_url: this.declaration.url,
       ...(this.refresh === undefined ? {} : { refresh: this.refresh }),
-      state: content !== undefined ? "Ready" : failure === undefined ? "Downloading" : "Failed",
+      state: this.#state(),
+      ...(this.checks.length === 0 ? {} : { checks: this.checks.length }),
       ...(content === undefined || content.digest === "" ? {} : { content_digest: content.digest }),
       ...(content?.revision === undefined ? {} : { resolved_revision: content.revision }),
       ...(this.facts === undefined ? {} : { max_rank: this.facts.maxRank }),

@@ -10,6 +10,7 @@ import type { KeyRing } from "../engine/key-ring.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import { AdapterError, causeOf, messageOf, stackOf } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
+import { EngineEnded, Smoke } from "../smoke/smoke.ts";
 import { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Declaration } from "./declaration.ts";
@@ -24,6 +25,8 @@ const PARALLEL_FETCHES = 4;
 const DRIPPING_FETCHES = 12;
 
 const PARALLEL_PROBES = 8;
+/** An engine that ends so often while it answers for new content ends on account of that. */
+const ENGINE_ENDS = 2;
 
 export interface RunnerDeps {
   readonly engine: Engine;
@@ -55,8 +58,11 @@ export class Runner {
   /** Requests like any other: an engine that is slow to answer one holds up no load. */
   readonly #probes = pLimit(PARALLEL_PROBES);
 
+  readonly #smoke: Smoke;
+
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
+    this.#smoke = new Smoke(deps, this.#engineCalls);
   }
 
   /** Brings the declared content here. Returns when that is done, failed or no longer wanted. */
@@ -102,8 +108,13 @@ export class Runner {
     }
   }
 
-  /** Brings the content here that an adapter is to get next, and checks it against what the engine takes. */
-  async prepare(a: Adapter, next: Preparation, signal: AbortSignal): Promise<void> {
+  /** Takes content out of the engine that was loaded only to be checked, and that nobody checks any more. */
+  async sweepChecked(models: Iterable<string>, signal: AbortSignal): Promise<void> {
+    await this.#smoke.sweep(models, signal);
+  }
+
+  /** Brings the content here that an adapter is to get next, checks it against what the engine takes, and has it answer what it has to. */
+  async prepare(a: Adapter, next: Preparation, onChange: () => void, signal: AbortSignal): Promise<void> {
     const { artifacts, metrics, log } = this.#deps;
     const both = AbortSignal.any([signal, next.abort.signal]);
     const { declaration } = next;
@@ -120,9 +131,10 @@ export class Runner {
       const facts = await artifacts.inspect(content, both);
       if (facts !== undefined) await this.#checkFit(declaration, facts);
       if (both.aborted) return;
+      metrics.downloads.inc({ result: "success" });
+      if (!(await this.#passes(a, next, content, onChange, both, signal))) return;
       next.content = content;
       next.facts = facts;
-      metrics.downloads.inc({ result: "success" });
       const { digest, revision, path } = content;
       log.info({ adapter: a.name, url: declaration.url, digest, revision, path }, "the content that it is to get next is here");
     } catch (error) {
@@ -131,6 +143,36 @@ export class Runner {
       next.failure = this.#failure(next, "fetch", error, a.name);
     } finally {
       next.running = false;
+    }
+  }
+
+  /** Has content answer what it has to; tells what was wrong. `false` also where nobody wants it any more. */
+  async #passes(
+    a: Adapter,
+    next: Preparation,
+    content: Content,
+    onChange: () => void,
+    wanted: AbortSignal,
+    closed: AbortSignal,
+  ): Promise<boolean> {
+    const { observer } = this.#deps;
+    // A reference that leads to what serves already: users have its answers.
+    const serves = content.digest !== "" && a.served(observer.view)?.digest === content.digest;
+    if (next.checks.length === 0 || serves) return true;
+    next.checking = true;
+    onChange();
+    try {
+      await this.#smoke.run(next.declaration, content, next.checks, wanted, closed);
+      return !wanted.aborted;
+    } catch (error) {
+      if (wanted.aborted) return false;
+      if (error instanceof EngineEnded) next.engineEnds += 1;
+      const often = `${messageOf(error)}, ${next.engineEnds} times: look into its log before this content is tried again`;
+      const isItself = error instanceof EngineEnded && next.engineEnds >= ENGINE_ENDS;
+      next.failure = this.#failure(next, "load", isItself ? new AdapterError("CheckFailed", often) : error, a.name);
+      return false;
+    } finally {
+      next.checking = false;
     }
   }
 

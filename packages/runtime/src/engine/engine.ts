@@ -29,6 +29,11 @@ export interface Engine {
    * @throws AdapterError `ProbeFailed`; `EngineUnavailable` where nobody listens
    */
   probe(adapter: { readonly name: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<"served" | "notNeeded">;
+  /** Has it answer a request, whatever that is; HTTP errors are answers. */
+  ask(
+    request: { readonly path: string; readonly body: object; readonly apiKey: string | undefined; readonly timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<{ readonly status: number; readonly body: string }>;
   /** Takes a name away; one that is not there is no error. */
   unload(adapter: { readonly name: string; readonly apiKey: string | undefined }, signal: AbortSignal): Promise<void>;
   /** Something that changes when the engine's process does; `undefined` where the engine does not tell. */

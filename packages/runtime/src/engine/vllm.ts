@@ -63,6 +63,10 @@ export class VllmEngine implements Engine {
     throw new AdapterError("ProbeFailed", verdict.message, { cause: new HttpAnswer(answer.status) });
   }
 
+  async ask({ path, ...options }: Parameters<Engine["ask"]>[0], signal: AbortSignal): Promise<Answer> {
+    return await this.#call("POST", path, options, signal);
+  }
+
   async unload({ name, apiKey }: Parameters<Engine["unload"]>[0], signal: AbortSignal): Promise<void> {
     const options = { timeoutMs: DEADLINE_MS.unload, apiKey, body: { lora_name: name } };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", options, signal);

@@ -17,6 +17,9 @@ import { WatchStream } from "./watch-stream.ts";
 /** More than any request of ours: names and a Secret. */
 export const BODY_LIMIT_BYTES = 256 * 1024;
 
+/** The same where prompts to check come with it. */
+const PREPARE_BODY_LIMIT_BYTES = 4 * 1024 * 1024;
+
 const ListQuery = Type.Object({ watch: Type.Optional(Type.String()) });
 
 /** Load, prepare, unload, list and watch. */
@@ -29,11 +32,15 @@ export function adapterRoutes({ manager, feed, closing, log, tokenFile }: AppDep
       return reply.code(status).send(body);
     });
 
-    app.post(RUNTIME_PATHS.prepare, { ...changes, schema: { body: PrepareRequestSchema } }, async (request, reply) => {
-      checkUrl(request.body);
-      const { status, body } = manager.prepare(request.body);
-      return reply.code(status).send(body);
-    });
+    app.post(
+      RUNTIME_PATHS.prepare,
+      { ...changes, bodyLimit: PREPARE_BODY_LIMIT_BYTES, schema: { body: PrepareRequestSchema } },
+      async (request, reply) => {
+        checkUrl(request.body);
+        const { status, body } = manager.prepare(request.body);
+        return reply.code(status).send(body);
+      },
+    );
 
     app.post(RUNTIME_PATHS.unload, { ...changes, schema: { body: UnloadRequestSchema } }, async (request, reply) => {
       const { status, body } = await manager.unload(request.body);
