@@ -71,13 +71,13 @@ describe.runIf(hasNode)("installed as users do", () => {
   });
 
   test("the walk-through is answered through the Service of Envoy Gateway", async () => {
-    await platform.apply("samples/network-policies/engines.yaml", "samples/adapter/base.yaml");
+    await platform.apply("samples/network-policies/engines.yaml");
+    await platform.shell(printed("install", /^kubectl kustomize .*walk-through/m), site.dir);
     await platform.rolledOut(BASE_MODEL);
+    const [pod] = await platform.pods(BASE_MODEL);
+    expect(pod?.spec.containers.map((c) => c.image)).toContain("aibrix/runtime:dev");
     const ask = async (model: string) => JSON.parse(await platform.shell(platform.expose + printedRequest(model)));
     expect(await vi.waitFor(() => ask(BASE_MODEL), { timeout: READY_MS, interval: 250 })).toMatchObject({ model: BASE_MODEL });
-    // Not with what the story takes away: the uninstallation does.
-    await platform.kubectl("apply", "-f", "samples/adapter/adapter.yaml");
-    await platform.condition(NAME);
     expect(await ask(NAME)).toMatchObject({ model: NAME, choices: [{ text: expect.stringMatching(/./) }] });
   });
 
@@ -93,6 +93,7 @@ describe.runIf(hasNode)("installed as users do", () => {
       lines.slice(2).every((line) => new RegExp(`^(service|endpointslice.*)/${BASE_MODEL}(-\\w+)?$`).test(line)),
       lines.join("\n"),
     ).toBe(true);
+    await platform.kubectl("delete", "-f", "samples/adapter/base.yaml", "--wait");
     await platform.clear();
     await vi.waitFor(async () => expect(await everyObject(platform)).toEqual(before), { timeout: READY_MS, interval: 500 });
     const { items } = await platform.json<{ items: readonly { metadata: { uid: string } }[] }>("get", "pods", "-A");
@@ -118,11 +119,7 @@ describe.runIf(hasNode)("installed as users do", () => {
     const pods = await platform.kubectl("get", "pods", "-n", "aibrix-system", "-o", "name");
     await using load = new Load(platform.gateway, NAME);
     await load.goesOn();
-    const [crd = "", overlay = ""] = printed("install", /^kubectl apply .*deploy\/crd$/m)
-      .trim()
-      .split("\n");
-    await platform.shell(crd);
-    await platform.shell(overlay, site.dir);
+    await platform.shell(printed("install", /^kubectl apply .*deploy\/crd$/m), site.dir);
     await settled(platform);
     await platform.kubectl("wait", "-n", "aibrix-system", "--for=delete", ...pods.trim().split("\n"), `--timeout=${READY_MS / 1000}s`);
     await load.goesOn();

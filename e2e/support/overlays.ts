@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { vi } from "vitest";
@@ -15,13 +15,22 @@ export const PLUGINS = { namespace: "aibrix-system", name: "aibrix-gateway-plugi
 export const MANAGER = { namespace: "aibrix-system", name: "aibrix-controller-manager" } as const;
 export const ENVOY = { namespace: "envoy-gateway-system", name: "envoy-aibrix-system-aibrix-eg-903790dc" } as const;
 
-/** A folder with a user's own kustomization on top of an overlay: it names the images, and edits nothing. */
+/** A folder with a user's own kustomizations, on top of an overlay and of samples: they name the images, and edit nothing. Beside it is the checkout. */
 export class Site {
   readonly dir: string;
+  readonly #parent: string;
 
   /** @param deploy - the folder `deploy` of some checkout, @param tag - of the images */
   constructor(overlay: "default" | "ha", { deploy = join(ROOT, "deploy"), tag = "dev" } = {}) {
-    this.dir = realpathSync(mkdtempSync(join(tmpdir(), "aibrix-site-")));
+    this.#parent = realpathSync(mkdtempSync(join(tmpdir(), "aibrix-site-")));
+    symlinkSync(ROOT, join(this.#parent, "aibrix"));
+    this.dir = join(this.#parent, "site");
+    mkdirSync(join(this.dir, "walk-through"), { recursive: true });
+    // As it is printed, but for where the images are.
+    const walkThrough = printed("install", /aibrix\/runtime/, "yaml")
+      .replaceAll("registry.example.com/", "")
+      .replaceAll("v0.1.0", tag);
+    writeFileSync(join(this.dir, "walk-through/kustomization.yaml"), walkThrough);
     const kustomization = {
       apiVersion: "kustomize.config.k8s.io/v1beta1",
       kind: "Kustomization",
@@ -32,14 +41,15 @@ export class Site {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.dir, { recursive: true, force: true });
+    rmSync(this.#parent, { recursive: true, force: true });
   }
 }
 
-/** A block of commands in a guide, as it is printed: the one that matches. */
-export function printed(guide: "install" | "uninstall", pattern: RegExp): string {
+/** A block in a guide, as it is printed: the one that matches. */
+export function printed(guide: "install" | "uninstall", pattern: RegExp, language: "sh" | "yaml" = "sh"): string {
   const text = readFileSync(join(ROOT, `docs/guides/${guide}.md`), "utf8");
-  const [found, ...others] = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1] ?? "").filter((block) => pattern.test(block));
+  const blocks = [...text.matchAll(/```(\w+)\n([\s\S]*?)```/g)].flatMap(([, kind, block = ""]) => (kind === language ? [block] : []));
+  const [found, ...others] = blocks.filter((block) => pattern.test(block));
   if (found === undefined || others.length > 0) throw new Error(`not one block of docs/guides/${guide}.md matches ${pattern}`);
   return found;
 }

@@ -206,7 +206,8 @@ describe("rights", () => {
 });
 
 describe("network policies", () => {
-  const policies = () => [...objects("default"), ...manifestsOf(readFileSync(join(ROOT, "samples/network-policies/engines.yaml"), "utf8"))];
+  const sample = () => manifestsOf(readFileSync(join(ROOT, "samples/network-policies/engines.yaml"), "utf8"));
+  const policies = () => [...objects("default"), ...sample().map((p) => ({ ...p, metadata: { ...p.metadata, namespace: "default" } }))];
   const ours = (name: string, namespace = "aibrix-system"): PolicyPod => ({ namespace, labels: { "app.kubernetes.io/name": name } });
   const envoy = (namespace = "envoy-gateway-system", owner = "aibrix-eg"): PolicyPod => ({
     namespace,
