@@ -880,3 +880,37 @@ test("content that was checked and cannot be taken away at once is taken away la
   await until(() => expect([...engine.adapters.keys()]).toEqual(["a"]));
   expect([refused, status("a")?.state]).toEqual([2, "Serving"]);
 });
+
+test("an engine that goes away while a swap waits for its requests is not asked again and again", async () => {
+  engine.requests = { names: ["a"] };
+  await load("a", "/one");
+  await serves("a", "one");
+  await world.manager.load({ lora_name: "a", artifact_url: "/two", drain_seconds: 0.2 });
+  await until(() => expect(status("a")).toMatchObject({ waits_since: expect.any(String) }));
+  engine.up = false;
+  await world.observer.refresh(NEVER);
+  const shown = vi.spyOn(world.feed, "setAdapter");
+  const laterMs = performance.now() + 500;
+  await until(() => expect(performance.now()).toBeGreaterThan(laterMs));
+  expect(shown.mock.calls.length).toBeLessThan(20);
+  // Its requests went with it.
+  engine.up = true;
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await serves("a", "two");
+  expect(status("a")?.waits_since).toBeUndefined();
+});
+
+test("content that an engine refused for now waits for requests again before it is tried again", async () => {
+  engine.requests = { names: [] };
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.refusals.set("/store/two", new AdapterError("EngineUnavailable", "busy", { retryable: true }));
+  await load("a", "/two");
+  await until(() => expect(engine.calls).toContain("load a /store/two"));
+  engine.requests = { names: ["a"] };
+  engine.refusals.clear();
+  await until(() => expect(status("a")).toMatchObject({ waits_since: expect.any(String), serving: { path: "/store/one" } }));
+  engine.requests = { names: [] };
+  await serves("a", "two");
+});

@@ -359,7 +359,7 @@ export class AdapterManager {
     if (this.#closed.signal.aborted || this.#adapters.get(a.name) !== a) return;
     const { observer, now } = this.#deps;
     clearTimeout(a.timer);
-    if (a.swap?.open === true && a.served(observer.view)?.path === a.swap.path) a.swap = undefined;
+    this.#endSwap(a);
     if (!a.isUndecided && this.#sweepLater.delete(a.name)) this.#track(this.#sweep(a.name));
     let step = plan(a.facts(), observer.view, now());
     if (step.kind === "fetch") {
@@ -383,10 +383,21 @@ export class AdapterManager {
         }),
       );
     }
-    const swapAtMs = a.swap?.open === false ? a.swap.untilMs : undefined;
+    // What is past already waits for something else: an engine that is away, say.
+    const swapAtMs = a.swap?.open === false && a.swap.untilMs > now() ? a.swap.untilMs : undefined;
     const retryAtMs = soonest(nextRetryMs(a.facts(), now()), swapAtMs);
     if (retryAtMs !== undefined) a.timer = setTimeout(() => this.#kick(a), retryAtMs - now() + 1);
     this.#publish(a);
+  }
+
+  /** A swap is over once the new content serves, or nothing does whose requests could be waited for. */
+  #endSwap(a: Adapter): void {
+    const { view } = this.#deps.observer;
+    if (a.swap === undefined || view.models === undefined || a.busyWithEngine) return;
+    const serves = a.served(view)?.path;
+    if (serves !== undefined && serves !== a.swap.path) return;
+    a.swap = undefined;
+    this.#drains.forget(a.name);
   }
 
   /** Lets requests of what serves end before newer content takes its place, or waits until there is room for both; up to a bound. */
@@ -422,7 +433,10 @@ export class AdapterManager {
     const isCurrent = () => JSON.stringify(plan(a.facts(), observer.view, now())) === JSON.stringify(step);
     switch (step.kind) {
       case "load":
-        return this.#runner.load(a, step, isCurrent, signal);
+        return this.#runner.load(a, step, isCurrent, signal).finally(() => {
+          // One wait is good for one try: what served may have been put back, and has requests again.
+          if (a.swap?.path === step.content.path) a.swap = undefined;
+        });
       case "probe":
         return this.#runner.probe(a, step.content, isCurrent, signal);
       case "unload":
