@@ -173,9 +173,9 @@ test("an edit to what cannot be delivered leaves what serves in service, and tel
   await world.applyObject(lora("x", { artifactURL: "s3://models/x" }));
   const s = await until("the reason is told", async () => {
     const now = await adapters.status(`${ns}/x`);
-    return now?.pods?.[0]?.lastError === undefined ? undefined : now;
+    return now?.update?.message === undefined ? undefined : now;
   });
-  expect(s.pods?.[0]?.lastError).toMatch(/the engine cannot read s3:\/\/models\/x itself .*add an emptyDir volume/);
+  expect(s.update?.message).toMatch(/the engine cannot read s3:\/\/models\/x itself .*add an emptyDir volume/);
   expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 1 });
   await until("UpdateFailed is told", async () => (await adapters.events(`${ns}/x`)).includes("UpdateFailed"));
   expect([a.runtime.unloads, a.runtime.serving, await adapters.addresses(`${ns}/x`)]).toEqual([[], ["x"], [a.ip]]);

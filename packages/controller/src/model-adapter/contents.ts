@@ -43,6 +43,8 @@ export interface PodPlan {
   readonly current: boolean;
   /** Nobody is sent there, because its content is being swapped and others serve. */
   readonly unrouted: boolean;
+  /** What it serves is decided on, or it keeps its place until its turn has come. */
+  readonly decided: boolean;
   /** What it should fetch and check beside what it has. */
   readonly prepare: Content | undefined;
   /** And have answer the prompts of the spec: one pod does for all. */
@@ -58,4 +60,6 @@ export interface Rollout {
   readonly pods: ReadonlyMap<string, PodPlan>;
   /** When time alone asks for another look at the reference, in milliseconds since the epoch. */
   readonly againAtMs: number | undefined;
+  /** Every pod that clients may be sent to serves what is decided on. */
+  readonly isEverywhere: boolean;
 }

@@ -135,6 +135,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): SeenPod {
     refusalOf: () => c.refusal,
     left: c.left,
     adapterLabels: adapter.metadata.labels ?? {},
+    withSecrets: false,
     fingerprintOf: () => "now",
     refusedAs: () => "now",
   };

@@ -170,6 +170,7 @@ function seePod(
     call: calls.state(facts.uid, name),
     left: left === undefined ? undefined : { ...left, goneAtMs: leftovers.goneAtMs(facts.uid, name) },
     adapterLabels: labels,
+    withSecrets: secretsHash !== "",
     deliver,
     fingerprintOf: fingerprint,
     refusedAs: (content) => (viaRuntime ? hash([fingerprint(content), restarts]) : fingerprint(content)),
@@ -181,8 +182,9 @@ function seePod(
 export interface SeenPod
   extends Omit<
     ObservedPod,
-    "delivery" | "content" | "current" | "unrouted" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
+    "delivery" | "content" | "current" | "unrouted" | "decided" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
   > {
+  readonly withSecrets: boolean;
   readonly deliver: (content: Content) => Delivery;
   readonly fingerprintOf: (content: Content) => string;
   readonly refusedAs: (content: Content) => string;
@@ -209,6 +211,7 @@ export function rolloutPod(
     ready: facts.ready,
     hasServed: served,
     listed: listed.has(facts.uid),
+    hasAddress: facts.ip !== undefined,
     via,
     view,
     call,
@@ -219,13 +222,14 @@ export function rolloutPod(
     delivery: deliver,
     isOf: ({ kind, fingerprint, retryable }, content) =>
       fingerprint === (retryable || kind === "prepare" ? p.fingerprintOf(content) : p.refusedAs(content)),
+    hasSecrets: (content) => !p.withSecrets || (call.done?.kind === "load" && call.done.fingerprint === p.fingerprintOf(content)),
   };
 }
 
 /** The pod with the content that it is to have. */
 export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
-  const { deliver, fingerprintOf, refusedAs, refusalOf, ...seen } = p;
-  const { content, current, unrouted, prepare, checks } = pods.get(p.facts.uid) ?? NOBODY;
+  const { deliver, fingerprintOf, refusedAs, refusalOf, withSecrets: _, ...seen } = p;
+  const { content, current, unrouted, decided, prepare, checks } = pods.get(p.facts.uid) ?? NOBODY;
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -242,6 +246,7 @@ export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
     content,
     current,
     unrouted,
+    decided,
     prepare:
       prepare === undefined ? undefined : { content: prepare, delivery: deliver(prepare), fingerprint: fingerprintOf(prepare), checks },
     delivery: deliver(content),

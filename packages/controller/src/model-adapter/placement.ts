@@ -75,7 +75,7 @@ export function place(o: Observed): Placement {
   const spare = away.filter((p) => !chosen.includes(p)).slice(0, Math.max(0, replicas - chosen.length));
   const given = failing.filter((p) => !chosen.includes(p));
   // What serves an older adapter goes on until another pod serves the new one, which may be many turns later.
-  const covering = chosen.some((p) => !routable(o, p, podState(o, p))) ? given.filter((p) => routable(o, p, podState(o, p))) : [];
+  const covering = chosen.some((p) => !routable(p, podState(o, p))) ? given.filter((p) => routable(p, podState(o, p))) : [];
   const left: Replaced[] = [
     ...given.map((p) => ({ pod: p.facts.name, why: whyExchanged(o, p) ?? "" })),
     ...candidates
@@ -170,7 +170,7 @@ function waitsForPod(p: ObservedPod, nowMs: number): boolean {
 
 /** What serves is kept before what does not. */
 function order(o: Observed, p: ObservedPod): number {
-  return routable(o, p, podState(o, p)) ? 0 : p.facts.ready ? 1 : 2;
+  return routable(p, podState(o, p)) ? 0 : p.facts.ready ? 1 : 2;
 }
 
 function byName(a: ObservedPod, b: ObservedPod): number {

@@ -55,22 +55,10 @@ export function isServed({ serving, current }: PodState): boolean {
 }
 
 /** Whether traffic may go to the adapter on this pod. */
-export function routable(o: Observed, p: ObservedPod, s: PodState): boolean {
-  if (p.unrouted || !isDecided(o, p)) return false;
+export function routable(p: ObservedPod, s: PodState): boolean {
+  if (p.unrouted || !p.decided) return false;
   // One that is being taken away serves only what was sent there before.
   return s.serving && s.state !== "Draining" && p.facts.ready && !p.facts.terminating && !p.facts.finished;
-}
-
-/**
- * Whether what the pod serves is what is decided on. A pod that comes back with older content is not; while an update goes on, old and new
- * are both good.
- */
-function isDecided(o: Observed, p: ObservedPod): boolean {
-  const { served, update } = o.rollout;
-  const entry = p.view.adapters.get(o.name);
-  if (served === undefined || update !== undefined || p.view.knowledge !== "fresh" || entry === undefined) return true;
-  if (p.via === "direct") return entry.base || entry.root === engineRoot(p.delivery);
-  return served.digest === undefined || entry.contentDigest === undefined || entry.contentDigest === served.digest;
 }
 
 /**
@@ -256,15 +244,16 @@ export function isTold({ content: { url, digest } }: ObservedPod, entry: Adapter
   return digest === undefined || entry.declaredDigest === undefined || entry.declaredDigest === digest;
 }
 
-/** Why the content that is to come next does not come to the pod, or to any. */
+/** Why the content that is to come next does not come to the pod. */
 function failedNext({ rollout: { update } }: Observed, { prepared }: AdapterView): Partial<PodState> | undefined {
   if (update === undefined) return undefined;
-  const { content, state, reason, message } = update;
+  // Of an update that failed the status tells once, not on every pod.
+  const { content } = update;
   if (prepared?.state === "Failed" && prepared.artifactUrl === content.url && prepared.refresh === content.ask) {
     const { attempts, nextRetryTime } = prepared;
     return { reason: reasonOf(prepared.reason), message: prepared.message, attempts, nextRetryTime };
   }
-  return state === "Failed" ? { reason, message } : undefined;
+  return undefined;
 }
 
 function byEngine(o: Observed, p: ObservedPod): PodState {

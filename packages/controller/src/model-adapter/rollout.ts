@@ -25,6 +25,8 @@ export interface RolloutPod {
   readonly hasServed: boolean;
   /** In the adapter's slices. */
   readonly listed: boolean;
+  /** Somebody could answer there: a pod that waits for a node has none. */
+  readonly hasAddress: boolean;
   readonly via: "sidecar" | "direct";
   readonly view: PodView;
   readonly call: CallState;
@@ -34,6 +36,8 @@ export interface RolloutPod {
   readonly delivery: (content: Content) => Delivery;
   /** Whether a call that failed asked for this content. */
   readonly isOf: (failure: CallFailure, content: Content) => boolean;
+  /** Whether its sidecar, as it runs now, has what belongs to a content and is written down nowhere: keys and credentials. */
+  readonly hasSecrets: (content: Content) => boolean;
 }
 
 export interface RolloutInput {
@@ -49,24 +53,31 @@ export interface RolloutInput {
 const NOTHING: Content = { url: "/", refresh: undefined, digest: undefined, revision: undefined };
 
 /** Of a pod of which nothing is to be decided. */
-export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, prepare: undefined, checks: false };
+export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, decided: true, prepare: undefined, checks: false };
 
 /** Decides which content each pod is to have. Pure. */
 export function rollout(i: RolloutInput): Rollout {
   const { adapter } = i;
-  if (adapter === undefined) return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined };
+  if (adapter === undefined) return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true };
   const view = new View(i);
   const before = afterCompletion(told(adapter), view, i.nowMs) ?? derived(adapter, view, i.nowMs);
-  const wanted = target(adapter, before.served, i.nowMs);
+  const wanted = target(adapter, before, i.nowMs);
   const served = before.served ?? established(wanted, view, i.nowMs);
   const againAtMs = served === undefined ? undefined : dueMs(adapter, served, i.nowMs);
-  if (served === undefined) return { served, update: undefined, pods: everywhere(view, wanted), againAtMs };
-  if (isSame(wanted, served)) return { served, update: undefined, pods: assign(view, served, undefined, served), againAtMs };
+  if (served === undefined) return { served, update: undefined, pods: everywhere(view, wanted), againAtMs, isEverywhere: true };
+  const through = (now: Served): Rollout => ({
+    served: now,
+    update: undefined,
+    pods: assign(view, now, { served: now, update: undefined }),
+    againAtMs,
+    isEverywhere: view.isEverywhere(now),
+  });
+  if (isSame(wanted, served)) return through(served);
   const update = advance(i, view, wanted, served, before.update);
   const done = completed(update, view, i.nowMs);
-  if (done !== undefined) return { served: done, update: undefined, pods: assign(view, done, undefined, done), againAtMs };
+  if (done !== undefined) return through(done);
   const goal = update.state === "Swapping" ? update.content : served;
-  return { served, update, pods: assign(view, goal, update.state === "Preparing" ? update.content : undefined, update.content), againAtMs };
+  return { served, update, pods: assign(view, goal, { served, update }), againAtMs, isEverywhere: view.isEverywhere(served) };
 }
 
 /** Whether two contents are asked for by the same words. */
@@ -89,12 +100,11 @@ function told({ status }: ModelAdapterObject): Before {
   if (u === undefined) return { served, update: undefined };
   const reason = u.reason !== undefined && u.reason in REASONS ? (u.reason as Reason) : undefined;
   const url = reason === "InvalidArtifactURL" ? new ArtifactUrlError(u.message ?? "") : u.artifactURL;
-  const content = { url, refresh: u.refresh, digest: u.contentDigest, revision: u.resolvedRevision };
+  const isRefresh = url === artifactURL;
+  const content = { url, refresh: u.refresh, digest: u.contentDigest, revision: u.resolvedRevision, isRefresh };
   const { state, fingerprint, message } = u;
-  return {
-    served,
-    update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock: isByClock(content.refresh) },
-  };
+  const byClock = isByClock(content, served);
+  return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock } };
 }
 
 /** An update that is through is so, whatever is declared since. */
@@ -104,10 +114,14 @@ function afterCompletion(before: Before, view: View, nowMs: number): Before | un
   return done === undefined ? before : { served: done, update: undefined };
 }
 
-/** What a controller of before, which wrote down less, has had served: something else than is declared now. */
+/**
+ * What a controller of before, which wrote down less, has had served: something else than is declared now. A sidecar that was told already what
+ * is declared now does not say where its content came from.
+ */
 function derived({ status, metadata }: ModelAdapterObject, view: View, nowMs: number): Before {
   const isServed = status?.observedGeneration !== undefined && status.observedGeneration !== metadata.generation;
-  const pod = isServed ? view.pods.find((p) => view.serving(p) && p.listed) : undefined;
+  const settled = (p: RolloutPod) => p.via === "direct" || view.entry(p)?.state === "Serving";
+  const pod = isServed ? view.mostAlike(view.pods.filter((p) => view.serving(p) && p.listed && settled(p))) : undefined;
   const entry = pod === undefined ? undefined : view.entry(pod);
   if (pod === undefined || entry === undefined) return { served: undefined, update: undefined };
   const url = pod.via === "sidecar" ? entry.artifactUrl : urlOfRoot(entry.root);
@@ -120,11 +134,12 @@ function urlOfRoot(root: string | undefined): string | undefined {
   return root === undefined || root.startsWith("/") ? root : `huggingface://${root}`;
 }
 
-/** The first content that is served is decided on: pods that have another one, of a reference that moved meanwhile, get this. */
+/** The first content that is served is decided on, by most pods: those that have another one, of a reference that moved meanwhile, get this. */
 function established(wanted: Content, view: View, nowMs: number): Served | undefined {
   if (wanted.url instanceof ArtifactUrlError) return undefined;
   const serving = view.pods.filter((p) => view.servesDeclared(p, wanted));
-  const pod = serving.find((p) => p.listed) ?? serving[0];
+  const listed = serving.filter((p) => p.listed);
+  const pod = view.mostAlike(listed.length > 0 ? listed : serving);
   if (pod === undefined) return undefined;
   return { ...wanted, url: wanted.url, ...found(wanted, pod, view), resolvedMs: nowMs };
 }
@@ -141,34 +156,47 @@ function pinnable(url: Content["url"]): boolean {
 }
 
 /** What is declared now. */
-function target(adapter: ModelAdapterObject, served: Served | undefined, nowMs: number): Content {
-  const refresh = refreshOf(adapter, served, nowMs);
-  return { url: declaredUrl(adapter), refresh, digest: undefined, revision: undefined };
+function target(adapter: ModelAdapterObject, before: Before, nowMs: number): Content {
+  const url = declaredUrl(adapter);
+  return { url, refresh: refreshOf(adapter, url, before, nowMs), digest: undefined, revision: undefined };
 }
 
 const CLOCK = "@";
 
-function isByClock(refresh: string | undefined): boolean {
-  return refresh?.includes(CLOCK) === true;
+/** Whether only time asks for a content: the same reference is to be looked at once more. */
+function isByClock({ url, refresh }: Content, served: Served): boolean {
+  return url === served.url && refresh !== served.refresh && refresh?.includes(CLOCK) === true;
+}
+
+/** What of a request for another look is the annotation's value. */
+function askedIn(refresh: string | undefined): string | undefined {
+  const asked = refresh?.split(CLOCK)[0];
+  return asked === "" ? undefined : asked;
 }
 
 /** Names a request for another look at the reference: by the annotation's value, and by how often the interval has passed since the last look. */
-function refreshOf({ metadata, spec }: ModelAdapterObject, served: Served | undefined, nowMs: number): string | undefined {
-  const asked = metadata.annotations?.[ANNOTATION_REFRESH]?.replaceAll(CLOCK, " ").slice(0, 900);
+function refreshOf(
+  { metadata, spec }: ModelAdapterObject,
+  url: Content["url"],
+  { served, update }: Before,
+  nowMs: number,
+): string | undefined {
+  const annotation = metadata.annotations?.[ANNOTATION_REFRESH]?.replaceAll(CLOCK, " ").slice(0, 900);
+  const asked = annotation === "" ? undefined : annotation;
+  if (served === undefined) return asked;
+  // Time that passes meanwhile, or an annotation that is taken away, asks for nothing new.
+  if (isUnderWay(update, url) && (asked === undefined || asked === askedIn(update.content.refresh))) return update.content.refresh;
+  const last = askedIn(served.refresh);
+  if (asked !== undefined && asked !== last) return asked;
   const everyMs = intervalMs(spec.refreshInterval);
-  const last = served?.refresh?.split(CLOCK)[0];
-  const base = asked === undefined || asked === "" ? undefined : asked;
-  if (served === undefined) return base;
-  // What the annotation asks for is a look by itself.
-  if (everyMs === undefined || (last === "" ? undefined : last) !== base) return keepsClock(served, base);
-  const times = Math.floor((nowMs - served.resolvedMs) / everyMs);
-  return times < 1 ? keepsClock(served, base) : `${base ?? ""}${CLOCK}${new Date(served.resolvedMs + times * everyMs).toISOString()}`;
+  const times = everyMs === undefined ? 0 : Math.floor((nowMs - served.resolvedMs) / everyMs);
+  // What was resolved by the clock last stays so.
+  if (everyMs === undefined || times < 1) return served.refresh;
+  return `${last ?? ""}${CLOCK}${new Date(served.resolvedMs + times * everyMs).toISOString()}`;
 }
 
-/** What was resolved by the clock last stays so. */
-function keepsClock({ refresh }: Served, base: string | undefined): string | undefined {
-  const last = refresh?.split(CLOCK)[0];
-  return (last === "" ? undefined : last) === base ? refresh : base;
+function isUnderWay(update: Update | undefined, url: Content["url"]): update is Update {
+  return update !== undefined && update.state !== "Failed" && update.content.url === url;
 }
 
 function dueMs({ spec }: ModelAdapterObject, served: Served, nowMs: number): number | undefined {
@@ -202,7 +230,7 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
     startMs: begun?.startMs ?? i.nowMs,
     reason: why?.reason,
     message: why?.message,
-    byClock: isByClock(wanted.refresh),
+    byClock: isByClock(wanted, served),
   });
   if (begun?.state === "Failed") return { ...begun, content: { ...begun.content, isRefresh, ask } };
   const bad = refused(view, content, begun?.state === "Swapping");
@@ -210,10 +238,12 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   const waits = i.secretTrouble ?? waiting(view, content);
   if (begun?.state === "Swapping") return at("Swapping", waits);
   // There is nothing to be kept: no pod serves the old content, or is about to.
-  const known = view.parts.every((p) => p.view.knowledge !== "awaited");
+  const known = view.awaited.length === 0;
   const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
   if (known && !protects) return at("Swapping", waits);
-  const ready = known && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
+  // Where a reference leads to by now only its digest tells.
+  const told = !isRefresh || content.digest !== undefined;
+  const ready = known && told && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
   return at(ready && i.secretTrouble === undefined ? "Swapping" : "Preparing", waits);
 }
 
@@ -241,10 +271,7 @@ function refused(view: View, content: Content, swapping: boolean): Why | undefin
     const delivery = p.delivery(content);
     if (delivery.kind === "refused") return { reason: delivery.reason, message: delivery.message };
     if (isRefresh && !view.canPrepare(p, content))
-      return {
-        reason: "RefreshUnsupported",
-        message: `pod ${p.name}: its engine reads ${content.url} itself, and nobody can tell or change what that leads to: add the sidecar aibrix-runtime and a volume that it shares with the engine, or put the new files at another path or repository and edit artifactURL`,
-      };
+      return { reason: "RefreshUnsupported", message: `pod ${p.name}: ${whyNoRefresh(p, content.url)}` };
     const why = view.failure(p, content, swapping);
     if (why !== undefined && !why.retryable) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
@@ -257,21 +284,31 @@ function refused(view: View, content: Content, swapping: boolean): Why | undefin
   return undefined;
 }
 
+function whyNoRefresh(p: RolloutPod, url: string): string {
+  if (p.via === "sidecar" && url.startsWith("/"))
+    return `files in ${url} are read in place, and may not change under an engine: put the new ones at another path and edit artifactURL`;
+  if (p.via === "sidecar" && p.view.prepares === false)
+    return "its sidecar aibrix-runtime is of an earlier release, and cannot fetch new content beside the old: update its image";
+  return `its engine reads ${url} itself, and nobody can tell or change what that leads to: add the sidecar aibrix-runtime and a volume that it shares with the engine, or put the new files at another path or repository and edit artifactURL`;
+}
+
 /** What it waits for, where something goes wrong that may end by itself. */
 function waiting(view: View, content: Content): Why | undefined {
   for (const p of view.fresh) {
     const why = view.failure(p, content, true);
     if (why !== undefined) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
-  return undefined;
+  const [silent] = view.awaited;
+  return silent === undefined
+    ? undefined
+    : { reason: "RuntimeUnavailable", message: `pod ${silent.name} has not answered yet which content it serves` };
 }
 
 /** The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. */
 function completed(update: Update, view: View, nowMs: number): Served | undefined {
   const { content } = update;
   if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
-  const bearing = new Set(view.bearing(content));
-  const open = view.parts.filter((p) => p.view.knowledge === "awaited" || (bearing.has(p) && view.mayServe(p)));
+  const open = [...view.awaited, ...view.fresh.filter((p) => view.hasUsers(p) && view.mayServe(p))];
   const done = open.filter((p) => view.serves(p, content));
   const [first] = done;
   if (first === undefined || done.length < open.length) return undefined;
@@ -281,21 +318,31 @@ function completed(update: Update, view: View, nowMs: number): Served | undefine
 
 /** Before anything was served there is nothing to be kept. */
 function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> {
-  return new Map(view.pods.map((p) => [p.uid, { content, current: true, unrouted: false, prepare: undefined, checks: false }]));
+  return new Map(
+    view.pods.map((p) => [
+      p.uid,
+      { content, current: true, unrouted: false, decided: view.isDecided(p, []), prepare: undefined, checks: false },
+    ]),
+  );
 }
 
 /**
  * What each pod is told.
  *
  * @param goal - what all are to have
- * @param prepare - what they are to fetch meanwhile
- * @param current - what the spec declares
  */
-function assign(view: View, goal: Content, prepare: Content | undefined, current: Content): ReadonlyMap<string, PodPlan> {
+function assign(
+  view: View,
+  goal: Content,
+  { served, update }: { readonly served: Served; readonly update: Update | undefined },
+): Rollout["pods"] {
+  const current = update?.content ?? served;
+  const prepare = update?.state === "Preparing" ? update.content : undefined;
+  const good = update === undefined ? [served] : [served, update.content];
   const swapping = view.nextToSwap(goal);
   const checker = prepare === undefined ? undefined : view.checker(prepare);
   const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? view.resolver(prepare));
-  const others = (p: RolloutPod) => view.fresh.some((q) => q !== p && q.ready && view.serving(q) && q.uid !== swapping?.uid);
+  const others = (p: RolloutPod) => view.parts.some((q) => q !== p && q.ready && q.uid !== swapping?.uid && view.answers(q));
   return new Map(
     view.pods.map((p): [string, PodPlan] => {
       const has = view.serves(p, goal);
@@ -310,6 +357,7 @@ function assign(view: View, goal: Content, prepare: Content | undefined, current
           content,
           current: isCurrent,
           unrouted: p === swapping && moves && others(p),
+          decided: view.isDecided(p, good),
           prepare: asks && view.wantsPrepare(p, prepare, p === checker) ? prepare : undefined,
           checks: p === checker,
         },
@@ -334,16 +382,22 @@ class View {
   readonly parts: readonly RolloutPod[];
   /** Of these, those that are known. */
   readonly fresh: readonly RolloutPod[];
+  /** And those that clients may be sent to, and that have not said yet what they have. */
+  readonly awaited: readonly RolloutPod[];
   readonly #name: string;
   /** New content has to answer prompts first. */
   readonly #hasChecks: boolean;
+  /** It was said that no older content is served any more. */
+  readonly #promised: boolean;
 
   constructor({ pods, name, adapter }: RolloutInput) {
     this.#name = name;
     this.#hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
+    this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
     this.pods = [...pods].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.parts = this.pods.filter((p) => p.takesPart);
     this.fresh = this.parts.filter((p) => p.view.knowledge === "fresh");
+    this.awaited = this.parts.filter((p) => p.view.knowledge === "awaited" && p.hasAddress && (p.hasServed || p.listed));
   }
 
   entry(p: RolloutPod): AdapterView | undefined {
@@ -359,6 +413,56 @@ class View {
   /** Something answers there under the name. */
   serving(p: RolloutPod): boolean {
     return p.view.knowledge === "fresh" && this.mayServe(p) && this.entry(p)?.serving === true;
+  }
+
+  /** The same, or nothing is known to the contrary. */
+  answers(p: RolloutPod): boolean {
+    return this.serving(p) || (p.view.knowledge === "awaited" && p.listed);
+  }
+
+  /** Somebody's requests go there, or went. A pod that never served anything holds nobody up. */
+  hasUsers(p: RolloutPod): boolean {
+    return p.hasServed || this.serving(p);
+  }
+
+  /** Of pods that serve, one with the content that most of them have. */
+  mostAlike(pods: readonly RolloutPod[]): RolloutPod | undefined {
+    const alike = Map.groupBy(pods, (p) => {
+      const entry = this.entry(p);
+      return entry?.contentDigest ?? entry?.artifactUrl ?? entry?.root;
+    });
+    return [...alike.values()].sort((a, b) => b.length - a.length)[0]?.[0];
+  }
+
+  /**
+   * Whether clients may be sent to what a pod serves: to one of the contents that are decided on. A pod that has another one, from before an edit
+   * was taken back, say, keeps its place until its turn has come, so that never many leave at once; but not once it was told that nothing older
+   * is served.
+   */
+  isDecided(p: RolloutPod, good: readonly Content[]): boolean {
+    // Before it answers, what was decided last stays.
+    if (p.view.knowledge === "awaited") return p.listed || !this.parts.some((q) => q.listed);
+    if (p.view.knowledge !== "fresh" || this.entry(p) === undefined || good.length === 0) return true;
+    return this.#hasAny(p, good) || (p.listed && !(this.#promised && this.parts.some((q) => q.listed && this.#hasAny(q, good))));
+  }
+
+  #hasAny(p: RolloutPod, good: readonly Content[]): boolean {
+    return good.some((c) => this.serves(p, c) || this.#waitsFor(p, c, good));
+  }
+
+  /** It was told an update's content, and serves what it had before: nothing more exact is known of a path that is read in place. */
+  #waitsFor(p: RolloutPod, content: Content, good: readonly Content[]): boolean {
+    const entry = this.entry(p);
+    const [served] = good;
+    if (content === served || entry?.state !== "Updating" || !this.isTold(p, content)) return false;
+    return served?.digest === undefined || entry.contentDigest === undefined;
+  }
+
+  /** Whether every pod that clients may be sent to serves a content. */
+  isEverywhere(content: Content): boolean {
+    return this.parts.every(
+      (p) => !p.listed || p.view.knowledge === "lost" || (p.view.knowledge === "fresh" && !this.serving(p)) || this.serves(p, content),
+    );
   }
 
   /** It is on its way back there: its engine starts, say. */
@@ -422,12 +526,13 @@ class View {
   isPrepared(p: RolloutPod, content: Content): boolean {
     // What serves nothing has nothing to be kept, and gets it by a load.
     if (!this.canPrepare(p, content) || !this.serving(p)) return true;
-    return this.serves(p, content) || this.prepared(p, content)?.state === "Ready";
+    // Once it is told, its preparation is used up.
+    return this.isTold(p, content) || this.serves(p, content) || this.prepared(p, content)?.state === "Ready";
   }
 
   /** @param checks - and it is to answer the prompts there */
   wantsPrepare(p: RolloutPod, content: Content, checks: boolean): boolean {
-    if (!p.takesPart || !this.serving(p) || this.serves(p, content)) return false;
+    if (!p.takesPart || !this.serving(p) || this.serves(p, content) || this.isTold(p, content)) return false;
     const prepared = this.prepared(p, content);
     return prepared === undefined || (checks && prepared.checks === undefined);
   }
@@ -452,7 +557,7 @@ class View {
   isChecked(content: Content): boolean {
     const able = this.#checkable(content);
     const hasPassed = (p: RolloutPod) => this.prepared(p, content)?.state === "Ready" && this.prepared(p, content)?.checks !== undefined;
-    return able.length === 0 || able.some(hasPassed);
+    return able.length === 0 || able.some((p) => hasPassed(p) || this.isTold(p, content));
   }
 
   /** Something serves, and no pod could have new content answer them. */
@@ -475,6 +580,8 @@ class View {
     if (failure?.kind === "prepare" && p.isOf(failure, content)) return failure;
     if (!swapping || this.serves(p, content)) return undefined;
     if (failure?.kind === "load" && p.isOf(failure, content)) return failure;
+    // What a sidecar misses since it was restarted it is told again.
+    if (!p.hasSecrets(content)) return undefined;
     const isIt = entry !== undefined && entry.artifactUrl === content.url && entry.message !== undefined && entry.reason !== undefined;
     const isTold = isIt && (content.digest === undefined || entry.declaredDigest === undefined || entry.declaredDigest === content.digest);
     return isTold && entry !== undefined && p.via === "sidecar"
@@ -487,24 +594,23 @@ class View {
    * first, for they cost nothing.
    */
   nextToSwap(goal: Content): RolloutPod | undefined {
-    if (this.parts.some((p) => p.view.knowledge === "awaited")) return undefined;
     const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goal));
+    const serving = open.filter((p) => this.serving(p));
+    const begun = serving.find((p) => this.isTold(p, goal));
+    if (begun !== undefined || this.awaited.length > 0) return begun;
+    const silent = open.filter((p) => !this.serving(p));
     // It gave the old up, and has not answered with the new yet.
-    if (open.some((p) => !this.serving(p) && this.entry(p) === undefined && p.listed === false && p.call.running !== undefined))
-      return undefined;
-    const bearing = new Set(this.bearing(goal));
-    const between = open.filter((p) => !this.serving(p) && bearing.has(p));
-    const [begun] = open.filter((p) => this.serving(p) && this.isTold(p, goal));
-    if (begun !== undefined) return begun;
-    if (between.length > 0 && this.fresh.some((p) => this.serving(p))) return open.find((p) => this.serving(p) && !p.listed);
-    return [...open].sort((a, b) => Number(a.listed) - Number(b.listed))[0];
+    if (silent.some((p) => this.entry(p) === undefined && p.listed === false && p.call.running !== undefined)) return undefined;
+    const between = silent.some((p) => this.hasUsers(p));
+    if (between && this.fresh.some((p) => this.serving(p))) return serving.find((p) => !p.listed);
+    return serving.sort((a, b) => Number(a.listed) - Number(b.listed))[0];
   }
 
   /** Whether it was told to serve a content, and serves another one until that is in. */
-  isTold(p: RolloutPod, { url, digest }: Content): boolean {
+  isTold(p: RolloutPod, { url, digest, isRefresh = false }: Content): boolean {
     const entry = this.entry(p);
     if (p.via === "direct" || entry?.artifactUrl !== url) return false;
-    return digest === undefined || entry.declaredDigest === digest;
+    return (digest === undefined && !isRefresh) || entry.declaredDigest === digest;
   }
 }
 

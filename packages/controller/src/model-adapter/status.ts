@@ -42,13 +42,12 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     o.pods.filter((p) => names.includes(p.facts.name)).map((pod) => ({ pod, state: podState(o, pod) }));
   const placed = rowsOf(plan.placed);
   const reachable = o.service.kind === "ours" ? listedIn(o.slices) : new Set();
-  const serving = placed.filter(({ pod, state }) => routable(o, pod, state));
+  const serving = placed.filter(({ pod, state }) => routable(pod, state));
   const ready = serving.filter(({ pod }) => reachable.has(pod.facts.uid));
   // What could not be written hides a pod that serves, or keeps all else from going on: there is none yet.
   const hidden = o.unwritten !== undefined && (ready.length === 0 || ready.length < serving.length);
   const deleting = adapter.metadata.deletionTimestamp !== undefined;
-  // Before an update is through it may be taken back.
-  const isCurrent = o.rollout.update === undefined && ready.length > 0 && ready.every(({ state }) => state.current);
+  const isCurrent = ready.length > 0 && isGenerationServed(o, ready);
   const served = isCurrent ? adapter.metadata.generation : before?.observedGeneration;
   const replicas = adapter.spec.replicas ?? plan.placed.length;
   return {
@@ -67,6 +66,12 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
       ...(deleting ? [] : refusedRows(o, plan)),
     ],
   };
+}
+
+/** Before an update is through it may be taken back. Another look at a reference that came to nothing keeps no other edit from being served. */
+function isGenerationServed({ rollout: { served, update, isEverywhere } }: Observed, ready: readonly Row[]): boolean {
+  if (update === undefined) return ready.every(({ state }) => state.current);
+  return update.state === "Failed" && update.content.url === served?.url && isEverywhere;
 }
 
 /** Of what is served, where that is one content. */

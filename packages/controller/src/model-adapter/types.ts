@@ -33,6 +33,8 @@ export interface ObservedPod {
   readonly current: boolean;
   /** Nobody is sent there while its content is swapped: other pods serve. */
   readonly unrouted: boolean;
+  /** What it serves is decided on, or it keeps its place until its turn has come. */
+  readonly decided: boolean;
   /** What it should fetch and check beside what it has. */
   readonly prepare:
     | {

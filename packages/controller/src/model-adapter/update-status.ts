@@ -22,7 +22,8 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
   const { served, update } = o.unwritten === undefined ? o.rollout : { served: undefined, update: undefined };
   if (served === undefined) return kept(before);
   const { revision } = served;
-  const shown = served.digest ?? digest ?? before.contentDigest;
+  const last = before.served?.artifactURL === served.url ? before.contentDigest : undefined;
+  const shown = served.digest ?? digest ?? last;
   const history = [...entries(before, served, update, o.nowMs), ...(before.history ?? [])].slice(0, HISTORY);
   return {
     ...(shown === undefined ? {} : { contentDigest: shown }),
@@ -116,7 +117,7 @@ export function updatedCondition({ rollout, unwritten }: Observed, { metadata, s
 const UPDATED = "Updated";
 
 function updatedNow(
-  { served, update }: Rollout,
+  { served, update, isEverywhere }: Rollout,
   status: ModelAdapterStatus | undefined,
   last: NewCondition | undefined,
 ): NewCondition | undefined {
@@ -126,6 +127,8 @@ function updatedNow(
     const now = { artifactURL: served.url, refresh: served.refresh };
     const isOther = status?.served !== undefined && changes(status, { contentDigest: served.digest ?? status.contentDigest, served: now });
     const isOver = last !== undefined && last.status !== "True";
+    if ((isOther || isOver) && !isEverywhere)
+      return { type, status: "Unknown", reason: "UpdateRolling", message: `${named(served)} is put back, pod after pod` };
     return isOther || isOver ? { type, status: "True", reason: "Updated", message: `${named(served)} is served, and nothing older` } : last;
   }
   const { state, reason, message, content } = update;

@@ -1,0 +1,312 @@
+import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
+import { expect, test } from "vitest";
+import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
+import type { Rollout } from "./contents.ts";
+import { type RolloutPod, rollout } from "./rollout.ts";
+import type { ModelAdapterObject, Observed } from "./types.ts";
+import { contentStatus, updatedCondition } from "./update-status.ts";
+
+const NOW = Date.parse("2026-01-01T12:00:00Z");
+const [D1, D2, D3] = ["sha256:1", "sha256:2", "sha256:3"];
+const [ONE, TWO, THREE] = ["s3://models/one", "s3://models/two", "s3://models/three"];
+
+const ENTRY: AdapterView = {
+  name: "x",
+  state: "Serving",
+  serving: true,
+  base: false,
+  own: true,
+  artifactUrl: ONE,
+  root: "/store/one",
+  contentDigest: D1,
+  declaredDigest: D1,
+  attempts: 0,
+  reason: undefined,
+  message: undefined,
+  retryable: true,
+  nextRetryTime: undefined,
+};
+
+/** Has the first content, in the slices, unless said otherwise. */
+function pod(
+  name: string,
+  entry: Partial<AdapterView> | undefined = {},
+  more: Partial<RolloutPod> & { seen?: Partial<PodView> } = {},
+): RolloutPod {
+  const { seen, ...rest } = more;
+  const adapters = new Map(entry === undefined ? [] : [["x", { ...ENTRY, ...entry }]]);
+  const isDirect = more.via === "direct";
+  return {
+    uid: name,
+    name,
+    takesPart: true,
+    ready: true,
+    hasServed: true,
+    listed: true,
+    hasAddress: true,
+    via: "sidecar",
+    view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters, ...seen },
+    call: { running: undefined, done: undefined, accepted: {}, failure: undefined },
+    doubtful: false,
+    delivery: ({ url }) =>
+      isDirect ? { kind: "asIs", path: String(url), checked: false } : { kind: "volume", runtimeDir: "/sidecar", engineDir: "/engine" },
+    isOf: () => true,
+    hasSecrets: () => true,
+    ...rest,
+  };
+}
+
+/** Not known yet. */
+const awaited = (name: string, more: Partial<RolloutPod> = {}) => {
+  const { view, ...p } = pod(name, undefined, more);
+  return { ...p, view: { ...view, knowledge: "awaited" as const, engineReady: false, adapters: new Map() } };
+};
+
+const second = { artifactUrl: TWO, contentDigest: D2, declaredDigest: D2 };
+/** Waits for requests of the first content. */
+const waits = { artifactUrl: TWO, declaredDigest: D2, state: "Updating" } as const;
+const between = { artifactUrl: TWO, declaredDigest: D2, contentDigest: undefined, state: "Loading", serving: false } as const;
+const prepared = {
+  artifactUrl: TWO,
+  refresh: "2  ",
+  state: "Ready",
+  contentDigest: D2,
+  revision: undefined,
+  attempts: 0,
+  reason: undefined,
+  message: undefined,
+  retryable: true,
+  nextRetryTime: undefined,
+} as const;
+
+interface Declared {
+  readonly generation?: number;
+  readonly refresh?: string;
+  readonly refreshInterval?: string;
+}
+
+function declared(
+  artifactURL: string,
+  status: ModelAdapterStatus,
+  { generation = 2, refresh, refreshInterval }: Declared = {},
+): ModelAdapterObject {
+  return {
+    apiVersion: "model.aibrix.ai/v1alpha1",
+    kind: "ModelAdapter",
+    metadata: {
+      name: "x",
+      namespace: "default",
+      uid: "u",
+      generation,
+      ...(refresh === undefined ? {} : { annotations: { [ANNOTATION_REFRESH]: refresh } }),
+    },
+    spec: { artifactURL, podSelector: {}, ...(refreshInterval === undefined ? {} : { refreshInterval }) },
+    status,
+  };
+}
+
+function served(artifactURL: string, digest: string | undefined, refresh?: string, resolvedMs = NOW - 600_000): ModelAdapterStatus {
+  return {
+    observedGeneration: 1,
+    ...(digest === undefined ? {} : { contentDigest: digest }),
+    served: { artifactURL, resolvedTime: new Date(resolvedMs).toISOString(), ...(refresh === undefined ? {} : { refresh }) },
+  };
+}
+
+const SWAPPING = {
+  artifactURL: TWO,
+  fingerprint: "2 ",
+  state: "Swapping",
+  contentDigest: D2,
+  startTime: new Date(NOW).toISOString(),
+} as const;
+
+const condition = (status: "True" | "False" | "Unknown") => ({
+  type: "Updated",
+  status,
+  reason: "R",
+  message: "m",
+  lastTransitionTime: "2026-01-01T00:00:00Z",
+});
+
+const run = (adapter: ModelAdapterObject, pods: readonly RolloutPod[], nowMs = NOW) =>
+  rollout({ name: "x", adapter, pods, secrets: "", secretTrouble: undefined, nowMs });
+const observed = (r: Rollout) => ({ rollout: r, unwritten: undefined, nowMs: NOW }) as Observed;
+const updatedAs = (adapter: ModelAdapterObject, r: Rollout) => updatedCondition(observed(r), adapter)?.status;
+/** To whom clients are sent. */
+const asked = (r: Rollout) => [...r.pods].flatMap(([name, { decided, unrouted }]) => (decided && !unrouted ? [name] : []));
+const told = (r: Rollout) => [...r.pods].map(([, { content }]) => content.url);
+
+test("a refresh that is asked for while no engine runs waits for one, and is not taken for done", () => {
+  const adapter = declared(ONE, served(ONE, D1), { refresh: "1" });
+  const down = run(adapter, [pod("a", { state: "Pending", serving: false, contentDigest: undefined }, { seen: { engineReady: false } })]);
+  expect(down.update?.state).toBe("Preparing");
+  const status = { ...adapter.status, ...contentStatus(observed(down), adapter, undefined) };
+  const up = run({ ...adapter, status }, [pod("a")]);
+  expect(up.update?.state).toBe("Preparing");
+  expect(up.pods.get("a")?.prepare).toMatchObject({ url: ONE, refresh: "1" });
+});
+
+test("what was being swapped for a refresh is known by its digest only, also to a controller that was started anew", () => {
+  const update = { ...SWAPPING, artifactURL: ONE, refresh: "1" };
+  const { contentDigest: _, ...undecided } = update;
+  expect(run(declared(ONE, { ...served(ONE, D1), update: undecided }, { refresh: "1" }), [pod("a")]).served?.refresh).toBeUndefined();
+  const through = run(declared(ONE, { ...served(ONE, D1), update }, { refresh: "1" }), [
+    pod("a", { contentDigest: D2, declaredDigest: D2 }),
+  ]);
+  expect(through.served).toMatchObject({ refresh: "1", digest: D2 });
+});
+
+test("an edit after a look by the clock is told from its begin", () => {
+  const status = { ...served(ONE, D1, "@2026-01-01T00:00:00.000Z"), conditions: [condition("True")] };
+  const adapter = declared(TWO, status, { refreshInterval: "6h" });
+  expect(updatedAs(adapter, run(adapter, [pod("a")]))).toBe("Unknown");
+});
+
+test("a look by the clock is told of once it leads to something else", () => {
+  const status = { ...served(ONE, D1), conditions: [condition("True")] };
+  const adapter = declared(ONE, status, { refreshInterval: "5m" });
+  const looks = run(adapter, [pod("a")]);
+  expect([looks.update?.state, looks.update?.byClock, updatedAs(adapter, looks)]).toEqual(["Preparing", true, "True"]);
+});
+
+test("an interval that passes during an update does not begin it anew", () => {
+  const adapter = declared(TWO, { ...served(ONE, D1, undefined, NOW - 1_000), update: SWAPPING }, { refreshInterval: "5m" });
+  const pods = [pod("a", second), pod("b")];
+  for (const nowMs of [NOW, NOW + 300_000]) expect(run(adapter, pods, nowMs).update?.state).toBe("Swapping");
+  // Nor one that another look began.
+  const refresh = "@2026-01-01T11:55:00.000Z";
+  const looks = declared(ONE, { ...served(ONE, D1), update: { ...SWAPPING, artifactURL: ONE, refresh } }, { refreshInterval: "5m" });
+  const half = [pod("a", { contentDigest: D2, declaredDigest: D2 }), pod("b")];
+  expect(run(looks, half, NOW + 300_000).update).toMatchObject({ state: "Swapping", content: { refresh, digest: D2 } });
+});
+
+test("an annotation that is taken away asks for nothing, and ends nothing that goes on", () => {
+  expect(run(declared(ONE, served(ONE, D1, "1")), [pod("a")]).update).toBeUndefined();
+  const update = { ...SWAPPING, artifactURL: ONE, refresh: "2" };
+  expect(run(declared(ONE, { ...served(ONE, D1, "1"), update }), [pod("a")]).update?.content).toMatchObject({ refresh: "2", digest: D2 });
+});
+
+test("of a status of before, what a sidecar serves that was told already what is declared now is not taken for that", () => {
+  const r = run(declared(TWO, { observedGeneration: 1 }), [pod("a", { ...waits, declaredDigest: undefined })]);
+  expect(r.served).toBeUndefined();
+});
+
+test("a status that keeps nothing of updates lets them end all the same", () => {
+  const adapter = declared(TWO, { observedGeneration: 1 });
+  expect(told(run(adapter, [pod("a", { prepared }), pod("b", { prepared })]))).toEqual([TWO, ONE]);
+  const r = run(adapter, [pod("a", waits, { listed: false }), pod("b", { prepared })]);
+  expect(told(r)).toEqual([TWO, ONE]);
+  expect(asked(r)).toEqual(["b"]);
+});
+
+test.each([
+  { how: "from a path", direct: false },
+  { how: "without sidecar", direct: true },
+])("pods that come back with older content after an update $how are not asked", ({ direct }) => {
+  const more = direct ? ({ via: "direct" } as const) : {};
+  const at = (path: string) =>
+    direct
+      ? { artifactUrl: undefined, root: path, contentDigest: undefined, declaredDigest: undefined }
+      : { artifactUrl: path, contentDigest: path, declaredDigest: path };
+  const adapter = declared("/new", served("/new", undefined));
+  const late = { ...more, listed: false };
+  const r = run(adapter, [pod("a", at("/new"), more), pod("b", at("/old"), late), pod("c", at("/old"), late)]);
+  expect(asked(r)).toEqual(["a"]);
+  // Also not while the next update goes on.
+  const update = { ...SWAPPING, artifactURL: "/newer" };
+  const next = declared("/newer", { ...served("/new", undefined), update });
+  expect(asked(run(next, [pod("a", at("/new"), more), pod("b", at("/new"), more), pod("c", at("/old"), late)]))).toEqual(["a", "b"]);
+});
+
+test("after Updated is True no older content is asked for, though it is in the slices", () => {
+  const status = { ...served(TWO, D2), conditions: [condition("True")] };
+  const pods = [pod("a", second), pod("b"), pod("c")];
+  expect(asked(run(declared(TWO, status), pods))).toEqual(["a"]);
+  // Rather that than nothing.
+  expect(asked(run(declared(TWO, status), pods.slice(1)))).toEqual(["c"]);
+});
+
+test("taken back midway, pods go back one by one, and Updated is True once all have", () => {
+  const status = { ...served(ONE, D1), update: SWAPPING, conditions: [condition("Unknown")] };
+  const back = declared(ONE, status, { generation: 3 });
+  const half = run(back, [pod("a", second), pod("b", second), pod("c")]);
+  expect([asked(half), updatedAs(back, half)]).toEqual([["b", "c"], "Unknown"]);
+  const done = run(back, [pod("a"), pod("b"), pod("c")]);
+  expect([asked(done), updatedAs(back, done)]).toEqual([["a", "b", "c"], "True"]);
+});
+
+test("taken back while the one pod is between contents, the other one goes on until that is back", () => {
+  const back = declared(ONE, { ...served(ONE, D1), update: SWAPPING }, { generation: 3 });
+  const r = run(back, [pod("a", second), pod("b", between, { listed: false })]);
+  expect([asked(r), told(r)]).toEqual([["a"], [TWO, ONE]]);
+});
+
+test("edited midway to a third content, pods with the second one keep their places until their turn", () => {
+  const status = { ...served(ONE, D1), update: SWAPPING, conditions: [condition("Unknown")] };
+  const r = run(declared(THREE, status, { generation: 3 }), [pod("a", second), pod("b", second), pod("c")]);
+  expect([asked(r), told(r)]).toEqual([
+    ["b", "c"],
+    [ONE, TWO, ONE],
+  ]);
+});
+
+test("a pod that never served, and cannot, holds up neither swaps nor the end of an update", () => {
+  const full = { artifactUrl: TWO, state: "Failed", serving: false, contentDigest: undefined, declaredDigest: undefined } as const;
+  const never = pod("d", { ...full, reason: "StorageFull", message: "full" }, { hasServed: false, listed: false });
+  const adapter = declared(TWO, { ...served(ONE, D1), update: SWAPPING });
+  const r = run(adapter, [pod("a"), pod("b"), never]);
+  expect(told(r)).toEqual([TWO, ONE, TWO]);
+  expect(r.update?.message).toContain("pod d: full");
+  expect(run(adapter, [pod("a", second), pod("b", second), never]).served?.url).toBe(TWO);
+});
+
+test("a pod without address is waited for by nobody, and one that has not answered is named", () => {
+  const adapter = declared(TWO, served(ONE, D1));
+  const ready = pod("a", { prepared });
+  const nowhere = awaited("b", { ready: false, hasServed: false, listed: false, hasAddress: false });
+  expect(run(adapter, [ready, nowhere]).update?.state).toBe("Swapping");
+  const { update } = run(adapter, [ready, awaited("b")]);
+  expect(update).toMatchObject({ state: "Preparing", message: expect.stringContaining("pod b has not answered yet") });
+});
+
+test("a controller that was started anew leaves pods in the slices, and out of them, until they answer", () => {
+  const adapter = declared(TWO, { ...served(ONE, D1), update: SWAPPING });
+  expect(asked(run(adapter, [awaited("a", { listed: false }), awaited("b")]))).toEqual(["b"]);
+  // The one that answers first goes on with its swap.
+  const r = run(adapter, [pod("a", waits, { listed: false }), awaited("b")]);
+  expect([asked(r), told(r)]).toEqual([["b"], [TWO, TWO]]);
+});
+
+test("what a sidecar has lost with its memory is told again, and fails no update before", () => {
+  const adapter = declared(TWO, { ...served(ONE, D1), update: SWAPPING });
+  const lost = { ...waits, state: "Failed", reason: "EngineUnauthorized", message: "the key was lost", retryable: false } as const;
+  expect(run(adapter, [pod("a", lost, { hasSecrets: () => false }), pod("b")]).update?.state).toBe("Swapping");
+  expect(run(adapter, [pod("a", lost), pod("b")]).update).toMatchObject({ state: "Failed", reason: "EngineUnauthorized" });
+});
+
+test("of pods with different contents of a reference that moved, most decide, and the others follow one by one", () => {
+  const other = { contentDigest: D3, declaredDigest: D3 };
+  const r = run(declared(ONE, { observedGeneration: 2 }), [pod("a", other), pod("b", other), ...["c", "d", "e"].map((name) => pod(name))]);
+  expect([r.served?.digest, asked(r)]).toEqual([D1, ["b", "c", "d", "e"]]);
+});
+
+test("no digest of what was served before is told of content without one", () => {
+  const adapter = declared("huggingface://o/r", served("/old", D1));
+  const now = { url: "huggingface://o/r", refresh: undefined, digest: undefined, revision: undefined, resolvedMs: NOW };
+  const r: Rollout = { served: now, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true };
+  expect(contentStatus(observed(r), adapter, undefined).contentDigest).toBeUndefined();
+});
+
+test.each([
+  {
+    why: "read in place",
+    p: pod("a", { artifactUrl: "/one" }, { delivery: () => ({ kind: "asIs", path: "/one", checked: true }) }),
+    url: "/one",
+  },
+  { why: "of an earlier release", p: pod("a", {}, { seen: { prepares: false } }), url: ONE },
+  { why: "its engine reads", p: pod("a", { root: "acme/x" }, { via: "direct" }), url: "huggingface://acme/x" },
+])("a refresh that a pod cannot do says why: $why", ({ why, p, url }) => {
+  const { update } = run(declared(url, served(url, undefined), { refresh: "1" }), [p]);
+  expect(update).toMatchObject({ state: "Failed", reason: "RefreshUnsupported", message: expect.stringContaining(why) });
+});
