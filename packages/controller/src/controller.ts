@@ -1,6 +1,7 @@
 import { CONTROLLER_MANAGER } from "@aibrix/api";
 import type { BackoffOptions, Controller, Done, KubeClient, Log, ReflectorTiming } from "@aibrix/kube";
-import { EventRecorder, runAsLeader } from "@aibrix/kube";
+import { EventRecorder, keyOf, runAsLeader } from "@aibrix/kube";
+import { selecting } from "./cache/adapter-index.ts";
 import { Placements } from "./cache/placements.ts";
 import { Caches } from "./caches.ts";
 import type { Config } from "./config.ts";
@@ -127,6 +128,9 @@ export class ControllerManager {
     let adapters: Controller | undefined;
     const changed = (pod: PodFacts, names: readonly string[] | undefined) => {
       for (const name of names ?? namesOn(pod, agents, placements, leftovers)) adapters?.queue.add(`${pod.namespace}/${name}`);
+      // One on its way to be ready is told what it should have before it is: nothing is placed there yet.
+      const found = names === undefined && !pod.ready ? caches.pods.get(pod.key) : undefined;
+      if (found !== undefined) for (const adapter of selecting(caches.adapters, [found])) adapters?.queue.add(keyOf(adapter));
     };
     const agents = new AgentPool({
       runtimeSidecar,

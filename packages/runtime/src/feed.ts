@@ -6,6 +6,7 @@ export class Feed {
   readonly #instanceId = randomUUID();
   readonly #adapters = new Map<string, AdapterStatus>();
   readonly #subscribers = new Set<(event: WatchEvent) => void>();
+  #onFollowed: () => void = () => undefined;
   #engine: EngineStatus;
   #problems: readonly ManifestProblem[] = [];
 
@@ -52,6 +53,17 @@ export class Feed {
   subscribe(subscriber: (event: WatchEvent) => void): () => void {
     this.#subscribers.add(subscriber);
     return () => this.#subscribers.delete(subscriber);
+  }
+
+  /** As {@link subscribe}, for a reader from outside. */
+  follow(subscriber: (event: WatchEvent) => void): () => void {
+    this.#onFollowed();
+    return this.subscribe(subscriber);
+  }
+
+  /** Calls back whenever a reader from outside begins to follow. */
+  set onFollowed(callback: () => void) {
+    this.#onFollowed = callback;
   }
 
   #tell(event: WatchEvent): void {

@@ -103,6 +103,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     gate.onEngine(view, manager.names());
     gate.onChange(isSettled);
   });
+  feed.onFollowed = () => gate.onFollowed();
   feed.subscribe((event) => {
     gate.onChange(isSettled);
     if (event.type === "ADAPTER" && !isSettled(event.object.lora_name)) gate.onDeclared(event.object.lora_name);

@@ -20,7 +20,7 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** Connections to pods. One for all: it keeps few open per address, and none of one pod waits for another. */
 export function podDispatcher(): Dispatcher {
-  return new Agent({ connect: { timeout: 5_000 }, keepAliveTimeout: 10_000, headersTimeout: 0, bodyTimeout: 0, maxResponseSize: -1 });
+  return new Agent({ connect: { timeout: 2_000 }, keepAliveTimeout: 10_000, headersTimeout: 0, bodyTimeout: 0, maxResponseSize: -1 });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { ENGINE_UNSEEN, type EngineView } from "../engine/observer.ts";
-import { DECLARE_HOLD_MS, isJustStarted, RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
+import { CONNECT_HOLD_MS, DECLARE_HOLD_MS, isJustStarted, RESTORE_HOLD_MS, RestoreGate } from "./restore-gate.ts";
 
 const up: EngineView = { ...ENGINE_UNSEEN, ready: true, message: undefined };
 const down: EngineView = { ...ENGINE_UNSEEN, message: "the engine is down" };
@@ -99,6 +99,7 @@ describe("a new pod", () => {
 
   test("waits for what is declared until it is ready the first time, and then for nothing new", () => {
     onEngine(up, [], 0);
+    gate.onFollowed();
     expect(notReady(up, 1)).toBe("the controller may declare adapters yet");
     gate.onDeclared("a");
     expect(notReady(up, DECLARE_HOLD_MS)).toBe("adapters are being put back: a");
@@ -112,6 +113,22 @@ describe("a new pod", () => {
     onEngine(up, ["a"], DECLARE_HOLD_MS + 4);
     expect(notReady(up, DECLARE_HOLD_MS + 5)).toBeUndefined();
     expect(firstReady).toBe(1);
+  });
+
+  test("gives a controller that cannot connect yet time to, and one that has connected the time to declare, but not without end", () => {
+    onEngine(up, [], 0);
+    expect(notReady(up, CONNECT_HOLD_MS - 1)).toBe("the controller may declare adapters yet");
+    nowMs = DECLARE_HOLD_MS + 1;
+    gate.onFollowed();
+    expect(notReady(up, 2 * DECLARE_HOLD_MS)).toBe("the controller may declare adapters yet");
+    nowMs = 2 * DECLARE_HOLD_MS;
+    gate.onFollowed();
+    expect(notReady(up, 2 * DECLARE_HOLD_MS + 1)).toBeUndefined();
+
+    gate = new RestoreGate([], { now: () => nowMs, isNewPod: true });
+    onEngine(down, [], 0);
+    onEngine(up, [], 0);
+    expect(notReady(up, CONNECT_HOLD_MS)).toBeUndefined();
   });
 
   test("waits for what is declared until a probe is told that it is ready, however late the first one comes", () => {

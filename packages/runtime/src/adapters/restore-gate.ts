@@ -2,8 +2,13 @@ import type { EngineView } from "../engine/observer.ts";
 
 /** Longest time that adapters which must be put back keep a pod from being ready, in milliseconds. */
 export const RESTORE_HOLD_MS = 60_000;
-/** How long a controller has to connect and to declare adapters, once the engine of a new pod answers, in milliseconds. */
+/** How long a controller has to declare adapters, once the engine of a new pod answers and it follows, in milliseconds. */
 export const DECLARE_HOLD_MS = 3_000;
+/**
+ * How long it has to connect, once the engine answers, in milliseconds. A network plugin that enforces policies may drop what comes to a new pod for
+ * some seconds (kube-router 2.1: seen up to 10).
+ */
+export const CONNECT_HOLD_MS = 15_000;
 
 /** Age up to which an engine that answers may belong to a pod that has only just started, in milliseconds. */
 const NEW_ENGINE_MS = 60_000;
@@ -38,6 +43,7 @@ export class RestoreGate {
   #holdsDeclared: boolean;
   #wasLookedAt = false;
   #readySinceMs: number | undefined;
+  #followedSinceMs: number | undefined;
   #bootId: string | undefined;
 
   constructor(remembered: Iterable<string>, options: RestoreGateOptions = {}) {
@@ -52,6 +58,11 @@ export class RestoreGate {
   /** An adapter is declared, and not in yet. */
   onDeclared(name: string): void {
     if (this.#holdsDeclared) this.#declared.add(name);
+  }
+
+  /** Somebody follows what this runtime shows: a controller, which declares what is missing. */
+  onFollowed(): void {
+    this.#followedSinceMs ??= this.#now();
   }
 
   /** @param declared - names that are to be put back if the engine has gone */
@@ -87,7 +98,11 @@ export class RestoreGate {
     const waitingFor = [...new Set([...this.#remembered, ...this.#declared])];
     if (waitingFor.length > 0 && sinceMs < RESTORE_HOLD_MS) return `adapters are being put back: ${waitingFor.slice(0, 20).join(", ")}`;
     if (!this.#holdsDeclared) return undefined;
-    if (sinceMs < DECLARE_HOLD_MS) return "the controller may declare adapters yet";
+    if (
+      sinceMs < CONNECT_HOLD_MS &&
+      this.#now() - Math.max(this.#readySinceMs, this.#followedSinceMs ?? Number.POSITIVE_INFINITY) < DECLARE_HOLD_MS
+    )
+      return "the controller may declare adapters yet";
     this.#holdNoneDeclared();
     this.#onFirstReady();
     return undefined;

@@ -30,7 +30,7 @@ export class WatchStream {
     this.#limitBytes += Buffer.byteLength(snapshot);
     this.#sink.write(snapshot);
     const timer = setInterval(() => this.#send({ type: "BOOKMARK" }, stop), BOOKMARK_PERIOD_MS);
-    const unsubscribe = feed.subscribe((event) => this.#send(event, stop));
+    const unsubscribe = feed.follow((event) => this.#send(event, stop));
     const stop = () => {
       if (this.#ended) return;
       this.#ended = true;
