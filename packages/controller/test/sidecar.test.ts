@@ -548,6 +548,22 @@ test("a sidecar that hangs delays nothing but itself, and a deletion only for it
   expect(b.runtime.serving).toEqual(["x"]);
 });
 
+test("a pod that is not ready is told what it should have as soon as its sidecar says that the engine answers", async () => {
+  const a = await pod("a");
+  const controller = await world.controller();
+  await world.applyObject(lora("x"));
+  await adapters.ready(`${ns}/x`);
+  const b = await pod("b", { ready: false });
+  b.runtime.setEngine(false);
+  await until("the sidecar is followed", () => b.runtime.watches > 0);
+  await adapters.decided(`${ns}/x`, controller);
+  expect(b.runtime.loads).toEqual([]);
+  // Nothing of the pod changes for the API server.
+  b.runtime.setEngine(true);
+  await until("it is told", () => b.runtime.loads.length === 1);
+  expect(await adapters.addresses(`${ns}/x`)).toEqual([a.ip]);
+});
+
 test("the controller's restart takes nothing out of service and loads nothing twice", async () => {
   const a = await pod("a");
   await world.controller();
