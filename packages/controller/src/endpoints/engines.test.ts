@@ -10,18 +10,25 @@ interface Given {
   readonly base?: string | undefined;
   readonly declared?: number;
   readonly ready?: boolean;
+  readonly ip?: string | undefined;
+  readonly terminating?: boolean;
+  readonly finished?: boolean;
 }
 
-function pod(n: number, { namespace = "ns", label, declared, ready = true, ...given }: Given = {}): PodFacts {
+function pod(n: number, { namespace = "ns", label, declared, ready = true, terminating, finished, ...given }: Given = {}): PodFacts {
   const base = "base" in given ? given.base : "base";
   const labels = {
     ...(base === undefined ? {} : { "model.aibrix.ai/name": base }),
     ...(label === undefined ? {} : { "model.aibrix.ai/port": label }),
   };
   return podFacts({
-    metadata: { name: `p${n}`, namespace, uid: `u${n}`, labels },
+    metadata: { name: `p${n}`, namespace, uid: `u${n}`, labels, ...(terminating && { deletionTimestamp: "2026-01-01T00:00:00Z" }) },
     spec: { containers: [{ name: "vllm", ...(declared === undefined ? {} : { ports: [{ containerPort: declared }] }) }] },
-    status: { podIP: `10.0.0.${n}`, conditions: [{ type: "Ready", status: ready ? "True" : "False" }] },
+    status: {
+      ...("ip" in given ? {} : { podIP: `10.0.0.${n}` }),
+      phase: finished ? "Failed" : "Running",
+      conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
+    },
   });
 }
 
@@ -40,7 +47,13 @@ describe("aibrix-engines has", () => {
   const [a, b] = [pod(1), pod(2)];
   test.each<{ name: string; pods: readonly PodFacts[]; slices?: readonly EndpointSlice[]; want: readonly string[] }>([
     { name: "nothing without pods", pods: [], want: [] },
-    { name: "ready pods", pods: [a, pod(2, { ready: false })], want: ["10.0.0.1:8000"] },
+    {
+      name: "pods that are ready and pods that are on their way",
+      pods: [a, pod(2, { ready: false })],
+      want: ["10.0.0.1:8000", "10.0.0.2:8000"],
+    },
+    { name: "no pod that ends or has ended", pods: [pod(1, { terminating: true }), pod(2, { finished: true })], want: [] },
+    { name: "no pod without an address", pods: [pod(1, { ip: undefined })], want: [] },
     { name: "no pod without a base model", pods: [pod(1, { base: undefined })], want: [] },
     { name: "a pod at the port of its label", pods: [pod(1, { label: "9000", declared: 7000 })], want: ["10.0.0.1:9000"] },
     { name: "a pod at the port of its container", pods: [pod(1, { declared: 7000 })], want: ["10.0.0.1:7000"] },
@@ -57,12 +70,6 @@ describe("aibrix-engines has", () => {
       want: ["10.0.0.1:8000", "10.0.0.1:9001", "10.0.0.2:8000"],
     },
     { name: "no pod that only a slice has", pods: [a], slices: adapterSlices("ns", { pod: b, port: 9001 }), want: ["10.0.0.1:8000"] },
-    {
-      name: "no pod that is not ready, whatever a slice says",
-      pods: [pod(1, { ready: false })],
-      slices: adapterSlices("ns", { pod: a, port: 9001 }),
-      want: [],
-    },
     {
       name: "nothing that a slice says of another namespace's pod",
       pods: [a],

@@ -10,8 +10,12 @@ export function enginesService(namespace: string): Service {
 }
 
 /**
- * What to write so that `aibrix-engines` lists every engine pod that is ready, and no other. Pure. A pod is listed with its own port, and
- * with every port at which an adapter's slice has it: by the adapter's label that may be another one.
+ * What to write so that `aibrix-engines` lists every engine pod that has an address, and no other. Pure. A pod is listed with its own
+ * port, and with every port at which an adapter's slice has it: by the adapter's label that may be another one.
+ *
+ * Also a pod that is not ready yet: Envoy Gateway takes some hundred milliseconds to tell its Envoys an address, and until they have the
+ * first one its route answers 503, while a client may send as soon as Ready is told. Requests go where the plugin says, which is never a
+ * pod that is not ready.
  *
  * @param watched - the one namespace that is looked at; `undefined` for all
  * @param adapterSlices - the slices of all adapters
@@ -23,14 +27,14 @@ export function planEngines(
   adapterSlices: Iterable<EndpointSlice>,
   existing: readonly EndpointSlice[],
 ): SliceChanges {
-  const ready = new Map<string, PodFacts>();
-  for (const pod of pods) if (pod.baseModel !== undefined && pod.ready && !pod.terminating && !pod.finished) ready.set(pod.uid, pod);
+  const engines = new Map<string, PodFacts>();
+  for (const pod of pods) if (pod.baseModel !== undefined && !pod.terminating && !pod.finished) engines.set(pod.uid, pod);
   const listed = new Map<string, Listed>();
   const list = (pod: PodFacts, port: number) => listed.set(`${pod.key} ${port}`, { pod, port });
-  for (const pod of ready.values()) list(pod, enginePort(pod));
+  for (const pod of engines.values()) list(pod, enginePort(pod));
   for (const slice of adapterSlices) {
     for (const { uid, port } of places(slice)) {
-      const pod = ready.get(uid);
+      const pod = engines.get(uid);
       if (pod !== undefined && pod.namespace === slice.metadata.namespace) list(pod, port);
     }
   }
