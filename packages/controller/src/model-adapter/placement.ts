@@ -127,7 +127,8 @@ function rejection(o: Observed, p: ObservedPod, rank: number | undefined): Rejec
   const limit = podRankLimit(o, p);
   // What serves is left alone, whatever somebody says of it: an older adapter, or one that its engine takes all the same.
   const serves = o.placed.includes(facts.name) && podState(o, p).serving;
-  if (rank !== undefined && limit !== undefined && limit < rank && !serves)
+  // The rank is that of what is declared now. Where a pod is to have older content, while that is swapped or put back, too, it says nothing.
+  if (rank !== undefined && limit !== undefined && limit < rank && p.current && !serves)
     return { reason: "RankTooHigh", message: `takes rank ${limit}` };
   return undefined;
 }
