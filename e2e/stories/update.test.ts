@@ -1,13 +1,12 @@
 // New weights under an old name, under constant streams: nothing fails, and every answer is the old adapter's or the new one's.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseAnswer } from "@aibrix/mock-engine";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ENGINE } from "../support/cli.ts";
 import { dropManifest, manifest } from "../support/manifest.ts";
 import { ReferenceEngine } from "../support/reference.ts";
 import { type Stack, startStack } from "../support/stack.ts";
-import { UpdateClients } from "../support/update-clients.ts";
+import { contentIn, contentOf, UpdateClients } from "../support/update-clients.ts";
 
 const REPOS = ["acme/sql-lora", "acme/chat-lora", "acme/summary-lora"] as const;
 type Repo = (typeof REPOS)[number];
@@ -30,22 +29,12 @@ describe.each([
       manifests: { "x.yaml": manifest("x-lora", `hf://${REPOS[0]}`) },
     });
     if (ENGINE === "vllm") reference = await ReferenceEngine.start(stack);
-    for (const repo of REPOS) {
-      const alone = reference === undefined ? undefined : await reference.answerOf(stack.hubRepo(repo), UpdateClients.body);
-      expected.set(repo, alone ?? (await stack.digest(repo)));
-    }
+    for (const repo of REPOS) expected.set(repo, await contentIn(stack.hubRepo(repo), reference));
   });
   afterAll(async () => {
     await reference?.close();
     await stack?.[Symbol.asyncDispose]();
   });
-
-  /** What an answer is compared by: the text of a real engine, the weights that the mock names. */
-  const nameOf = (text: string): string => {
-    if (ENGINE === "vllm") return text;
-    const parsed = parseAnswer(text);
-    return parsed?.consistent === true ? (parsed.digest ?? "") : `not of one content: ${text}`;
-  };
 
   async function served(repo: Repo): Promise<void> {
     const look = async () => {
@@ -69,10 +58,10 @@ describe.each([
     await clients.stop();
     expect(clients.failures).toEqual([]);
     const [old, fresh] = [expected.get(REPOS[0]), expected.get(REPOS[1])];
-    const strange = clients.answers.filter((a) => ![old, fresh].includes(nameOf(a.text)));
+    const strange = clients.answers.filter((a) => ![old, fresh].includes(contentOf(a.text)));
     expect(strange).toEqual([]);
-    expect(answers(doneMs).filter((a) => nameOf(a.text) !== fresh)).toEqual([]);
-    expect(clients.answers.some((a) => nameOf(a.text) === old)).toBe(true);
+    expect(answers(doneMs).filter((a) => contentOf(a.text) !== fresh)).toEqual([]);
+    expect(clients.answers.some((a) => contentOf(a.text) === old)).toBe(true);
   });
 
   test("a bad new version changes nothing for clients, and says why", async () => {
@@ -87,7 +76,7 @@ describe.each([
     await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(4), { timeout: SERVED_MS, interval: 20 });
     await clients.stop();
     expect(clients.failures).toEqual([]);
-    expect(new Set(clients.answers.map((a) => nameOf(a.text)))).toEqual(new Set([expected.get(REPOS[1])]));
+    expect(new Set(clients.answers.map((a) => contentOf(a.text)))).toEqual(new Set([expected.get(REPOS[1])]));
     dropManifest(stack.adapters, "x.yaml", before);
     await served(REPOS[1]);
   });

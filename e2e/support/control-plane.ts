@@ -11,6 +11,7 @@ const KUBECTL_MS = 60_000;
 export class Cluster implements AsyncDisposable {
   readonly #plane: ControlPlane;
   readonly #binaries: KubernetesBinaries;
+  #applied = 0;
 
   private constructor(plane: ControlPlane, binaries: KubernetesBinaries) {
     this.#plane = plane;
@@ -34,7 +35,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   async apply(object: unknown): Promise<void> {
-    const file = join(this.#plane.dir, "object.yaml");
+    // Several may be applied at once.
+    const file = join(this.#plane.dir, `object-${++this.#applied}.yaml`);
     writeFileSync(file, stringify(object));
     await this.kubectl("apply", "-f", file);
   }

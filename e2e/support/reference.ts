@@ -23,7 +23,7 @@ export class ReferenceEngine {
   }
 
   /** Over the base model of a stack. */
-  static async start(stack: Stack): Promise<ReferenceEngine> {
+  static async start(stack: Pick<Stack, "folder" | "hubRepo">): Promise<ReferenceEngine> {
     const { bin } = await ensureVllm({ log: console.log, signal: AbortSignal.timeout(START_MS) });
     const port = await freePort();
     const { argv, env } = vllmServeCommand({

@@ -1,3 +1,7 @@
+import { adapterDigest, parseAnswer } from "@aibrix/mock-engine";
+import { ENGINE } from "./cli.ts";
+import type { ReferenceEngine } from "./reference.ts";
+
 /** An answer that came to its end. */
 export interface StreamAnswer {
   readonly startedMs: number;
@@ -58,4 +62,16 @@ export class UpdateClients {
       .map((json) => (JSON.parse(json) as { choices: readonly { text: string }[] }).choices[0]?.text ?? "")
       .join("");
   }
+}
+
+/** What an answer shows of the content that gave it: the whole text of a real engine, the weights that the mock names. */
+export function contentOf(text: string): string {
+  if (ENGINE === "vllm") return text;
+  const parsed = parseAnswer(text);
+  return parsed?.consistent === true ? (parsed.digest ?? "the base model") : `not of one content: ${text}`;
+}
+
+/** What {@link contentOf} gives for the clients' answers of one adapter. @param reference - of a real engine, to have it answer with this adapter alone */
+export async function contentIn(dir: string, reference: ReferenceEngine | undefined): Promise<string> {
+  return reference === undefined ? await adapterDigest(dir) : await reference.answerOf(dir, UpdateClients.body);
 }
