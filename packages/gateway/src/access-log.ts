@@ -17,7 +17,7 @@ export function logRequest(log: Logger, record: RequestRecord): void {
       result: resultOf(record),
       status: reply.kind === "answer" ? reply.answer.status : undefined,
       engine: reply.kind === "route" ? reply.destinations[0] : undefined,
-      version: reply.kind === "route" ? reply.version : undefined,
+      version: reply.kind === "route" ? reply.trial?.version : undefined,
       requestId: short(head?.requestId),
       durationMs: rounded(durationMs),
       waitedMs: rounded(waitedMs),

@@ -34,17 +34,16 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const source = await openSource(options.source, table, log, () => onProgress());
   const notReady = (): string | undefined => (signal.aborted ? "the gateway is ending" : source.notReady());
   const registry = createRegistry();
-  const metrics = gatewayMetrics(registry, table, options.maxModels, () => openStreams());
-  const { reach = (address) => address } = deps;
   const now = (): number => performance.now();
+  const metrics = gatewayMetrics(registry, table, options.maxModels, () => openStreams(), now);
+  const { reach = (address) => address } = deps;
   const loads = new Loads();
   const picker = new Picker({ now, random: Math.random, loads });
   // A third of the program that few need.
   const tracing = options.tracing && (await import("./tracing/tracing.ts")).startTracing(options.tracing, log);
   const grpc = await listen(options.grpc, {
     routes: table,
-    pick: (addresses, others) =>
-      deps.reach === undefined ? picker.pick(addresses, others) : picker.pick(addresses.map(reach), others?.map(reach)),
+    pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
     inCanary: (weight) => Math.random() * 100 < weight,
     onRoutesChange: (callback) => table.onChange(callback),
     now,
@@ -53,6 +52,7 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
       if (options.accessLog) logRequest(log, record);
       return tracing?.record(record);
     },
+    onAnswered: metrics.onAnswered,
     onWaited: (result) => metrics.waits.inc({ result }),
     onDefect: (error) => {
       metrics.defects.inc();

@@ -3,6 +3,7 @@ import { modelNotFound } from "./openai/errors.ts";
 import { OTHER_MODELS, PairCounts } from "./pair-counts.ts";
 import { MODEL_FROM, type RequestRecord, resultOf } from "./requests.ts";
 import type { RoutingTable } from "./routing/table.ts";
+import { TrialAnswers } from "./trial-answers.ts";
 
 const NOT_FOUND = modelNotFound("").details;
 
@@ -13,6 +14,8 @@ const SECONDS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.0
 export interface GatewayMetrics {
   /** Counts a request by what came of it. */
   readonly onDone: (record: RequestRecord) => void;
+  /** Counts an answer of a model that has a content on trial. */
+  readonly onAnswered: TrialAnswers["add"];
   readonly waits: Counter<"result">;
   readonly defects: Counter;
 }
@@ -21,8 +24,15 @@ export interface GatewayMetrics {
  * Declares the gateway's metrics.
  *
  * @param maxModels - models that are counted by name
+ * @param now - milliseconds, monotonic
  */
-export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModels: number, openStreams: () => number): GatewayMetrics {
+export function gatewayMetrics(
+  registry: Registry,
+  table: RoutingTable,
+  maxModels: number,
+  openStreams: () => number,
+  now: () => number,
+): GatewayMetrics {
   const registers = [registry];
   const gauge = (name: string, help: string, value: () => number): void => {
     new Gauge({
@@ -84,7 +94,9 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
       for (const [model, version, count] of versions) this.inc({ model, version }, count);
     },
   });
+  const answers = new TrialAnswers(registry, { maxModels, isOnTrial: (model, namespace) => table.isOnTrial(model, namespace), now });
   return {
+    onAnswered: (trial, status, afterMs) => answers.add(trial, status, afterMs),
     onDone: (record) => {
       const { reply, durationMs, waitedMs } = record;
       const result = resultOf(record);
@@ -94,7 +106,7 @@ export function gatewayMetrics(registry: Registry, table: RoutingTable, maxModel
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.
       if (reply.model !== undefined && result !== NOT_FOUND) models.add(reply.model, result);
-      if (reply.kind === "route" && reply.version !== undefined) versions.add(reply.model, reply.version);
+      if (reply.kind === "route" && reply.trial !== undefined) versions.add(reply.model, reply.trial.version);
     },
     waits: new Counter({
       name: "aibrix_gateway_waits_total",

@@ -102,6 +102,33 @@ test("takes a client's routing headers away with the first answer", () => {
   expect(route.requestHeaders?.response?.headerMutation?.removeHeaders).toEqual(ROUTING_HEADERS.slice(1));
 });
 
+test("reads the status of an answer, which Envoy sends where it is told to", () => {
+  const status = (value: string) =>
+    readRequest(
+      encoded({ responseHeaders: { headers: { headers: [{ key: ":method" }, { key: ":status", rawValue: Buffer.from(value) }] } } }),
+    );
+  expect(status("503")).toEqual({ kind: "responseHeaders", status: 503 });
+  for (const odd of ["", "600", "20", "2000", "abc"]) expect(status(odd)).toEqual({ kind: "responseHeaders", status: undefined });
+});
+
+test("has the head of the answer sent where it is to be watched, and nothing else of it", () => {
+  const body = ProcessingResponse.decode(encodeReply({ kind: "readBody" }, undefined, true));
+  const routed = { kind: "route", phase: "requestHeaders", model: "m", destinations: ["10.0.0.1:8000"] } as const;
+  const [plain, watched, traced] = [encodeReply(routed), encodeReply(routed, undefined, true), encodeReply(routed, { a: "b" }, true)].map(
+    (bytes) => ProcessingResponse.decode(bytes),
+  );
+  // SEND, NONE or BUFFERED, SKIP or SEND
+  expect(body.modeOverride).toMatchObject({ requestHeaderMode: 1, requestBodyMode: 2, responseHeaderMode: 1, responseTrailerMode: 2 });
+  for (const response of [watched, traced]) {
+    expect(response?.modeOverride).toMatchObject({ requestHeaderMode: 1, responseHeaderMode: 1, responseTrailerMode: 2 });
+    expect([response?.modeOverride?.requestBodyMode ?? 0, response?.modeOverride?.responseBodyMode ?? 0]).toEqual([0, 0]);
+    expect(response?.dynamicMetadata).toEqual(plain?.dynamicMetadata);
+  }
+  expect(plain?.modeOverride).toBeFalsy();
+  // Too late to be told: Envoy takes no such wish there.
+  expect(ProcessingResponse.decode(encodeReply({ ...routed, phase: "requestBody" }, undefined, true)).modeOverride).toBeFalsy();
+});
+
 test("asks for the whole body, and for nothing of the response", () => {
   const { modeOverride } = ProcessingResponse.decode(encodeReply({ kind: "readBody" }));
   // SEND, BUFFERED, SEND; SKIP, NONE

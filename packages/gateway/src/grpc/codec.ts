@@ -17,15 +17,18 @@ const METADATA_NAMESPACE = "envoy.lb";
  * Writes a `ProcessingResponse`.
  *
  * @param headers - set on a request that is routed, besides the destination
+ * @param watch - has Envoy send the head of the answer too. Envoy heeds that in the answer to a request's headers alone: where the body is
+ *   asked for, it has to be told then
  */
-export function encodeReply(reply: Reply, headers?: Readonly<Record<string, string>>): Buffer {
+export function encodeReply(reply: Reply, headers?: Readonly<Record<string, string>>, watch = false): Buffer {
   switch (reply.kind) {
     case "continue":
       return CONTINUE[reply.phase];
     case "readBody":
-      return READ_BODY;
+      return watch ? READ_BODY_AND_WATCH : READ_BODY;
     case "route":
-      if (headers !== undefined) return encode(routed(reply.phase, reply.destinations.join(","), headers));
+      if (headers !== undefined) return encode(routed(reply.phase, reply.destinations.join(","), { headers, watch }));
+      if (watch && reply.phase === "requestHeaders") return ENCODE_WATCHED_ROUTE(reply.destinations.join(","));
       return ENCODE_ROUTE[reply.phase](reply.destinations.join(","));
     case "answer":
       return encode({ immediateResponse: immediate(reply.answer) });
@@ -50,7 +53,7 @@ export function encodeChunk(phase: "requestBody" | "responseBody", body: Uint8Ar
  * given back piece by piece it would come to the engine twice where the route has retries (Envoy 1.40).
  */
 export function encodeRouteWithBody(destinations: string, headers: Readonly<Record<string, string>> | undefined, body: Buffer): Uint8Array {
-  const message = routed("requestHeaders", destinations, headers);
+  const message = routed("requestHeaders", destinations, { headers });
   const response = { ...message.requestHeaders?.response, status: CONTINUE_AND_REPLACE, bodyMutation: { body } };
   return ProcessingResponse.encode({ ...message, requestHeaders: { response } }).finish();
 }
@@ -71,26 +74,46 @@ const CONTINUE = {
   responseTrailers: encode({ responseTrailers: {} }),
 } as const;
 
-/** Has an effect only where Envoy is configured to send no body, and to be told otherwise; else the body comes anyway. */
-const READ_BODY = encode({
-  requestHeaders: { response: { headerMutation: { removeHeaders: REMOVED } } },
-  modeOverride: {
-    requestHeaderMode: ProcessingMode.HeaderSendMode.SEND,
-    requestBodyMode: ProcessingMode.BodySendMode.BUFFERED,
+const { SEND, SKIP } = ProcessingMode.HeaderSendMode;
+const { BUFFERED, NONE } = ProcessingMode.BodySendMode;
+
+/** What Envoy is to send besides the request's headers. */
+function mode(wanted: { readonly body: boolean; readonly responseHeaders: boolean }): NonNullable<Response["modeOverride"]> {
+  return {
+    requestHeaderMode: SEND,
+    requestBodyMode: wanted.body ? BUFFERED : NONE,
     // Of a request that has trailers and no body nothing else would be heard.
-    requestTrailerMode: ProcessingMode.HeaderSendMode.SEND,
-    responseHeaderMode: ProcessingMode.HeaderSendMode.SKIP,
-    responseBodyMode: ProcessingMode.BodySendMode.NONE,
-    responseTrailerMode: ProcessingMode.HeaderSendMode.SKIP,
-  },
-});
+    requestTrailerMode: wanted.body ? SEND : SKIP,
+    responseHeaderMode: wanted.responseHeaders ? SEND : SKIP,
+    responseBodyMode: NONE,
+    responseTrailerMode: SKIP,
+  };
+}
+
+/** Has an effect only where Envoy is configured to send no body, and to be told otherwise; else the body comes anyway. */
+const READ_BODY = encode(readBody(false));
+const READ_BODY_AND_WATCH = encode(readBody(true));
+
+function readBody(responseHeaders: boolean): Response {
+  return {
+    requestHeaders: { response: { headerMutation: { removeHeaders: REMOVED } } },
+    modeOverride: mode({ body: true, responseHeaders }),
+  };
+}
 
 const ENCODE_ROUTE = {
   requestHeaders: templated((destinations) => encode(routed("requestHeaders", destinations))),
   requestBody: templated((destinations) => encode(routed("requestBody", destinations))),
 } as const satisfies Record<RoutedPhase, (destinations: string) => Buffer>;
 
-function routed(phase: RoutedPhase, destinations: string, headers: Readonly<Record<string, string>> = {}): Response {
+const ENCODE_WATCHED_ROUTE = templated((destinations) => encode(routed("requestHeaders", destinations, { watch: true })));
+
+interface RouteOptions {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly watch?: boolean;
+}
+
+function routed(phase: RoutedPhase, destinations: string, { headers = {}, watch = false }: RouteOptions = {}): Response {
   // By its headers alone: what the body's request would have had removed before.
   const removeHeaders = phase === "requestHeaders" ? [HEADER_MODEL_NAMESPACE, HEADER_MODEL_PEEK] : [];
   const response = {
@@ -103,6 +126,7 @@ function routed(phase: RoutedPhase, destinations: string, headers: Readonly<Reco
   };
   return {
     ...(phase === "requestHeaders" ? { requestHeaders: { response } } : { requestBody: { response } }),
+    ...(watch && phase === "requestHeaders" ? { modeOverride: mode({ body: false, responseHeaders: true }) } : {}),
     dynamicMetadata: {
       fields: { [METADATA_NAMESPACE]: { structValue: { fields: { [HEADER_DESTINATION]: { stringValue: destinations } } } } },
     },

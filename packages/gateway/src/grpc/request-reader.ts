@@ -36,9 +36,16 @@ const FIXED_64 = 1;
 const BYTES = 2;
 const FIXED_32 = 5;
 
-const NAMES_BY_LENGTH: (readonly { readonly name: string; readonly bytes: Buffer }[] | undefined)[] = [];
-for (const name of HEAD_HEADERS) {
-  NAMES_BY_LENGTH[name.length] = [...(NAMES_BY_LENGTH[name.length] ?? []), { name, bytes: Buffer.from(name) }];
+/** Names of headers, by their length. */
+type Names = readonly (readonly { readonly name: string; readonly bytes: Buffer }[] | undefined)[];
+
+const REQUEST_NAMES = byLength(HEAD_HEADERS);
+const RESPONSE_NAMES = byLength([":status"]);
+
+function byLength(list: readonly string[]): Names {
+  const names: { readonly name: string; readonly bytes: Buffer }[][] = [];
+  for (const name of list) names[name.length] = [...(names[name.length] ?? []), { name, bytes: Buffer.from(name) }];
+  return names;
 }
 
 /** A place in a message. Each `read` moves it on. */
@@ -126,9 +133,9 @@ export function readRequest(bytes: Buffer): Message {
     if (next !== kind) headers = body = undefined; // One of them alone is set: the last.
     kind = next;
     const end = cursor.length();
-    if (kind === "requestHeaders") {
+    if (kind === "requestHeaders" || kind === "responseHeaders") {
       headers ??= { headers: [], endOfStream: false };
-      readHeaders(new Cursor(bytes, cursor.at, end), headers);
+      readHeaders(new Cursor(bytes, cursor.at, end), headers, kind === "requestHeaders" ? REQUEST_NAMES : RESPONSE_NAMES);
     } else if (kind === "requestBody" || kind === "responseBody") {
       body ??= { body: bytes.subarray(0, 0), endOfStream: false };
       readBody(new Cursor(bytes, cursor.at, end), body);
@@ -145,8 +152,15 @@ export function readRequest(bytes: Buffer): Message {
       ...(subset === undefined ? {} : { subset }),
     };
   }
+  if (kind === "responseHeaders") return { kind, status: statusOf(headers?.headers.at(-1)) };
   if (kind === "requestBody" || kind === "responseBody") return { kind, ...(body ?? { body: bytes.subarray(0, 0), endOfStream: false }) };
   return { kind: kind ?? "unknown" };
+}
+
+/** `undefined` for what is no status of HTTP. */
+function statusOf(header: Header | undefined): number | undefined {
+  const text = header?.value ?? "";
+  return /^[1-5]\d\d$/.test(text) ? Number(text) : undefined;
 }
 
 /** `HttpBody`, as far as it is read. */
@@ -196,11 +210,11 @@ function readSubset(bytes: Buffer): readonly string[] | undefined {
 }
 
 /** `HttpHeaders`. */
-function readHeaders(cursor: Cursor, into: ReadHeaders): void {
+function readHeaders(cursor: Cursor, into: ReadHeaders, names: Names): void {
   while (cursor.next()) {
     if (cursor.field === 1 && cursor.wire === BYTES) {
       const end = cursor.length();
-      readHeaderMap(new Cursor(cursor.bytes, cursor.at, end), into.headers);
+      readHeaderMap(new Cursor(cursor.bytes, cursor.at, end), into.headers, names);
       cursor.at = end;
     } else if (cursor.field === 3 && cursor.wire === VARINT) {
       into.endOfStream = cursor.varint() !== 0;
@@ -211,7 +225,7 @@ function readHeaders(cursor: Cursor, into: ReadHeaders): void {
 }
 
 /** `HeaderMap`: those of its headers that are looked at. */
-function readHeaderMap(cursor: Cursor, headers: Header[]): void {
+function readHeaderMap(cursor: Cursor, headers: Header[], names: Names): void {
   const { bytes } = cursor;
   while (cursor.next()) {
     if (cursor.field !== 1 || cursor.wire !== BYTES) {
@@ -219,14 +233,14 @@ function readHeaderMap(cursor: Cursor, headers: Header[]): void {
       continue;
     }
     const end = cursor.length();
-    const header = readHeader(new Cursor(bytes, cursor.at, end));
+    const header = readHeader(new Cursor(bytes, cursor.at, end), names);
     if (header !== undefined) headers.push(header);
     cursor.at = end;
   }
 }
 
 /** `HeaderValue`, where its key is one that is looked at. Nothing is copied before that is known. */
-function readHeader(cursor: Cursor): Header | undefined {
+function readHeader(cursor: Cursor, names: Names): Header | undefined {
   const { bytes } = cursor;
   let key: string | undefined;
   let textAt = 0;
@@ -240,7 +254,7 @@ function readHeader(cursor: Cursor): Header | undefined {
     }
     const end = cursor.length();
     if (cursor.field === 1) {
-      key = nameAt(bytes, cursor.at, end);
+      key = nameAt(names, bytes, cursor.at, end);
     } else if (cursor.field === 2) {
       textAt = cursor.at;
       textEnd = end;
@@ -254,10 +268,10 @@ function readHeader(cursor: Cursor): Header | undefined {
   return { key, value: rawEnd > rawAt ? bytes.toString("latin1", rawAt, rawEnd) : bytes.toString("utf8", textAt, textEnd) };
 }
 
-function nameAt(bytes: Buffer, start: number, end: number): string | undefined {
-  const names = NAMES_BY_LENGTH[end - start];
-  if (names === undefined) return undefined;
-  for (const { name, bytes: want } of names) {
+function nameAt(names: Names, bytes: Buffer, start: number, end: number): string | undefined {
+  const alike = names[end - start];
+  if (alike === undefined) return undefined;
+  for (const { name, bytes: want } of alike) {
     let i = want.length - 1;
     while (i >= 0 && want[i] === bytes[start + i]) i -= 1;
     if (i < 0) return name;

@@ -47,6 +47,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
         results.push(resultOf(record));
         return undefined;
       },
+      onAnswered: () => undefined,
       onWaited: (result) => waited.push(result),
       onDefect,
     };
@@ -98,6 +99,26 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     await once(call, "end");
     call.end();
     expect(results).toEqual(["routed"]);
+  });
+
+  test("with the body the head of the answer is asked for only while a content of some model is on trial", async () => {
+    const asked = async (): Promise<unknown> => {
+      const call = open();
+      call.write(HEADERS);
+      const { modeOverride } = await said(call);
+      call.write(body("m"));
+      await once(call, "end");
+      call.end();
+      return modeOverride?.responseHeaderMode;
+    };
+    serve("m");
+    const [SEND, SKIP] = [1, 2];
+    expect(await asked()).toBe(SKIP);
+    const onTrial = { id: "other", kind: "adapter", root: "other", createdSec: 1, canaryWeight: 5 } as const;
+    table.update("e", { type: "model", model: onTrial });
+    expect(await asked()).toBe(SEND);
+    table.update("e", { type: "withdrawn", id: "other" });
+    expect(await asked()).toBe(SKIP);
   });
 
   test("a model that appears while the request waits is found", async () => {

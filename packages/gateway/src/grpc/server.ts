@@ -6,6 +6,7 @@ import type { GrpcMethods, Listen, TlsFiles, Transport } from "./transport.ts";
 import { listenGrpcJs } from "./transports/grpc-js.ts";
 import { listenNodeHttp2 } from "./transports/node-http2.ts";
 import { listenOwn } from "./transports/own.ts";
+import { Watches } from "./watches.ts";
 
 /** The gRPC service that Envoy calls. */
 export const EXT_PROC_SERVICE_NAME = "envoy.service.ext_proc.v3.ExternalProcessor";
@@ -48,18 +49,19 @@ export interface GrpcServer extends Transport {
  */
 export async function listen(options: GrpcOptions, deps: StreamDeps, heldBytes = HELD_BYTES): Promise<GrpcServer> {
   const health = new Health(EXT_PROC_SERVICE_NAME);
-  const held = new HeldBytes(heldBytes);
+  const shared = { bodies: new HeldBytes(heldBytes), watches: new Watches() };
   const methods: GrpcMethods = new Map([
-    [`/${EXT_PROC_SERVICE_NAME}/Process`, (stream) => new RequestStream(stream, deps, held)],
+    [`/${EXT_PROC_SERVICE_NAME}/Process`, (stream) => new RequestStream(stream, deps, shared)],
     ...health.methods,
   ]);
   const transport = await open(options, methods);
   return {
     port: transport.port,
     health,
-    openStreams: transport.openStreams,
+    openStreams: () => transport.openStreams() - shared.watches.size,
     drain: async (timeoutMs) => {
       health.close();
+      shared.watches.close();
       return await transport.drain(timeoutMs);
     },
   };

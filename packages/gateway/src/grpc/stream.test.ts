@@ -3,6 +3,7 @@ import { envoy } from "#proto";
 import { HeldBytes } from "./held-body.ts";
 import { RequestStream, type StreamDeps } from "./stream.ts";
 import type { GrpcStream } from "./transport.ts";
+import { Watches } from "./watches.ts";
 
 const { ProcessingRequest } = envoy.service.ext_proc.v3;
 type Request = envoy.service.ext_proc.v3.ProcessingRequest.$Properties;
@@ -52,7 +53,7 @@ const HEAD = Object.entries({ ":method": "POST", ":path": "/v1/completions" }).m
 test("an answer of very many pieces goes back in order once Envoy takes it again", () => {
   const call = new Call();
   const deps = { now: () => 0, onDefect: (error: unknown) => expect(error).toBeUndefined() } as unknown as StreamDeps;
-  call.handler = new RequestStream(call, deps, new HeldBytes(0));
+  call.handler = new RequestStream(call, deps, { bodies: new HeldBytes(0), watches: new Watches() });
   call.arrives({ protocolConfig: { requestBodyMode: 4, responseBodyMode: 4 }, requestHeaders: { headers: { headers: HEAD } } });
   call.room = false;
   const pieces = 30_000;

@@ -2,7 +2,17 @@ import type { RequestHead } from "../http/request-head.ts";
 import { tooManyBodies } from "../openai/errors.ts";
 import { onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
-import { answer, type Effect, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step } from "../phases/types.ts";
+import {
+  answer,
+  type Effect,
+  type Message,
+  NEW_REQUEST,
+  type PhaseDeps,
+  type Reply,
+  type RequestState,
+  type Step,
+  type Trial,
+} from "../phases/types.ts";
 import type { Left, RequestRecord } from "../requests.ts";
 import { encodeReply, encodeRouteWithBody } from "./codec.ts";
 import type { HeldBytes } from "./held-body.ts";
@@ -11,6 +21,7 @@ import { readRequest } from "./request-reader.ts";
 import { GRPC_STATUS } from "./status.ts";
 import { StreamedBody } from "./streamed-body.ts";
 import type { GrpcHandler, GrpcStream } from "./transport.ts";
+import type { Watches } from "./watches.ts";
 
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
 const LOOKUP_WAIT_MS = 300;
@@ -25,15 +36,29 @@ export interface StreamDeps extends PhaseDeps {
   readonly onDone: (record: RequestRecord) => Readonly<Record<string, string>> | undefined;
   /** Told how a wait for a model ended. */
   readonly onWaited: (result: "found" | "given_up" | "aborted") => void;
+  /**
+   * Told how a request was answered whose model has a content on trial.
+   *
+   * @param status - that the client gets; `undefined` where the request ended before
+   * @param afterMs - since the decision
+   */
+  readonly onAnswered: (trial: Trial, status: number | undefined, afterMs: number) => void;
   /** Told of a defect; the stream ends with an error. */
   readonly onDefect: (error: unknown) => void;
+}
+
+/** What all streams of a server share. */
+export interface SharedByStreams {
+  /** What bodies may have of memory that come in pieces. */
+  readonly bodies: HeldBytes;
+  readonly watches: Watches;
 }
 
 /** One request of Envoy's: a loop around the phases. It holds nothing once the stream has ended, however it ended. */
 export class RequestStream implements GrpcHandler {
   readonly #stream: GrpcStream;
   readonly #deps: StreamDeps;
-  readonly #held: HeldBytes;
+  readonly #shared: SharedByStreams;
   readonly #startedMs: number;
   #waitedMs = 0;
   #head: RequestHead | undefined;
@@ -50,11 +75,14 @@ export class RequestStream implements GrpcHandler {
   #responseWaits = false;
   /** Whether trailers ended the body. */
   #trailers = false;
+  /** Whether Envoy was told, when the body was asked for, to send the head of the answer too. */
+  #asked = false;
+  /** Of a request whose answer's head is waited for: ends that, and tells how it was answered where it was. */
+  #watch: ((outcome?: { readonly status: number | undefined }) => void) | undefined;
 
-  /** @param held - what bodies may have of memory that come in pieces */
-  constructor(stream: GrpcStream, deps: StreamDeps, held: HeldBytes) {
+  constructor(stream: GrpcStream, deps: StreamDeps, shared: SharedByStreams) {
     this.#stream = stream;
-    this.#held = held;
+    this.#shared = shared;
     this.#deps = deps;
     this.#startedMs = deps.now();
   }
@@ -74,6 +102,7 @@ export class RequestStream implements GrpcHandler {
   onEnd(): void {
     this.#halfClosed = true;
     if (this.#stopWaiting !== undefined || this.#body?.isGiving === true) return;
+    this.#watch?.({ status: undefined });
     this.#tellIfLeft();
     this.#end(GRPC_STATUS.OK);
   }
@@ -90,6 +119,7 @@ export class RequestStream implements GrpcHandler {
       this.#stopWaiting();
       this.#deps.onWaited("aborted");
     }
+    this.#watch?.({ status: undefined });
     this.#tellIfLeft();
     this.#ended = true;
     this.#body?.drop();
@@ -109,7 +139,7 @@ export class RequestStream implements GrpcHandler {
       // An answer's pieces are not looked at: they go straight back, no faster than Envoy takes them.
       if (message.duplex?.response === true) this.#response = new Relay(this.#stream, "responseBody", () => this.#onResponseGiven());
       if (message.duplex?.request === true && !message.endOfStream) {
-        this.#body = new StreamedBody(this.#stream, this.#held, () => this.#onGiven());
+        this.#body = new StreamedBody(this.#stream, this.#shared.bodies, () => this.#onGiven());
       }
     }
     if (message.kind === "responseBody" && this.#response !== undefined) {
@@ -118,6 +148,12 @@ export class RequestStream implements GrpcHandler {
         this.#responseWaits = true;
         this.#stream.pause();
       }
+      return;
+    }
+    if (message.kind === "responseHeaders" && this.#watch !== undefined) {
+      this.#watch({ status: message.status });
+      this.#stream.write(encodeReply({ kind: "continue", phase: message.kind }));
+      this.#end(GRPC_STATUS.OK);
       return;
     }
     const next = this.#body === undefined ? message : this.#streamed(this.#body, message);
@@ -165,7 +201,13 @@ export class RequestStream implements GrpcHandler {
     const { reply } = effect;
     // The headers are answered when the body is known.
     if (reply.kind === "readBody" && this.#body !== undefined) return;
-    if (reply.kind === "continue" || reply.kind === "readBody") {
+    if (reply.kind === "readBody") {
+      // For which model it is only the body says, and then it is too late to ask.
+      this.#asked = this.#deps.routes.hasTrials() && this.#shared.watches.isOpen;
+      this.#stream.write(encodeReply(reply, undefined, this.#asked));
+      return;
+    }
+    if (reply.kind === "continue") {
       this.#stream.write(encodeReply(reply));
       return;
     }
@@ -183,9 +225,35 @@ export class RequestStream implements GrpcHandler {
       return;
     }
     this.#body?.drop();
+    if (reply.kind === "route" && reply.trial !== undefined && this.#canWatch(reply)) {
+      this.#stream.write(encodeReply(reply, headers, true));
+      this.#startWatch(reply.trial);
+      return;
+    }
     this.#stream.write(encodeReply(reply, headers));
     // Nothing more is needed for this request. Left to Envoy, the stream stays open as long as the engine answers.
     this.#end(GRPC_STATUS.OK);
+  }
+
+  /** An Envoy that sends bodies in pieces cannot be told to send more. */
+  #canWatch({ phase }: Reply & { readonly kind: "route" }): boolean {
+    const isAsked = phase === "requestHeaders" || this.#asked;
+    return isAsked && !this.#halfClosed && this.#response === undefined && this.#shared.watches.isOpen;
+  }
+
+  #startWatch(trial: Trial): void {
+    const { watches } = this.#shared;
+    const sinceMs = this.#deps.now();
+    const leave = (): void => {
+      this.#watch?.();
+      this.#end(GRPC_STATUS.OK);
+    };
+    watches.add(leave);
+    this.#watch = (outcome) => {
+      this.#watch = undefined;
+      watches.delete(leave);
+      if (outcome !== undefined) this.#deps.onAnswered(trial, outcome.status, this.#deps.now() - sinceMs);
+    };
   }
 
   #wait(): void {
@@ -215,6 +283,7 @@ export class RequestStream implements GrpcHandler {
       work();
     } catch (error) {
       this.#stopWaiting?.();
+      this.#watch?.();
       this.#deps.onDefect(error);
       this.#end(GRPC_STATUS.INTERNAL, "internal error");
     }

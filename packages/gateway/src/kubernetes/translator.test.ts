@@ -90,7 +90,7 @@ test("pods with a content on trial are told apart by their slice, and one that m
   routes.slice("ns/lora-1", trial(5, entry(3)));
   const split = (addresses: string[], canaries: string[], weight: number) => ({
     ...routable(...addresses),
-    canary: { addresses: canaries, weight },
+    canary: { addresses: canaries, weight, namespace: "ns" },
   });
   expect(table.find("lora")).toEqual(split(["10.0.0.1:8000", "10.0.0.2:8000"], ["10.0.0.3:8000"], 5));
   routes.slice("ns/lora-1", trial(25, entry(3)));

@@ -27,12 +27,13 @@ export function onRoutesChanged(state: RequestState & { readonly phase: "waiting
   return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why), { model, phase: on });
 }
 
-/** Engines of the one content come first, and those of the other one after them, for retries. */
+/** Retries stay with engines of the same content: an answer of the other one would count for this one. */
 function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary }: PhaseDeps): Step {
   if (canary === undefined) return route(on, model, pick(addresses));
+  const { namespace } = canary;
   return inCanary(canary.weight)
-    ? route(on, model, pick(canary.addresses, addresses), "canary")
-    : route(on, model, pick(addresses, canary.addresses), "stable");
+    ? route(on, model, pick(canary.addresses), { model, namespace, version: "canary" })
+    : route(on, model, pick(addresses), { model, namespace, version: "stable" });
 }
 
 /** What serves a model, of the engines that may be picked. */

@@ -3,7 +3,7 @@ import type { RequestHead } from "../http/request-head.ts";
 import { RoutingTable } from "../routing/table.ts";
 import { onRoutesChanged } from "./look-up.ts";
 import { step } from "./step.ts";
-import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step, type Wanted } from "./types.ts";
+import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step, type Trial, type Wanted } from "./types.ts";
 
 const table = new RoutingTable();
 table.update("e1", {
@@ -18,7 +18,7 @@ table.update("e1", {
     ],
   },
 });
-const deps: PhaseDeps = { routes: table, pick: (addresses, others = []) => [...addresses, ...others], inCanary: () => false };
+const deps: PhaseDeps = { routes: table, pick: (addresses) => addresses, inCanary: () => false };
 
 const HEAD: RequestHead = {
   method: "POST",
@@ -129,7 +129,7 @@ test("the namespace of the headers counts until the request is routed", () => {
   expect(short(step(asked("other")[0], body('{"model":"shared"}'), both))).toBe("wait → waiting");
 });
 
-test("a content on trial gets its share, and each is there for the other one's retries", () => {
+test("a content on trial gets its share, and retries stay with one content", () => {
   const tried = new RoutingTable();
   const place = (n: number, canaryWeight?: number): void => {
     const model = {
@@ -148,10 +148,10 @@ test("a content on trial gets its share, and each is there for the other one's r
     const inCanary = (weight: number) => asked.push(weight) > 0 && canary;
     const message = { ...headers({ peekedModel: "lora" }), ...(subset === undefined ? {} : { subset }) } as Message;
     const [, effect] = step(NEW_REQUEST, message, { ...deps, routes: tried, inCanary });
-    const { reply } = effect as { reply: { version?: string; destinations: readonly string[] } };
-    return `${reply.version} ${reply.destinations.map((d) => d.slice(7, 8)).join("")}`;
+    const { reply } = effect as { reply: { trial?: Trial; destinations: readonly string[] } };
+    return `${reply.trial?.version} ${reply.destinations.map((d) => d.slice(7, 8)).join("")}`;
   };
-  expect([sent(false), sent(true)]).toEqual(["stable 12", "canary 21"]);
+  expect([sent(false), sent(true)]).toEqual(["stable 1", "canary 2"]);
   expect(asked).toEqual([5, 5]);
   // Where only one of the contents may be or can be picked, it gets all.
   expect([sent(true, ["10.0.0.1:8000"]), sent(false, ["10.0.0.2:8000"])]).toEqual(["undefined 1", "undefined 2"]);

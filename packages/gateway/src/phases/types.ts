@@ -8,7 +8,7 @@ export interface Duplex {
   readonly response: boolean;
 }
 
-/** Phases of a request that are acknowledged without a look; Envoy sends them only where it is configured to. */
+/** Phases of a request that are acknowledged without a change; Envoy sends them only where it is configured or told to. */
 export type OtherPhase = "requestTrailers" | "responseHeaders" | "responseBody" | "responseTrailers";
 
 /** Phases in which a request can be routed: by its headers where Envoy found the model itself, else by its body. */
@@ -26,7 +26,12 @@ export type Message =
     }
   /** The whole body, or a piece where it is streamed. */
   | { readonly kind: "requestBody" | "responseBody"; readonly body: Buffer; readonly endOfStream: boolean }
-  | { readonly kind: Exclude<OtherPhase, "responseBody"> }
+  | {
+      readonly kind: "responseHeaders";
+      /** Of HTTP; `undefined` where it is none. */
+      readonly status?: number | undefined;
+    }
+  | { readonly kind: Exclude<OtherPhase, "responseBody" | "responseHeaders"> }
   /** Of a kind that this gateway does not know. */
   | { readonly kind: "unknown" };
 
@@ -57,6 +62,14 @@ export const NEW_REQUEST: RequestState = { phase: "new" };
 
 export type Version = "stable" | "canary";
 
+/** Whose content is on trial, and which one serves a request. */
+export interface Trial {
+  readonly model: string;
+  /** The model's; empty where names have none. */
+  readonly namespace: string;
+  readonly version: Version;
+}
+
 /** What to tell Envoy. */
 export type Reply =
   | { readonly kind: "continue"; readonly phase: RoutedPhase | OtherPhase }
@@ -68,8 +81,8 @@ export type Reply =
       readonly phase: RoutedPhase;
       readonly model: string;
       readonly destinations: readonly string[];
-      /** Set while a content of the model is on trial: which one serves this request. */
-      readonly version?: Version | undefined;
+      /** Set while a content of the model is on trial. */
+      readonly trial?: Trial | undefined;
     }
   /** Of a request that names a model: that, and the message in which it did. */
   | { readonly kind: "answer"; readonly answer: Answer; readonly model?: string; readonly phase?: RoutedPhase };
@@ -84,8 +97,8 @@ export type Effect =
 /** What the phases need of the world. */
 export interface PhaseDeps {
   readonly routes: RoutingView;
-  /** Turns candidates into the list of destinations; the others come after all of them. */
-  readonly pick: (addresses: readonly string[], others?: readonly string[]) => readonly string[];
+  /** Turns candidates into the list of destinations. */
+  readonly pick: (addresses: readonly string[]) => readonly string[];
   /** Whether a request is one of so many of a hundred. */
   readonly inCanary: (weight: number) => boolean;
 }
@@ -101,8 +114,8 @@ export function answer(answer: Answer, named: { readonly model?: string; readonl
 }
 
 /** Ends the gateway's part: Envoy goes on to the engine. */
-export function route(phase: RoutedPhase, model: string, destinations: readonly string[], version?: Version): Step {
-  return [DONE, { kind: "reply", reply: { kind: "route", phase, model, destinations, version } }];
+export function route(phase: RoutedPhase, model: string, destinations: readonly string[], trial?: Trial): Step {
+  return [DONE, { kind: "reply", reply: { kind: "route", phase, model, destinations, trial } }];
 }
 
 /** Acknowledges a phase. */

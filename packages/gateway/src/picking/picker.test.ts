@@ -35,18 +35,6 @@ test("of more candidates than places each stands there once", () => {
   expect(new Set(picker().pick(many)).size).toBe(DESTINATIONS);
 });
 
-test("others come after all candidates, and take no request of theirs", () => {
-  const p = picker();
-  for (let i = 0; i < 50; i++) {
-    const list = p.pick(["a", "b"], ["c", "d"]);
-    expect(new Set(list.slice(0, 2))).toEqual(new Set(["a", "b"]));
-    expect(new Set(list.slice(2, 4))).toEqual(new Set(["c", "d"]));
-    expect(list).toHaveLength(DESTINATIONS);
-  }
-  const many = Array.from({ length: 10 }, (_, i) => `h${i}`);
-  expect(p.pick(many, ["c"])).not.toContain("c");
-});
-
 test("the load is even", () => {
   const p = picker();
   const counts = new Map<string, number>();

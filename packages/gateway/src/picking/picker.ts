@@ -4,8 +4,6 @@ import type { Loads } from "./loads.ts";
 /** Addresses in a destination list: one for the first try and one for every retry. */
 export const DESTINATIONS = ENVOY_RETRIES + 1;
 
-const NOBODY: readonly string[] = [];
-
 /** What the picker takes from outside. */
 export interface PickerDeps {
   /** Milliseconds, monotonic. */
@@ -25,10 +23,9 @@ export class Picker {
 
   /**
    * @param candidates - addresses of engines that serve the model; at least one
-   * @param others - addresses for retries after all of these
    * @returns {@link DESTINATIONS} addresses, the candidates in turn
    */
-  pick(candidates: readonly string[], others: readonly string[] = NOBODY): readonly string[] {
+  pick(candidates: readonly string[]): readonly string[] {
     const { loads, random } = this.#deps;
     const nowMs = this.#deps.now();
     const order = shuffled(candidates, DESTINATIONS, random);
@@ -39,7 +36,6 @@ export class Picker {
     }
     const [first] = order;
     if (first !== undefined) loads.onSent(first, nowMs);
-    if (others !== NOBODY) order.push(...shuffled(others, DESTINATIONS - order.length, random));
     return repeated(order, DESTINATIONS);
   }
 }

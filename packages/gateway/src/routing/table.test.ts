@@ -27,6 +27,22 @@ test.each([
   expect(tableOf(state).cards()).toEqual([]);
 });
 
+test("tells whether a content is on trial, of any model or of one", () => {
+  const table = tableOf(ready(1, [base, { ...lora, namespace: "a" }]), ready(2, [{ ...lora, namespace: "a", canaryWeight: 5 }]));
+  const told = () => [table.hasTrials(), table.isOnTrial("lora", "a"), table.isOnTrial("lora", "b"), table.isOnTrial("base")];
+  expect(table.find("lora")).toMatchObject({ canary: { addresses: ["10.0.0.2:8000"], weight: 5, namespace: "a" } });
+  expect(told()).toEqual([true, true, false, false]);
+  table.update("e2", { type: "model", model: { ...lora, namespace: "a" } });
+  expect(told()).toEqual([false, false, false, false]);
+  table.update("e2", { type: "model", model: { ...lora, namespace: "a", canaryWeight: 0 } });
+  expect(told()).toEqual([true, true, false, false]);
+  table.update("e2", { type: "state", state: ready(2, [base]) });
+  expect(told()).toEqual([false, false, false, false]);
+  table.update("e1", { type: "model", model: { ...lora, canaryWeight: 1 } });
+  table.remove("e1");
+  expect(told()).toEqual([false, false, false, false]);
+});
+
 test("single changes are seen at once", () => {
   const table = tableOf(ready(1, [base]));
   table.update("e1", { type: "model", model: lora });

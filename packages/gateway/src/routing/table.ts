@@ -21,6 +21,8 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
   /** Names of what was declared, by the declaration's key. */
   readonly #declared = new Map<string, string>();
   readonly #names = new Map<string, Name>();
+  /** Engines that have a content on trial, by the model's name. */
+  readonly #trials = new Map<string, Set<Engine>>();
   readonly #waiting = new Set<() => void>();
 
   update(key: string, change: EngineChange): void {
@@ -32,13 +34,13 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
         engine.notReady = change.state.notReady;
         const next = new Map(change.state.models.map((model) => [model.id, model]));
         for (const id of engine.models.keys()) if (!next.has(id)) this.#unlink(engine, id);
-        for (const id of next.keys()) this.#link(engine, id);
+        for (const model of next.values()) this.#link(engine, model);
         engine.models = next;
         break;
       }
       case "model":
         engine.models.set(change.model.id, change.model);
-        this.#link(engine, change.model.id);
+        this.#link(engine, change.model);
         break;
       case "withdrawn":
         engine.models.delete(change.id);
@@ -114,7 +116,20 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     // A content on trial is better than none.
     return addresses.length === 0
       ? { kind: "routable", addresses: canaries }
-      : { kind: "routable", addresses, canary: { addresses: canaries, weight } };
+      : { kind: "routable", addresses, canary: { addresses: canaries, weight, namespace: holder.namespace ?? "" } };
+  }
+
+  hasTrials(): boolean {
+    return this.#trials.size > 0;
+  }
+
+  /** Whether a content of the model is on trial on an engine, of any namespace where none is given. */
+  isOnTrial(model: string, namespace?: string): boolean {
+    for (const engine of this.#trials.get(model) ?? []) {
+      const entry = engine.models.get(model);
+      if (entry !== undefined && isOf(entry, namespace)) return true;
+    }
+    return false;
   }
 
   card(model: string, namespace?: string): ModelCard | undefined {
@@ -186,13 +201,26 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     return name;
   }
 
-  #link(engine: Engine, id: string): void {
+  /** Engine has, or no longer has, a content of this model that is on trial. */
+  #setTrial(engine: Engine, id: string, onTrial: boolean): void {
+    const engines = this.#trials.get(id);
+    if (onTrial) {
+      if (engines === undefined) this.#trials.set(id, new Set([engine]));
+      else engines.add(engine);
+    } else if (engines?.delete(engine) === true && engines.size === 0) {
+      this.#trials.delete(id);
+    }
+  }
+
+  #link(engine: Engine, { id, canaryWeight }: EngineModel): void {
+    this.#setTrial(engine, id, canaryWeight !== undefined);
     const name = this.#name(id);
     name.engines.add(engine);
     name.found.clear();
   }
 
   #unlink(engine: Engine, id: string): void {
+    this.#setTrial(engine, id, false);
     const name = this.#names.get(id);
     name?.engines.delete(engine);
     name?.found.clear();

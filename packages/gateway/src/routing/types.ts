@@ -64,7 +64,12 @@ export interface Routable {
   readonly kind: "routable";
   readonly addresses: readonly string[];
   /** Others, with a content on trial, which get so many of a hundred requests. */
-  readonly canary?: { readonly addresses: readonly string[]; readonly weight: number };
+  readonly canary?: {
+    readonly addresses: readonly string[];
+    readonly weight: number;
+    /** The model's; empty where names have none. */
+    readonly namespace: string;
+  };
 }
 
 /**
@@ -73,6 +78,8 @@ export interface Routable {
  */
 export interface RoutingView {
   find(model: string, namespace?: string): Found;
+  /** Whether a content of any model is on trial. */
+  hasTrials(): boolean;
   card(model: string, namespace?: string): ModelCard | undefined;
   cards(namespace?: string): readonly ModelCard[];
 }

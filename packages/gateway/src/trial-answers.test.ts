@@ -1,0 +1,69 @@
+import { Registry } from "@aibrix/service";
+import { expect, test } from "vitest";
+import type { Trial } from "./phases/types.ts";
+import { TrialAnswers } from "./trial-answers.ts";
+
+const CANARY: Trial = { model: "lora", namespace: "team", version: "canary" };
+
+function counting(maxModels = 10) {
+  const registry = new Registry();
+  const onTrial = new Set(["lora"]);
+  let nowMs = 0;
+  const answers = new TrialAnswers(registry, { maxModels, isOnTrial: (model) => onTrial.has(model), now: () => nowMs });
+  const lines = async () =>
+    (await registry.metrics()).split("\n").filter((line) => /^aibrix_gateway_version_response(s_total|_seconds_(count|sum))/.test(line));
+  return { answers, onTrial, lines, pass: (ms: number) => (nowMs += ms) };
+}
+
+test("counts answers by version and status, and the time until them", async () => {
+  const { answers, lines } = counting();
+  answers.add(CANARY, 200, 500);
+  answers.add(CANARY, 200, 1_000);
+  answers.add(CANARY, 500, 500);
+  answers.add(CANARY, undefined, 100);
+  answers.add({ ...CANARY, version: "stable" }, 200, 250);
+  const label = (version: string, code?: number | string) =>
+    `{model="lora",namespace="team",version="${version}"${code === undefined ? "" : `,code="${code}"`}}`;
+  expect(await lines()).toEqual([
+    `aibrix_gateway_version_responses_total${label("canary", 200)} 2`,
+    `aibrix_gateway_version_responses_total${label("canary", 500)} 1`,
+    `aibrix_gateway_version_responses_total${label("canary", "error")} 1`,
+    `aibrix_gateway_version_responses_total${label("stable", 200)} 1`,
+    `aibrix_gateway_version_response_seconds_sum${label("canary")} 2`,
+    `aibrix_gateway_version_response_seconds_count${label("canary")} 3`,
+    `aibrix_gateway_version_response_seconds_sum${label("stable")} 0.25`,
+    `aibrix_gateway_version_response_seconds_count${label("stable")} 1`,
+  ]);
+});
+
+test("where no answer is ever seen, none is missed", async () => {
+  const { answers, lines } = counting();
+  answers.add(CANARY, undefined, 10);
+  expect(await lines()).toEqual([]);
+});
+
+test("a trial that is over is forgotten after a while, one that goes on is not", async () => {
+  const { answers, onTrial, lines, pass } = counting();
+  onTrial.add("other");
+  for (const model of ["lora", "other"]) answers.add({ ...CANARY, model }, 200, 1);
+  onTrial.delete("lora");
+  pass(599_999);
+  expect(await lines()).toHaveLength(6);
+  pass(1);
+  const left = await lines();
+  expect(left).toHaveLength(3);
+  expect(left.every((line) => line.includes('model="other"'))).toBe(true);
+});
+
+test("models beyond the bound count together, until others are forgotten", async () => {
+  const { answers, onTrial, lines, pass } = counting(1);
+  for (const model of ["lora", "b", "c"]) answers.add({ ...CANARY, model }, 200, 1);
+  expect((await lines()).filter((line) => line.includes("_total"))).toEqual([
+    'aibrix_gateway_version_responses_total{model="lora",namespace="team",version="canary",code="200"} 1',
+    'aibrix_gateway_version_responses_total{model="_other",namespace="",version="canary",code="200"} 2',
+  ]);
+  onTrial.clear();
+  pass(600_000);
+  answers.add({ ...CANARY, model: "d" }, 200, 1);
+  expect((await lines())[0]).toContain('model="d"');
+});
