@@ -26,7 +26,7 @@ export { type EnvoyGatewayPaths, ensureEgctl, ensureEnvoyGateway } from "./parts
 export { ensureFakeGcs, type FakeGcsPaths } from "./parts/fake-gcs.ts";
 export { ensureFaketime, type FaketimePaths } from "./parts/faketime.ts";
 export { ensureGatewayBench, type GatewayBenchPaths } from "./parts/gateway-bench.ts";
-export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-crds.ts";
+export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-charts.ts";
 export { ensureNginx, type NginxPaths } from "./parts/nginx.ts";
 export { type PartContext, PartError } from "./parts/part-context.ts";
 export { ensurePrometheus, type PrometheusPaths } from "./parts/prometheus.ts";

@@ -1,22 +1,24 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ENVOY_GATEWAY_VERSION, ensureGatewayCrds, programFile } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { parse } from "yaml";
-import { envoyGatewayManifest } from "../src/cluster/envoy-gateway-manifest.ts";
+import { parse, stringify } from "yaml";
+import { ENVOY_GATEWAY_NAMESPACE, renderChart, renderDependency } from "../src/cluster/dependency.ts";
 import { WORKSPACE } from "../src/stack/paths.ts";
 import { type DeploymentManifest, type Manifest, ManifestPlane, manifestsOf } from "./support/manifest-plane.ts";
 
 const OVERLAYS = ["default", "dev"] as const;
+const parts = { log: console.log, signal: AbortSignal.timeout(3_600_000) };
 
 let plane: ManifestPlane;
 const rendered = new Map<string, readonly Manifest[]>();
 
 beforeAll(async () => {
-  const crds = await ensureGatewayCrds({ log: console.log, signal: AbortSignal.timeout(3_600_000) });
+  const crds = await ensureGatewayCrds(parts);
   plane = await ManifestPlane.start();
   await plane.do("apply", "--server-side", "-f", `${crds}/gatewayapi-crds.yaml`, "-f", `${crds}/generated`);
   // A dry run of what lives in a namespace needs the namespace.
@@ -130,29 +132,80 @@ test("the overlay dev is the overlay default with images of this checkout, and a
   for (const name of names("default")) expect(withoutImages("dev", name)).toBe(withoutImages("default", name));
 });
 
-test("the API server accepts the Envoy Gateway of a cluster of this machine, and its pods are restricted", async () => {
-  const { items } = envoyGatewayManifest() as { readonly items: readonly Manifest[] };
-  await plane.do("create", "namespace", "envoy-gateway-system");
-  await plane.do("label", "namespace", "envoy-gateway-system", "pod-security.kubernetes.io/enforce=restricted");
-  for (const item of items)
-    expect({ object: `${item.kind} ${item.metadata.name}`, refusal: await plane.refusal(item) }).toMatchObject({ refusal: undefined });
-  const withPods = items.filter((m): m is DeploymentManifest => m.kind === "Deployment" || m.kind === "Job");
-  expect(withPods).toHaveLength(2);
-  for (const { kind, metadata, spec } of withPods) {
-    const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec.template.spec, serviceAccountName: undefined } };
-    expect({ kind, refusal: await plane.refusal(pod) }).toMatchObject({ refusal: undefined });
+describe("what deploy/dependency applies, with the release's file made of its chart", () => {
+  interface Rule {
+    readonly apiGroups?: readonly string[];
+    readonly resources?: readonly string[];
+    readonly verbs: readonly string[];
   }
-});
+  let scratch: string;
+  let items: readonly Manifest[];
 
-test("deploy/dependency pins one Envoy Gateway, and switches on what the script needs, as this machine's own does", async () => {
-  const { resources, patches } = parse(await readFile(join(WORKSPACE, "deploy/dependency/kustomization.yaml"), "utf8"));
-  expect(resources).toEqual([expect.stringContaining(`/download/${ENVOY_GATEWAY_VERSION}/install.yaml`)]);
-  const [{ value }] = parse(patches[0].patch) as [{ value: string }];
-  const theirs = parse(value);
-  expect(theirs.provider.kubernetes.shutdownManager.image).toBe(`docker.io/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`);
-  const { items } = envoyGatewayManifest() as { readonly items: readonly (Manifest & { readonly data?: Record<string, string> })[] };
-  const ours = JSON.parse(items.find((i) => i.kind === "ConfigMap")?.data?.["envoy-gateway.yaml"] ?? "");
-  for (const config of [theirs, ours]) expect(config).toMatchObject({ kind: "EnvoyGateway", extensionApis: { enableLua: true } });
+  beforeAll(async () => {
+    scratch = mkdtempSync(join(tmpdir(), "aibrix-dependency-"));
+    items = await dependency();
+    await plane.do("create", "namespace", ENVOY_GATEWAY_NAMESPACE);
+    await plane.do("label", "namespace", ENVOY_GATEWAY_NAMESPACE, "pod-security.kubernetes.io/enforce=restricted");
+  }, 3_600_000);
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+  async function dependency(imageRegistry?: string): Promise<readonly Manifest[]> {
+    const text = await renderDependency((dir) => plane.do("kustomize", dir), imageRegistry, scratch, parts);
+    return manifestsOf(text).filter(({ kind }) => kind !== "CustomResourceDefinition");
+  }
+
+  function settings(manifests: readonly Manifest[]): unknown {
+    const [config, ...others] = manifests.filter(({ kind }) => kind === "ConfigMap") as (Manifest & { data: Record<string, string> })[];
+    expect(others).toEqual([]);
+    return parse(config?.data["envoy-gateway.yaml"] ?? "");
+  }
+
+  const withPods = () => items.filter((m): m is DeploymentManifest => m.kind === "Deployment" || m.kind === "Job");
+
+  test("is taken by the API server, and its pods are restricted", async () => {
+    for (const item of items)
+      expect({ object: `${item.kind} ${item.metadata.name}`, refusal: await plane.refusal(item) }).toMatchObject({ refusal: undefined });
+    expect(withPods()).toHaveLength(2);
+    for (const { kind, metadata, spec } of withPods()) {
+      const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec.template.spec, serviceAccountName: undefined } };
+      expect({ kind, refusal: await plane.refusal(pod) }).toMatchObject({ refusal: undefined });
+    }
+  });
+
+  test("has the settings that helm gives it by the guide's command, Lua among them", async () => {
+    const guide = readFileSync(join(WORKSPACE, "docs/guides/install.md"), "utf8");
+    const [, flags = ""] = /^helm install eg oci:.*\\\n((?: .*\n)+)```/m.exec(guide) ?? [];
+    expect(flags).toContain("--set ");
+    const byHelm = settings(manifestsOf(await renderChart(flags.trim().split(/\s+/), parts)));
+    expect(settings(items)).toEqual(byHelm);
+    expect(byHelm).toMatchObject({ kind: "EnvoyGateway", extensionApis: { enableLua: true } });
+  });
+
+  test("pins one Envoy Gateway, in its Deployment, in its Job, and beside Envoy", () => {
+    const { resources } = parse(readFileSync(join(WORKSPACE, "deploy/dependency/kustomization.yaml"), "utf8"));
+    expect(resources).toEqual([expect.stringContaining(`/download/${ENVOY_GATEWAY_VERSION}/install.yaml`)]);
+    const image = `docker.io/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`;
+    for (const { spec } of withPods()) expect(spec.template.spec.containers).toMatchObject([{ image }]);
+    expect(settings(items)).toMatchObject({ provider: { kubernetes: { shutdownManager: { image } } } });
+  });
+
+  test("names every image at a registry of the user's", async () => {
+    const objects = await dependency("registry.example/dev");
+    const named = [objects.map((object) => stringify(object)).join("---\n"), stringify(settings(objects))];
+    const images = named.flatMap((text) => [...text.matchAll(/^ *(?:- )?image: (.*)$/gm)].map(([, image]) => image));
+    const ours = `registry.example/dev/envoyproxy/gateway:${ENVOY_GATEWAY_VERSION}`;
+    // Of the ConfigMap's text the first pass sees them too.
+    expect([...new Set(images)].sort()).toEqual([ours, "registry.example/dev/envoyproxy/ratelimit:8fe6ea42"]);
+  });
+
+  test("gives Envoy Gateway no right to everything", () => {
+    const bound = items.filter(({ kind }) => kind.endsWith("RoleBinding")).map((m) => (m.roleRef as { name: string }).name);
+    const roles = items.filter(({ kind }) => kind === "Role" || kind === "ClusterRole");
+    expect([...bound].sort()).toEqual(roles.map(({ metadata }) => metadata.name).sort());
+    const rules = roles.flatMap((m) => m.rules as readonly Rule[]);
+    expect(rules.length).toBeGreaterThan(10);
+    for (const { apiGroups = [], resources = [], verbs } of rules) expect([...apiGroups, ...resources, ...verbs]).not.toContain("*");
+  });
 });
 
 test("the overlay dev is applied as a whole, and a second time changes nothing", async () => {

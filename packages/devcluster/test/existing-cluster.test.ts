@@ -151,7 +151,8 @@ test("what is deployed is deleted again: ModelAdapters while the controller is t
   expect(await there("namespace", "aibrix-system", "aibrix-dev")).toBe(false);
   expect(await there("crd")).toBe(false);
   expect(await there("namespace", "envoy-gateway-system")).toBe(false);
-  expect(await there("clusterrolebinding", "envoy-gateway")).toBe(false);
+  expect(await there("clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=gateway-helm")).toBe(false);
+  expect(await there("mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings")).toBe(false);
   expect(await there("configmap", "users-own")).toBe(true);
   expect(existsSync(cluster.kubeconfig)).toBe(false);
   await new ExistingCluster().remove(dir, signal);

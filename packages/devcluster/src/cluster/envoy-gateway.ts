@@ -1,11 +1,10 @@
 import { existsSync, rmSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "../parts/gateway-crds.ts";
+import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-charts.ts";
 import type { PartContext } from "../parts/part-context.ts";
 import { StackError } from "../stack/errors.ts";
 import { type StateDir, writeFileAtomic } from "../stack/state-dir.ts";
-import { envoyGatewayManifest } from "./envoy-gateway-manifest.ts";
+import { renderDependency } from "./dependency.ts";
 import type { Kubectl } from "./kubectl.ts";
 
 const APPLY_MS = 120_000;
@@ -24,7 +23,7 @@ export function forgetEnvoyGateway(dir: StateDir): void {
 }
 
 /**
- * Puts Envoy Gateway and the CRDs of the Gateway API into a cluster; one that is there is used as it is, and stays.
+ * Puts Envoy Gateway and the CRDs of the Gateway API into a cluster, as `deploy/dependency` does; one that is there is used as it is, and stays.
  *
  * @param imageRegistry - goes before the name of its image
  * @throws {@link StackError} where another implementation of the Gateway API has brought its CRDs
@@ -45,9 +44,8 @@ export async function installEnvoyGateway(
     throw new StackError(
       `The cluster has the Gateway API's CRDs of another implementation, and no Envoy Gateway: they are not overwritten.\nInstall Envoy Gateway ${ENVOY_GATEWAY_VERSION} beside it as docs/guides/install.md says, then start again.`,
     );
-  const crds = await readCrds(await ensureGatewayCrds(parts));
-  const manifest = JSON.stringify(envoyGatewayManifest(imageRegistry), null, 2);
-  writeFileAtomic(manifestFile(dir), [...crds, manifest].join("\n---\n"));
+  const kustomize = (folder: string) => kubectl.run(["kustomize", folder], signal);
+  writeFileAtomic(manifestFile(dir), await renderDependency(kustomize, imageRegistry, dir.cluster, parts));
   await kubectl.run(["apply", "--server-side", "-f", manifestFile(dir)], signal, APPLY_MS);
 }
 
@@ -58,9 +56,4 @@ export async function uninstallEnvoyGateway(kubectl: Kubectl, dir: StateDir, sig
   const args = ["delete", "-f", file, "--ignore-not-found", "--wait", `--timeout=${GONE_MS / 1000}s`];
   await kubectl.run(args, signal, GONE_MS + 10_000);
   forgetEnvoyGateway(dir);
-}
-
-async function readCrds(folder: string): Promise<readonly string[]> {
-  const generated = (await readdir(join(folder, "generated"))).sort().map((name) => join("generated", name));
-  return await Promise.all(["gatewayapi-crds.yaml", ...generated].map((name) => readFile(join(folder, name), "utf8")));
 }

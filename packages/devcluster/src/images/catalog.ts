@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { ensureEnvoy } from "../parts/envoy.ts";
 import { ensureEnvoyGateway } from "../parts/envoy-gateway.ts";
-import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-crds.ts";
+import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-charts.ts";
 import type { PartContext } from "../parts/part-context.ts";
 import { ensureVersitygw } from "../parts/versitygw.ts";
 import { copyProgram, IMAGE_USER, writeRootFiles } from "./closure.ts";

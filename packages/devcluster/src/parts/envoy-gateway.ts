@@ -2,15 +2,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureCached } from "./cache.ts";
 import { findByEnv } from "./find.ts";
-import { ENVOY_GATEWAY_VERSION } from "./gateway-crds.ts";
+import { ENVOY_GATEWAY_VERSION } from "./gateway-charts.ts";
 import { buildGo } from "./go-build.ts";
 import type { PartContext } from "./part-context.ts";
 
 const MODULE = "github.com/envoyproxy/gateway";
 /** What official builds of the release carry: a build without it names itself, and the image it starts beside Envoy, by no version. */
 const LDFLAGS = `-s -w -X ${MODULE}/internal/cmd/version.envoyGatewayVersion=${ENVOY_GATEWAY_VERSION}`;
+const OWN = { version: ENVOY_GATEWAY_VERSION, folder: `${MODULE}/cmd`, ldflags: LDFLAGS } as const;
+/** The one that this Envoy Gateway is built with: they share most of what is compiled. */
+const HELM_VERSION = "v3.21.4";
 
-/** Where a program of Envoy Gateway is. */
+/** Where a program is. */
 export interface EnvoyGatewayPaths {
   readonly bin: string;
 }
@@ -20,7 +23,7 @@ export interface EnvoyGatewayPaths {
  * @throws PartError naming what is missing.
  */
 export function ensureEnvoyGateway(context: PartContext): Promise<EnvoyGatewayPaths> {
-  return ensureProgram("envoy-gateway", "AIBRIX_ENVOY_GATEWAY_BIN", context);
+  return ensureProgram({ name: "envoy-gateway", variable: "AIBRIX_ENVOY_GATEWAY_BIN", ...OWN }, context);
 }
 
 /**
@@ -29,22 +32,40 @@ export function ensureEnvoyGateway(context: PartContext): Promise<EnvoyGatewayPa
  * @throws PartError naming what is missing.
  */
 export function ensureEgctl(context: PartContext): Promise<EnvoyGatewayPaths> {
-  return ensureProgram("egctl", "AIBRIX_EGCTL_BIN", context);
+  return ensureProgram({ name: "egctl", variable: "AIBRIX_EGCTL_BIN", ...OWN }, context);
 }
 
-async function ensureProgram(name: string, variable: string, context: PartContext): Promise<EnvoyGatewayPaths> {
+/**
+ * helm, which renders Envoy Gateway's chart: AIBRIX_HELM_BIN, else built with Go (some seconds more where Envoy Gateway was built before,
+ * else some minutes).
+ * @throws PartError naming what is missing.
+ */
+export function ensureHelm(context: PartContext): Promise<EnvoyGatewayPaths> {
+  const helm = { name: "helm", variable: "AIBRIX_HELM_BIN", version: HELM_VERSION, folder: "helm.sh/helm/v3/cmd", ldflags: "-s -w" };
+  return ensureProgram(helm, context);
+}
+
+interface Program {
+  readonly name: string;
+  /** Of the environment: chooses another one. */
+  readonly variable: string;
+  readonly version: string;
+  /** Import path of the folder with its package. */
+  readonly folder: string;
+  readonly ldflags: string;
+}
+
+async function ensureProgram({ name, variable, version, folder, ldflags }: Program, context: PartContext): Promise<EnvoyGatewayPaths> {
   const chosen = await findByEnv(variable);
   if (chosen !== undefined) return { bin: chosen };
   const module = {
-    what: `${name} ${ENVOY_GATEWAY_VERSION}`,
+    what: `${name} ${version}`,
     // Beside `src` and `dist` alike.
     dir: fileURLToPath(new URL("../../envoy-gateway/", import.meta.url)),
-    programs: { [name]: `${MODULE}/cmd/${name}` },
-    ldflags: LDFLAGS,
+    programs: { [name]: `${folder}/${name}` },
+    ldflags,
     remedy: `Or set ${variable} to one of your own.`,
   };
-  const dir = await ensureCached({ name, version: ENVOY_GATEWAY_VERSION, recipe: 1 }, context, (target) =>
-    buildGo(module, target, context),
-  );
+  const dir = await ensureCached({ name, version, recipe: 1 }, context, (target) => buildGo(module, target, context));
   return { bin: join(dir, name) };
 }

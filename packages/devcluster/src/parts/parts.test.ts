@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ensureEnvoy, envoyVersion } from "./envoy.ts";
-import { ensureEgctl, ensureEnvoyGateway } from "./envoy-gateway.ts";
+import { ensureEgctl, ensureEnvoyGateway, ensureHelm } from "./envoy-gateway.ts";
 import { ensureFakeGcs } from "./fake-gcs.ts";
 import { ensureGatewayBench } from "./gateway-bench.ts";
 import { ensureNginx } from "./nginx.ts";
@@ -26,6 +26,7 @@ test.each([
   ["AIBRIX_ENVOY_BIN", ensureEnvoy],
   ["AIBRIX_ENVOY_GATEWAY_BIN", ensureEnvoyGateway],
   ["AIBRIX_EGCTL_BIN", ensureEgctl],
+  ["AIBRIX_HELM_BIN", ensureHelm],
   ["AIBRIX_VERSITYGW_BIN", ensureVersitygw],
   ["AIBRIX_FAKE_GCS_BIN", ensureFakeGcs],
   ["AIBRIX_GATEWAY_BENCH_BIN", ensureGatewayBench],
