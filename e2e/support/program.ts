@@ -32,6 +32,14 @@ export class Program {
     return this.#child.exitCode;
   }
 
+  /** Ends it without a word, as a node does that is lost. */
+  async kill(): Promise<void> {
+    if (this.#ended) return;
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await gone;
+  }
+
   get #ended(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }

@@ -23,10 +23,12 @@ export {
 export { adaptersInUse, DRAIN, hasRoomFor, maxLorasOf, requestsOf } from "./engine-requests.ts";
 export {
   ADAPTER_SLICES,
+  ANNOTATION_ABORT,
   ANNOTATION_ALLOWED_HOSTS,
   ANNOTATION_ARTIFACT_SHA256,
   ANNOTATION_CANARY_WEIGHT,
   ANNOTATION_PROBE,
+  ANNOTATION_PROMOTE,
   ANNOTATION_REFRESH,
   API_VERSION,
   CONFIG_API_KEY,
@@ -80,6 +82,7 @@ export { pinnedArtifactUrl } from "./pin-annotation.ts";
 export { PROBE, type ProbeVerdict, probeRequest, probeTimedOut, probeVerdict } from "./probe.ts";
 export { rankLimit } from "./rank-limit.ts";
 export { modelAdapterReference } from "./reference.ts";
+export { DEFAULT_MIN_REQUESTS, ROLLOUT_STRATEGIES, type RolloutSpec, type RolloutStrategy } from "./rollout-spec.ts";
 export {
   type AdapterStatus,
   AdapterStatusSchema,

@@ -62,6 +62,12 @@ export const ANNOTATION_PROBE = "adapter.model.aibrix.ai/probe";
 /** On a ModelAdapter: another value than before resolves the reference of its `artifactURL` again, and serves what it leads to by then. */
 export const ANNOTATION_REFRESH = "adapter.model.aibrix.ai/refresh";
 
+/** On a ModelAdapter: another value than before lets a canary go on to its next step at once. */
+export const ANNOTATION_PROMOTE = "adapter.model.aibrix.ai/promote";
+
+/** On a ModelAdapter: another value than before ends the update that goes on, and brings the old content back. */
+export const ANNOTATION_ABORT = "adapter.model.aibrix.ai/abort";
+
 /** Keys that a Secret named by `credentialsSecretRef` may hold. */
 export const SECRET_KEYS = {
   awsAccessKeyId: "aws_access_key_id",

@@ -1,8 +1,8 @@
 import { type Static, Type } from "typebox";
 import { ARTIFACT_SCHEMES, ARTIFACT_URL_MAX_LENGTH, PIN_FORM } from "./artifact-url.ts";
 import { API_VERSION, CONFIG_API_KEY, KIND } from "./labels.ts";
+import { RolloutSpec } from "./rollout-spec.ts";
 import { ARTIFACT_URL_RULES, EXPRESSION_RULES, SELECTOR_RULES, SPEC_RULES, validations } from "./rules.ts";
-import { RolloutSpec } from "./smoke-checks.ts";
 
 /** A string enum that the API server accepts: `enum`, never `anyOf` of `const`. */
 export function stringEnum<const V extends readonly string[]>(
@@ -196,7 +196,7 @@ const PodStatus = Type.Object(
 /** How far an update is. */
 export const UPDATE_STATES = ["Preparing", "Swapping", "Failed"] as const;
 /** What became of a content. */
-export const HISTORY_OUTCOMES = ["Served", "Failed"] as const;
+export const HISTORY_OUTCOMES = ["Served", "Failed", "Aborted"] as const;
 
 const DIGEST = (description: string) => Type.Optional(Type.String({ description, maxLength: 128 }));
 const REVISION = Type.Optional(
@@ -230,8 +230,28 @@ const Update = Type.Object(
     contentDigest: DIGEST("Digest of the new content, once it was resolved: every pod gets exactly this one."),
     resolvedRevision: REVISION,
     startTime: Type.String({ description: "When it began.", format: "date-time" }),
-    reason: Type.Optional(Type.String({ description: "One word for why it failed.", maxLength: 1024 })),
-    message: Type.Optional(Type.String({ description: "Why it failed, and what to do about it.", maxLength: 32_768 })),
+    step: Type.Optional(
+      Type.Integer({
+        description:
+          "Which of `spec.rollout.canary.steps` it is at, from 1; one more than there are where every pod gets the new content after the last one.",
+        minimum: 1,
+        format: "int32",
+      }),
+    ),
+    weight: Type.Optional(
+      Type.Integer({
+        description:
+          "How many of a hundred requests the new content gets now, as far as the gateway decides it; 100 while it takes the old one's place on every pod.",
+        minimum: 0,
+        maximum: 100,
+        format: "int32",
+      }),
+    ),
+    stepTime: Type.Optional(
+      Type.String({ description: "When the step's pods served the new content: its duration counts from then on.", format: "date-time" }),
+    ),
+    reason: Type.Optional(Type.String({ description: "One word for why it failed, or what it waits for.", maxLength: 1024 })),
+    message: Type.Optional(Type.String({ description: "Why it failed or what it waits for, and what to do about it.", maxLength: 32_768 })),
   },
   { additionalProperties: false, description: "An update that goes on, or has failed; absent once the new content is served." },
 );
@@ -242,7 +262,9 @@ const HistoryEntry = Type.Object(
     contentDigest: DIGEST("Digest of the content; absent where it never came here."),
     resolvedRevision: REVISION,
     time: Type.String({ description: "When every pod served it, or when it failed.", format: "date-time" }),
-    outcome: stringEnum(HISTORY_OUTCOMES, { description: "Served: every pod served it. Failed: it was not taken." }),
+    outcome: stringEnum(HISTORY_OUTCOMES, {
+      description: "Served: every pod served it. Failed: it was not taken. Aborted: somebody, or a threshold, ended its rollout.",
+    }),
   },
   { additionalProperties: false },
 );
@@ -278,6 +300,12 @@ export const ModelAdapterStatusSchema = Type.Object(
     contentDigest: DIGEST("Digest of the content that was decided on; absent where the engine reads the files itself."),
     resolvedRevision: REVISION,
     served: Type.Optional(Served),
+    lastHandledPromote: Type.Optional(
+      Type.String({ description: "Value of the annotation `adapter.model.aibrix.ai/promote` that was acted on last.", maxLength: 1024 }),
+    ),
+    lastHandledAbort: Type.Optional(
+      Type.String({ description: "Value of the annotation `adapter.model.aibrix.ai/abort` that was acted on last.", maxLength: 1024 }),
+    ),
     update: Type.Optional(Update),
     history: Type.Optional(
       Type.Array(HistoryEntry, {

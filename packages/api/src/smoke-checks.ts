@@ -94,19 +94,13 @@ export type SmokeCheckSpec = Static<typeof SmokeCheckSpec>;
 
 const MAX_CHECKS = 16;
 
-export const RolloutSpec = Type.Object(
-  {
-    checks: Type.Optional(
-      Type.Array(SmokeCheckSpec, {
-        description:
-          "Prompts that new content has to answer as expected, on one pod, before any request of a user meets it; else it is not taken (`CheckFailed`). They are asked with temperature 0, one after the other. Not for a first load, which nothing serves before.",
-        maxItems: MAX_CHECKS,
-        "x-kubernetes-list-type": "atomic",
-      }),
-    ),
-  },
-  { additionalProperties: false, description: "How new content takes the place of the old one." },
-);
+/** Of `spec.rollout`. */
+export const SmokeChecksSpec = Type.Array(SmokeCheckSpec, {
+  description:
+    "Prompts that new content has to answer as expected, on one pod, before any request of a user meets it; else it is not taken (`CheckFailed`). They are asked with temperature 0, one after the other. Not for a first load, which nothing serves before.",
+  maxItems: MAX_CHECKS,
+  "x-kubernetes-list-type": "atomic",
+});
 
 /** The same in the runtime's contract, with every default filled in. */
 export const SmokeCheckSchema = Type.Object(

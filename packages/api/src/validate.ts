@@ -1,6 +1,7 @@
 import { Value } from "typebox/value";
 import { API_VERSION, KIND } from "./labels.ts";
 import { type ModelAdapter, ModelAdapterSchema } from "./model-adapter.ts";
+import { ABORT_RULES, ROLLOUT_RULES, STEPS_RULES } from "./rollout-spec.ts";
 import { ARTIFACT_URL_RULES, EXPRESSION_RULES, ROOT_RULES, type Rule, SELECTOR_RULES, SPEC_RULES } from "./rules.ts";
 import { SMOKE_CHECK_RULES } from "./smoke-checks.ts";
 
@@ -23,13 +24,17 @@ export function validateModelAdapter(
   const candidate = Value.Default(ModelAdapterSchema, structuredClone(value));
   if (!Value.Check(ModelAdapterSchema, candidate)) return { problems: schemaProblems(candidate) };
   const adapter: ModelAdapter = candidate;
-  const { podSelector, artifactURL } = adapter.spec;
+  const { podSelector, artifactURL, rollout } = adapter.spec;
+  const { steps, abortOn } = rollout?.canary ?? {};
   const problems = [
     ...broken("metadata.name", ROOT_RULES, adapter),
     ...broken("spec", SPEC_RULES, adapter.spec),
     ...broken("spec.podSelector", SELECTOR_RULES, podSelector),
     ...(podSelector.matchExpressions ?? []).flatMap((e, i) => broken(`spec.podSelector.matchExpressions[${i}]`, EXPRESSION_RULES, e)),
-    ...(adapter.spec.rollout?.checks ?? []).flatMap((c, i) => broken(`spec.rollout.checks[${i}]`, SMOKE_CHECK_RULES, c)),
+    ...(rollout === undefined ? [] : broken("spec.rollout", ROLLOUT_RULES, rollout)),
+    ...(steps === undefined ? [] : broken("spec.rollout.canary.steps", STEPS_RULES, steps)),
+    ...(abortOn === undefined ? [] : broken("spec.rollout.canary.abortOn", ABORT_RULES, abortOn)),
+    ...(rollout?.checks ?? []).flatMap((c, i) => broken(`spec.rollout.checks[${i}]`, SMOKE_CHECK_RULES, c)),
     ...broken("spec.artifactURL", ARTIFACT_URL_RULES, artifactURL),
   ];
   return problems.length > 0 ? { problems } : { adapter };

@@ -61,6 +61,12 @@ export const FLAGS = {
     default: "30s",
     help: "How long requests that run or wait may go on before an adapter is unloaded; 0s for not at all. A deletion waits for it, and 5 s more.",
   },
+  "gateway-metrics-service": {
+    type: "string",
+    value: "NAME[:PORT]",
+    default: "aibrix-gateway-plugins:8080",
+    help: "Service whose pods, in the namespace of --leader-elect-namespace, are the gateways: their metrics on this port are read while a canary with thresholds (spec.rollout.canary.abortOn) goes on.",
+  },
   workers: { type: "string", value: "N", default: "16", help: "How many ModelAdapters are worked on at a time." },
 } as const satisfies Record<string, Flag>;
 
@@ -89,6 +95,8 @@ export interface Config {
   readonly probe: "auto" | "off";
   /** How long requests may go on before an unload, in milliseconds. */
   readonly drainGraceMs: number;
+  /** Service of the gateways, and the port of their metrics. */
+  readonly gatewayMetrics: { readonly name: string; readonly port: number };
 }
 
 /**
@@ -123,6 +131,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     workers,
     probe,
     drainGraceMs: readGraceMs(flags["drain-grace-period"]),
+    gatewayMetrics: readService(flags["gateway-metrics-service"]),
   };
 }
 
@@ -135,6 +144,18 @@ function readGraceMs(text: string): number {
   if (number === undefined || ms > MAX_GRACE_MS)
     throw new ConfigError(`--drain-grace-period=${text}: write a time in seconds or minutes, 30s or 5m for example, at most 60m`);
   return ms;
+}
+
+const GATEWAY_METRICS_PORT = 8080;
+
+function readService(text: string): { name: string; port: number } {
+  const [, name] = /^([a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)(?::\d{1,5})?$/.exec(text) ?? [];
+  const port = text.includes(":") ? Number(text.slice(text.indexOf(":") + 1)) : GATEWAY_METRICS_PORT;
+  if (name === undefined || port < 1 || port > 65_535)
+    throw new ConfigError(
+      `--gateway-metrics-service=${text}: write the name of a Service and a port, aibrix-gateway-plugins:8080 for example`,
+    );
+  return { name, port };
 }
 
 function readGateway(text: string): GatewayName {

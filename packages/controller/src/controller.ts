@@ -20,6 +20,7 @@ import type { PodFacts } from "./pods/facts.ts";
 import { Overcommitment } from "./pods/overcommitment.ts";
 import { keepHttpRoutes, sweepHttpRoutes } from "./routes/http-routes.ts";
 import { SecretReader } from "./secrets/secrets.ts";
+import { TrialMetrics } from "./trials/trial-metrics.ts";
 
 /** Clocks, in milliseconds. Tests set small ones; production leaves them. */
 export interface Timing {
@@ -31,6 +32,7 @@ export interface Timing {
   readonly health?: Partial<HealthBounds>;
   readonly callBackoff?: BackoffOptions;
   readonly callSettleMs?: number;
+  readonly trialPeriodMs?: number;
   readonly reflector?: Partial<ReflectorTiming>;
   readonly lease?: { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
 }
@@ -151,6 +153,16 @@ export class ControllerManager {
         adapters?.queue.add(`${pod.namespace}/${name}`);
       },
     });
+    const { name: metricsService, port: metricsPort } = this.#config.gatewayMetrics;
+    const trials = new TrialMetrics({
+      client,
+      service: { namespace: systemNamespace, name: metricsService, port: metricsPort },
+      connect,
+      log,
+      onChange: (key) => adapters?.queue.add(key),
+      periodMs: timing?.trialPeriodMs,
+      signal,
+    });
     const told: Pick<EventRecorder, "record"> = {
       record(resource, object, event) {
         metrics.told(event);
@@ -173,6 +185,7 @@ export class ControllerManager {
       statuses: new StatusWriter(client, log),
       metrics,
       probe: this.#config.probe,
+      trials,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };
     const onReconcile = (name: string) => (done: Done) => metrics.reconciled(name, done);
@@ -211,6 +224,7 @@ export class ControllerManager {
     } finally {
       await calls.close();
       await agents.close();
+      await trials.close();
       this.#queues = [];
     }
   }

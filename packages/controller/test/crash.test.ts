@@ -1,7 +1,9 @@
+import { ANNOTATION_ABORT, ANNOTATION_CANARY_WEIGHT } from "@aibrix/api";
 import { CONFIG_MAPS } from "@aibrix/kube";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Adapters } from "./support/adapters.ts";
 import { CrashingController, type Point } from "./support/crashing.ts";
+import { digestAt } from "./support/fake-runtime.ts";
 import { adapter, type FakePod, until, World } from "./support/world.ts";
 
 /*
@@ -204,6 +206,108 @@ describe("killed during an update", () => {
     expect(pods.map((p) => p.runtime.swaps.filter((swap) => swap.startsWith(`${name} `)).length)).toEqual([1, 1]);
     expect((await adapters.addresses(key)).length).toBe(2);
     expect((await adapters.status(key))?.history?.map((h) => h.artifactURL)).toEqual([two, one]);
+    await adapters.remove(key);
+  });
+});
+
+describe("killed during a canary", () => {
+  const ns = "crash-canary";
+  const urls = ["s3://models/one", "s3://models/two"];
+  let controller: CrashingController;
+  let pods: FakePod[] = [];
+
+  beforeAll(async () => {
+    await world.namespace(ns);
+    for (const name of ["a", "b", "c"]) pods.push(await world.pod(name, { namespace: ns, volume: true }));
+    for (const { runtime } of pods) runtime.loadMs = 20;
+    controller = await CrashingController.create(world, ["--enable-runtime-sidecar"], {});
+  });
+
+  afterAll(async () => {
+    await controller?.[Symbol.asyncDispose]();
+    for (const p of pods) await world.deletePod(p);
+    pods = [];
+  });
+
+  const weight = (percent: number) => api("before", "PATCH", SLICES, new RegExp(`canary-weight":"${percent}"`));
+  const weighed = (percent: number) => ({ ...weight(percent), when: "after" }) as const;
+  const told = (step: number, more = "") => api("after", "PATCH", STATUS, new RegExp(`"step":${step},${more}`));
+  const ABORTED = /"UpdateAborted"/;
+
+  test.each([
+    { name: "the first step before its pods serve", point: told(1, '"weight":0') },
+    { name: "the swap of the first canary before it arrives", point: pod("before", LOAD) },
+    { name: "the accepted swap of the first canary", point: pod("after", LOAD) },
+    { name: "the slice of the first step before", point: weight(10) },
+    { name: "the slice of the first step after", point: weighed(10) },
+    { name: "the first step that is told", point: told(1, '"weight":10,"stepTime"') },
+    { name: "the second step that is told before its pods serve", point: told(2, '"weight":10') },
+    { name: "the slice of the second step after", point: weighed(50) },
+    { name: "the second step that is told", point: told(2, '"weight":50,"stepTime"') },
+    { name: "the last step that is told before all serve", point: told(3, '"weight":100') },
+    { name: "the last step that is told", point: told(3, '"weight":100,"stepTime"') },
+    { name: "Updated before", point: api("before", "PATCH", STATUS, /"reason":"Updated"/) },
+    { name: "Updated after", point: api("after", "PATCH", STATUS, /"reason":"Updated"/) },
+    { name: "the abort before it is told", point: api("before", "PATCH", STATUS, ABORTED), abort: true },
+    { name: "the abort that is told", point: api("after", "PATCH", STATUS, ABORTED), abort: true },
+    { name: "the slice of the canary that goes back before", point: api("before", "DELETE", SLICES), abort: true },
+    { name: "the slice of the canary that goes back after", point: api("after", "DELETE", SLICES), abort: true },
+  ])("at $name", async ({ point, abort = false }) => {
+    const name = `x${n++}`;
+    const key = `${ns}/${name}`;
+    const [one, two] = urls;
+    const steps = [
+      { weight: 10, duration: abort ? "1h" : "1s" },
+      { weight: 50, duration: "1s" },
+      { weight: 100, duration: "1s" },
+    ];
+    const declare = (artifactURL: string | undefined, annotations: Record<string, string> = {}) =>
+      world.applyObject(adapter(name, { artifactURL, rollout: { strategy: "Canary", canary: { steps } } }, { namespace: ns, annotations }));
+    const times: Record<string, string> = {};
+    const see = async () => {
+      const u = (await adapters.status(key))?.update;
+      if (u?.stepTime !== undefined && u.state === "Swapping") times[`${u.step} ${u.stepTime}`] = `${u.weight}`;
+      return await adapters.status(key);
+    };
+    await controller.start();
+    await declare(one);
+    await until("all serve", async () => {
+      const s = await adapters.status(key);
+      return s?.readyReplicas === 3 && s.served !== undefined;
+    });
+    const { kills } = controller;
+    if (!abort) controller.arm(point);
+    await declare(two);
+    if (abort) {
+      await until("the first step has begun", async () => (await see())?.update?.weight === 10);
+      controller.arm(point);
+      await declare(two, { [ANNOTATION_ABORT]: "1" });
+    }
+    await until("it is dead", async () => {
+      await see();
+      return controller.kills > kills;
+    });
+    await controller.start();
+    const end = abort ? one : two;
+    await until(`${end} is served by all`, async () => {
+      const s = await see();
+      const settled = abort ? s?.update?.state === "Failed" && s.update.reason === "UpdateAborted" : s?.update === undefined;
+      const isServed = pods.every((p) => p.runtime.servedDigest(name) === digestAt(end ?? ""));
+      return (
+        settled && isServed && s?.served?.artifactURL === end && s?.readyReplicas === 3 && (await adapters.addresses(key)).length === 3
+      );
+    });
+    // A step that was begun and told went on with what was left of its time.
+    const begun = Object.keys(times).map((time) => time.split(" ")[0]);
+    expect(new Set(begun).size).toBe(begun.length);
+    expect(pods.map((p) => p.runtime.swaps.filter((swap) => swap.startsWith(`${name} `)).length)).toEqual(abort ? [2, 0, 0] : [1, 1, 1]);
+    const annotated = (await adapters.slices(key)).filter((s) => s.metadata.annotations?.[ANNOTATION_CANARY_WEIGHT] !== undefined);
+    expect(annotated).toEqual([]);
+    expect((await adapters.status(key))?.history?.map((h) => [h.artifactURL, h.outcome])).toEqual([
+      [two, abort ? "Aborted" : "Served"],
+      [one, "Served"],
+    ]);
+    expect(controller.kills).toBe(kills + 1);
     await adapters.remove(key);
   });
 });

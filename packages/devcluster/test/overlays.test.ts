@@ -228,7 +228,7 @@ describe("network policies", () => {
     { from: "a pod with Envoy's labels elsewhere", pod: envoy("default"), may: [] },
     { from: "the plugin", pod: plugins, may: ["engine"] },
     { from: "a pod with the plugin's label elsewhere", pod: ours(PLUGINS, "default"), may: [] },
-    { from: "the controller", pod: manager, may: ["engine", "sidecar"] },
+    { from: "the controller", pod: manager, may: ["engine", "sidecar", "plugin metrics"] },
     { from: "a pod with the controller's label elsewhere", pod: ours(MANAGER, "default"), may: [] },
     { from: "who reads metrics", pod: prometheus, may: ["plugin metrics", "controller metrics", "sidecar"] },
     { from: "a neighbour of the engine", pod: { namespace: "default", labels: { app: "client" } }, may: [] },

@@ -1,4 +1,10 @@
-import { CONTROLLER_MANAGER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, LABEL_WATCHED_NAMESPACE } from "@aibrix/api";
+import {
+  ANNOTATION_CANARY_WEIGHT,
+  CONTROLLER_MANAGER,
+  LABEL_SERVICE_NAME,
+  LABEL_SLICE_MANAGED_BY,
+  LABEL_WATCHED_NAMESPACE,
+} from "@aibrix/api";
 import { controllerOf, type Endpoint, type EndpointSlice, type OwnerReference } from "@aibrix/kube";
 import type { PodFacts } from "../pods/facts.ts";
 import { PORT_NAME } from "./names.ts";
@@ -10,6 +16,8 @@ export const MAX_ENDPOINTS = 100;
 export interface Listed {
   readonly pod: PodFacts;
   readonly port: number;
+  /** How many of a hundred requests the pods of a content on trial get, all together; absent for the others. */
+  readonly weight?: number | undefined;
 }
 
 /** The Service that slices belong to. */
@@ -34,11 +42,13 @@ type Family = "IPv4" | "IPv6";
 interface Group {
   readonly family: Family;
   readonly port: number;
+  readonly weight: number | undefined;
   readonly endpoints: Map<string, Endpoint>;
 }
 
 /**
  * What to write so that a Service's slices list these pods, each with its port, per address family. Pure.
+ * Pods with a content on trial have slices of their own, which say the share of the requests that is theirs.
  * An endpoint stays in the slice that it is in, so that a small change writes one slice; with nothing to list one empty slice is kept.
  *
  * Slices of an earlier owner of the Service's name, which the garbage collector has not come to yet, go: nothing has two controllers.
@@ -53,14 +63,19 @@ export function planSlices(owner: SliceOwner, listed: readonly Listed[], existin
     const kept = [...usable].sort(byName)[0];
     const family = kept === undefined || kept.addressType === "FQDN" ? "IPv4" : kept.addressType;
     const port = portOf(kept) ?? owner.port;
-    const empty = slice(owner, family, port, kept?.metadata.name ?? freeName(owner, family, port, taken), []);
+    const empty = slice(
+      owner,
+      { family, port, weight: undefined },
+      kept?.metadata.name ?? freeName(owner, { family, port, weight: undefined }, taken),
+      [],
+    );
     return { apply: same(kept, empty) ? [] : [empty], delete: existing.filter((s) => s !== kept) };
   }
   const plans = groups.map((g) =>
     planGroup(
       owner,
       g,
-      usable.filter((s) => s.addressType === g.family && portOf(s) === g.port),
+      usable.filter((s) => s.addressType === g.family && portOf(s) === g.port && isOnTrial(s) === (g.weight !== undefined)),
       taken,
     ),
   );
@@ -78,6 +93,15 @@ export function listedIn(slices: readonly EndpointSlice[]): Set<string> {
   return new Set(slices.flatMap((s) => (s.endpoints ?? []).flatMap((e) => e.targetRef?.uid ?? [])));
 }
 
+/** Uids of the pods that slices list as having a content on trial. */
+export function onTrialIn(slices: readonly EndpointSlice[]): Set<string> {
+  return listedIn(slices.filter(isOnTrial));
+}
+
+function isOnTrial({ metadata }: EndpointSlice): boolean {
+  return metadata.annotations?.[ANNOTATION_CANARY_WEIGHT] !== undefined;
+}
+
 /** Whether there is nothing to write. */
 export function isEmpty(changes: SliceChanges): boolean {
   return changes.apply.length === 0 && changes.delete.length === 0;
@@ -85,28 +109,23 @@ export function isEmpty(changes: SliceChanges): boolean {
 
 function group(listed: readonly Listed[]): Group[] {
   const groups = new Map<string, Group>();
-  for (const { pod, port } of listed) {
+  for (const { pod, port, weight } of listed) {
     for (const [family, address] of [
       ["IPv4", pod.ipv4],
       ["IPv6", pod.ipv6],
     ] as const) {
       if (address === undefined) continue;
-      const key = `${family} ${port}`;
-      const g = groups.get(key) ?? { family, port, endpoints: new Map() };
+      const key = `${family} ${port} ${weight !== undefined}`;
+      const g = groups.get(key) ?? { family, port, weight, endpoints: new Map() };
       groups.set(key, g);
       g.endpoints.set(pod.uid, endpoint(pod, address));
     }
   }
-  return [...groups.values()].sort((a, b) => a.family.localeCompare(b.family) || a.port - b.port);
+  return [...groups.values()].sort((a, b) => a.family.localeCompare(b.family) || a.port - b.port || (a.weight ?? -1) - (b.weight ?? -1));
 }
 
-function planGroup(
-  owner: SliceOwner,
-  { family, port, endpoints }: Group,
-  existing: readonly EndpointSlice[],
-  taken: Set<string>,
-): EndpointSlice[] {
-  const left = new Map(endpoints);
+function planGroup(owner: SliceOwner, of: Group, existing: readonly EndpointSlice[], taken: Set<string>): EndpointSlice[] {
+  const left = new Map(of.endpoints);
   const kept = [...existing].sort(byName).map((s) => {
     const stay = (s.endpoints ?? []).flatMap((e) => {
       const uid = e.targetRef?.uid ?? "";
@@ -118,12 +137,12 @@ function planGroup(
   });
   for (const s of kept) fill(s.endpoints, left);
   while (left.size > 0) {
-    const fresh = { name: freeName(owner, family, port, taken), endpoints: [] as Endpoint[] };
+    const fresh = { name: freeName(owner, of, taken), endpoints: [] as Endpoint[] };
     taken.add(fresh.name);
     fill(fresh.endpoints, left);
     kept.push(fresh);
   }
-  return kept.filter((s) => s.endpoints.length > 0).map((s) => slice(owner, family, port, s.name, s.endpoints));
+  return kept.filter((s) => s.endpoints.length > 0).map((s) => slice(owner, of, s.name, s.endpoints));
 }
 
 function fill(endpoints: Endpoint[], left: Map<string, Endpoint>): void {
@@ -145,8 +164,7 @@ function endpoint(pod: PodFacts, address: string): Endpoint {
 
 function slice(
   { namespace, service, owner, watched }: SliceOwner,
-  family: Family,
-  port: number,
+  { family, port, weight }: Omit<Group, "endpoints">,
   name: string,
   endpoints: readonly Endpoint[],
 ): EndpointSlice {
@@ -161,6 +179,7 @@ function slice(
         [LABEL_SLICE_MANAGED_BY]: CONTROLLER_MANAGER,
         ...(watched === undefined ? {} : { [LABEL_WATCHED_NAMESPACE]: watched }),
       },
+      ...(weight === undefined ? {} : { annotations: { [ANNOTATION_CANARY_WEIGHT]: `${weight}` } }),
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
     addressType: family,
@@ -169,9 +188,13 @@ function slice(
   };
 }
 
-function freeName({ service, watched }: SliceOwner, family: Family, port: number, taken: ReadonlySet<string>): string {
+function freeName(
+  { service, watched }: SliceOwner,
+  { family, port, weight }: Omit<Group, "endpoints">,
+  taken: ReadonlySet<string>,
+): string {
   const prefix = watched === undefined ? service : `${service}-${watched}`;
-  const name = (index: number) => `${prefix}-${family.toLowerCase()}-${port}-${index}`;
+  const name = (index: number) => `${prefix}-${family.toLowerCase()}-${port}-${weight === undefined ? "" : "canary-"}${index}`;
   let index = 0;
   while (taken.has(name(index))) index++;
   return name(index);
@@ -192,6 +215,7 @@ function essence(s: EndpointSlice): unknown {
     s.metadata.labels?.[LABEL_SERVICE_NAME],
     s.metadata.labels?.[LABEL_SLICE_MANAGED_BY],
     s.metadata.labels?.[LABEL_WATCHED_NAMESPACE],
+    s.metadata.annotations?.[ANNOTATION_CANARY_WEIGHT],
     s.metadata.ownerReferences?.map((o) => o.uid) ?? [],
     (s.ports ?? []).map((p) => [p.name, p.port, p.protocol]),
     (s.endpoints ?? []).map((e) => [

@@ -1,4 +1,5 @@
 import type { ArtifactUrlError, ModelAdapterStatus, Reason } from "@aibrix/api";
+import type { Canary } from "./canary.ts";
 
 /** A content, as far as it is decided which one it is. */
 export interface Content {
@@ -34,6 +35,8 @@ export interface Update {
   readonly message: string | undefined;
   /** Only time asked for it: there is nothing to tell before it leads to something else. */
   readonly byClock: boolean;
+  /** Where it is, of a content that some pods get first; once it has failed, with weight 0. */
+  readonly canary: Canary | undefined;
 }
 
 /** What a pod is told. */
@@ -49,6 +52,14 @@ export interface PodPlan {
   readonly prepare: Content | undefined;
   /** And have answer the prompts of the spec: one pod does for all. */
   readonly checks: boolean;
+  /** How many of a hundred requests the gateway sends to it and its like; `undefined`: it gets its part of all others. */
+  readonly weight: number | undefined;
+}
+
+/** Values of annotations that were acted on. */
+export interface Handled {
+  readonly promote: string | undefined;
+  readonly abort: string | undefined;
 }
 
 export interface Rollout {
@@ -62,4 +73,5 @@ export interface Rollout {
   readonly againAtMs: number | undefined;
   /** Every pod that clients may be sent to serves what is decided on. */
   readonly isEverywhere: boolean;
+  readonly handled: Handled;
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { EndpointSlice } from "@aibrix/kube";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { listedIn } from "../endpoints/slices.ts";
+import { listedIn, onTrialIn } from "../endpoints/slices.ts";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import { type CallState, SETTLE_MS } from "../engines/calls.ts";
 import { type NameFacts, NOBODY_ELSE } from "../names/holders.ts";
@@ -183,7 +183,9 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
   const told = rollout({
     name: "x",
     adapter,
-    pods: seen.map((p) => rolloutPod(p, "x", adapter, new Set(placed), listedIn(c.slices ?? []))),
+    pods: seen.map((p) =>
+      rolloutPod(p, "x", adapter, new Set(placed), { listed: listedIn(c.slices ?? []), onTrial: onTrialIn(c.slices ?? []) }),
+    ),
     secrets: "",
     secretTrouble: c.secretTrouble,
     nowMs: NOW,

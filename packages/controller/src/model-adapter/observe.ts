@@ -4,7 +4,7 @@ import { controllerOf, type EndpointSlice, isControlledBy, type Pod, type Servic
 import type { Placements } from "../cache/placements.ts";
 import { BY_BASE_MODEL, BY_NAME, BY_SERVICE, type Caches } from "../caches.ts";
 import { LABEL_MANAGED_BY } from "../endpoints/names.ts";
-import { listedIn } from "../endpoints/slices.ts";
+import { listedIn, onTrialIn } from "../endpoints/slices.ts";
 import { NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
 import type { PodCalls } from "../engines/calls.ts";
 import type { AgentPool } from "../engines/pool.ts";
@@ -15,6 +15,7 @@ import { enginePort, type PodFacts } from "../pods/facts.ts";
 import { limitsOf } from "../pods/limits.ts";
 import { factsOf } from "../pods/trim.ts";
 import type { AdapterSecrets } from "../secrets/secrets.ts";
+import type { TrialMetrics } from "../trials/trial-metrics.ts";
 import type { Content, Rollout } from "./contents.ts";
 import type { AdapterMemory, Memories } from "./memory.ts";
 import { isOurs } from "./ownership.ts";
@@ -38,6 +39,8 @@ export interface ObserveDeps {
   readonly memories: Memories;
   readonly leftovers: Leftovers;
   readonly bounds: Bounds;
+  /** What the gateways count of contents on trial. */
+  readonly trials?: Pick<TrialMetrics, "health"> | undefined;
   /** Where an adapter's annotation does not say it. */
   readonly probe: "auto" | "off";
 }
@@ -77,9 +80,10 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
   const told = rollout({
     name,
     adapter,
-    pods: pods.map((p) => rolloutPod(p, name, adapter, placed, listed)),
+    pods: pods.map((p) => rolloutPod(p, name, adapter, placed, { listed, onTrial: onTrialIn(slices) })),
     secrets: secretsHash,
     secretTrouble: trouble,
+    health: (step) => deps.trials?.health(key, step),
     nowMs,
   });
   return {
@@ -182,7 +186,7 @@ function seePod(
 export interface SeenPod
   extends Omit<
     ObservedPod,
-    "delivery" | "content" | "current" | "unrouted" | "decided" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
+    "delivery" | "content" | "current" | "unrouted" | "decided" | "weight" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
   > {
   readonly withSecrets: boolean;
   readonly deliver: (content: Content) => Delivery;
@@ -197,7 +201,7 @@ export function rolloutPod(
   name: string,
   adapter: ModelAdapterObject | undefined,
   placed: ReadonlySet<string>,
-  listed: ReadonlySet<string>,
+  { listed, onTrial }: { readonly listed: ReadonlySet<string>; readonly onTrial: ReadonlySet<string> },
 ): RolloutPod {
   const { facts, via, view, call, deliver } = p;
   const row = adapter?.status?.pods?.find((r) => r.uid === facts.uid);
@@ -211,6 +215,7 @@ export function rolloutPod(
     ready: facts.ready,
     hasServed: served,
     listed: listed.has(facts.uid),
+    onTrial: onTrial.has(facts.uid),
     hasAddress: facts.ip !== undefined,
     via,
     view,
@@ -229,7 +234,7 @@ export function rolloutPod(
 /** The pod with the content that it is to have. */
 export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
   const { deliver, fingerprintOf, refusedAs, refusalOf, withSecrets: _, ...seen } = p;
-  const { content, current, unrouted, decided, prepare, checks } = pods.get(p.facts.uid) ?? NOBODY;
+  const { content, current, unrouted, decided, prepare, checks, weight } = pods.get(p.facts.uid) ?? NOBODY;
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -247,6 +252,7 @@ export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
     current,
     unrouted,
     decided,
+    weight,
     prepare:
       prepare === undefined ? undefined : { content: prepare, delivery: deliver(prepare), fingerprint: fingerprintOf(prepare), checks },
     delivery: deliver(content),

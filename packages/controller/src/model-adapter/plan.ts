@@ -130,7 +130,7 @@ function publish(o: Observed, adapter: ModelAdapterObject, placed: readonly Obse
   const owner = controllerReference(MODEL_ADAPTERS, adapter);
   const port = adapterPort(adapter.metadata.labels);
   const service = headlessService(o.name, o.namespace, port, owner, { [LABEL_MODEL_NAME]: o.name });
-  const listed = placed.filter((p) => routable(p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port }));
+  const listed = placed.filter((p) => routable(p, podState(o, p))).map((p) => ({ pod: p.facts, port: p.port, weight: p.weight }));
   const sliceOwner = { namespace: o.namespace, service: o.name, owner, port };
   const changes = planSlices(sliceOwner, listed, o.slices);
   const there = listedIn(o.slices);

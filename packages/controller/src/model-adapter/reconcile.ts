@@ -4,6 +4,7 @@ import { listedIn } from "../endpoints/slices.ts";
 import { baseBehindEvent } from "../names/told.ts";
 import { type Overcommitment, overcommittedEvent } from "../pods/overcommitment.ts";
 import type { AdapterSecrets, SecretReader } from "../secrets/secrets.ts";
+import type { TrialMetrics } from "../trials/trial-metrics.ts";
 import { type ActDeps, act, ForeignServiceError } from "./act.ts";
 import { eventsBetween, repairsOf } from "./events.ts";
 import { ownRefusal } from "./exchange.ts";
@@ -13,6 +14,7 @@ import { plan } from "./plan.ts";
 import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-changes.ts";
 import { isServed, leftIsOver, podState, shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
+import { stepName } from "./rollout.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
@@ -22,6 +24,7 @@ export interface ReconcileDeps extends ObserveDeps, TellDeps, Omit<ActDeps, "cac
   readonly events: Pick<EventRecorder, "record">;
   readonly overcommitment: Overcommitment;
   readonly statuses: StatusWriter;
+  readonly trials?: Pick<TrialMetrics, "follow" | "unfollow" | "health"> | undefined;
   /** Decides about an adapter again after so many milliseconds, whatever the work on it came to. */
   readonly requeueAfter: (key: string, ms: number) => void;
 }
@@ -48,6 +51,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   );
   followPods(o, p, secrets, deps);
   settleLeftovers(o, deps, signal);
+  followTrial(o, deps);
   const memory = deps.memories.of(key);
   tellBasesBehind(o, memory, deps);
   tellPlacement(o, p, deps);
@@ -171,6 +175,14 @@ function settleLeftovers(o: Observed, { leftovers }: ReconcileDeps, signal: Abor
   }
 }
 
+/** Says whose responses are of interest: those of a canary that they may end. */
+function followTrial({ key, namespace, name, adapter, rollout }: Observed, { trials }: ReconcileDeps): void {
+  const thresholds = adapter?.spec.rollout?.canary?.abortOn;
+  const step = thresholds === undefined ? undefined : stepName(rollout.update);
+  if (step === undefined) trials?.unfollow(key);
+  else trials?.follow(key, { namespace, model: name, step });
+}
+
 /** Says which pods' adapters are of interest, and with which key to ask for them. */
 function followPods(o: Observed, p: Plan, secrets: AdapterSecrets, { agents }: ReconcileDeps): void {
   const apiKey = secrets.kind === "ok" ? secrets.apiKey : undefined;
@@ -204,7 +216,8 @@ async function tellStatus(
 }
 
 /** Nothing of it is left anywhere. */
-function forget(o: Observed, { placements, memories, calls, agents, caches }: ReconcileDeps): void {
+function forget(o: Observed, { placements, memories, calls, agents, caches, trials }: ReconcileDeps): void {
+  trials?.unfollow(o.key);
   placements.delete(o.key);
   memories.delete(o.key);
   agents.unfollow(o.namespace, o.name);

@@ -43,6 +43,7 @@ function pod(
     ready: true,
     hasServed: true,
     listed: true,
+    onTrial: false,
     hasAddress: true,
     via: "sidecar",
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters, ...seen },
@@ -294,7 +295,14 @@ test("of pods with different contents of a reference that moved, most decide, an
 test("no digest of what was served before is told of content without one", () => {
   const adapter = declared("huggingface://o/r", served("/old", D1));
   const now = { url: "huggingface://o/r", refresh: undefined, digest: undefined, revision: undefined, resolvedMs: NOW };
-  const r: Rollout = { served: now, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true };
+  const r: Rollout = {
+    served: now,
+    update: undefined,
+    pods: new Map(),
+    againAtMs: undefined,
+    isEverywhere: true,
+    handled: { promote: undefined, abort: undefined },
+  };
   expect(contentStatus(observed(r), adapter, undefined).contentDigest).toBeUndefined();
 });
 
@@ -309,4 +317,89 @@ test.each([
 ])("a refresh that a pod cannot do says why: $why", ({ why, p, url }) => {
   const { update } = run(declared(url, served(url, undefined), { refresh: "1" }), [p]);
   expect(update).toMatchObject({ state: "Failed", reason: "RefreshUnsupported", message: expect.stringContaining(why) });
+});
+
+const CANARY = { rollout: { strategy: "Canary", canary: { steps: [{ weight: 5, duration: "1m" }, { weight: 50 }] } } } as const;
+
+/** An update to the second content on its way by steps; `more` of its status. */
+function onTrial(more: object = {}, spec: object = CANARY, annotations: Record<string, string> = {}): ModelAdapterObject {
+  const { metadata, spec: own, status, ...adapter } = declared(TWO, { ...served(ONE, D1), update: { ...SWAPPING, ...more } });
+  return { ...adapter, metadata: { ...metadata, annotations }, spec: { ...own, ...spec }, ...(status === undefined ? {} : { status }) };
+}
+const STEP_ONE = { step: 1, weight: 5, stepTime: new Date(NOW).toISOString() } as const;
+const tried = (name: string, more: Partial<RolloutPod> = {}) => pod(name, second, { onTrial: true, ...more });
+const weights = (r: Rollout) => [...r.pods].map(([, { weight }]) => weight);
+
+test("as many pods as a step wants are told the new content, one at a time, and clients are sent there by its weight alone", () => {
+  const first = run(onTrial(), [pod("a"), pod("b"), pod("c")]);
+  expect(first.update?.canary).toEqual({ step: 1, weight: 0, sinceMs: undefined });
+  expect([told(first), asked(first)]).toEqual([
+    [TWO, ONE, ONE],
+    ["b", "c"],
+  ]);
+  const begun = run(onTrial({ step: 1, weight: 0 }), [tried("a", { onTrial: false, listed: false }), pod("b"), pod("c")]);
+  expect(begun.update?.canary).toEqual({ step: 1, weight: 5, sinceMs: NOW });
+  expect([told(begun), weights(begun), begun.againAtMs]).toEqual([[TWO, ONE, ONE], [5, undefined, undefined], NOW + 60_000]);
+  const next = run(onTrial(STEP_ONE), [tried("a"), pod("b"), pod("c")], NOW + 60_000);
+  expect(next.update?.canary).toEqual({ step: 2, weight: 5, sinceMs: undefined });
+  expect([told(next), asked(next), weights(next)]).toEqual([
+    [TWO, TWO, ONE],
+    ["a", "c"],
+    [5, undefined, undefined],
+  ]);
+});
+
+test("a controller that was started anew swaps nothing and moves nobody before pods have said what they have", () => {
+  const r = run(onTrial(STEP_ONE), [awaited("a", { onTrial: true }), awaited("b"), awaited("c")], NOW + 3_600_000);
+  expect([weights(r), asked(r), r.update?.canary]).toEqual([
+    [5, undefined, undefined],
+    ["a", "b", "c"],
+    { step: 1, weight: 5, sinceMs: NOW },
+  ]);
+  const half = run(onTrial(STEP_ONE), [awaited("a", { onTrial: true }), pod("b"), pod("c")], NOW);
+  expect([told(half).slice(1), asked(half)]).toEqual([
+    [ONE, ONE],
+    ["a", "b", "c"],
+  ]);
+});
+
+test("pods that are left with the new content alone do not make it through", () => {
+  const r = run(onTrial(STEP_ONE), [tried("a")], NOW + 3_600_000);
+  expect([r.served?.url, r.update?.state, r.update?.reason]).toEqual([ONE, "Swapping", "CanaryNeedsPods"]);
+});
+
+test.each([
+  { name: "an abort", annotations: { "adapter.model.aibrix.ai/abort": "1" }, health: undefined, reason: "UpdateAborted" },
+  { name: "too many errors", annotations: {}, health: { responses: 100, errors: 11, latencyP95Ms: 1 }, reason: "UpdateAborted" },
+  { name: "few errors", annotations: {}, health: { responses: 100, errors: 10, latencyP95Ms: 1 }, reason: undefined },
+])("after $name clients are sent to what is decided on", ({ annotations, health, reason }) => {
+  const spec = { rollout: { ...CANARY.rollout, canary: { ...CANARY.rollout.canary, abortOn: { errorPercent: 10 } } } };
+  const adapter = onTrial(STEP_ONE, spec, annotations);
+  const steps: string[] = [];
+  const seen = (step: string) => (steps.push(step) > 0 ? health : undefined);
+  const input = { name: "x", adapter, pods: [tried("a"), pod("b")], secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const r = rollout({ ...input, health: seen });
+  expect([r.update?.reason, r.update?.state, weights(r)]).toEqual([
+    reason,
+    reason === undefined ? "Swapping" : "Failed",
+    [reason === undefined ? 5 : 0, undefined],
+  ]);
+  expect(new Set(steps).size).toBeLessThanOrEqual(1);
+  expect(told(r)).toEqual(reason === undefined ? [TWO, ONE] : [ONE, ONE]);
+});
+
+test("what was aborted is not begun again by the clock, but when somebody asks for another look or edits the spec", () => {
+  const failed = { state: "Failed", reason: "UpdateAborted", message: "m" } as const;
+  const spec = { ...CANARY, refreshInterval: "1m" };
+  expect(run(onTrial(failed, spec), [pod("a"), pod("b")]).update?.state).toBe("Failed");
+  const asks = onTrial(failed, spec, { [ANNOTATION_REFRESH]: "1" });
+  expect(run(asks, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  const { metadata, ...adapter } = onTrial(failed, spec);
+  expect(run({ ...adapter, metadata: { ...metadata, generation: 3 } }, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+});
+
+test("content that is the same needs no trial", () => {
+  const same = { artifactUrl: TWO, contentDigest: D1, declaredDigest: D1 };
+  const r = run(onTrial({ contentDigest: D1 }), [pod("a", same), pod("b")]);
+  expect([r.update, r.served?.url]).toEqual([undefined, TWO]);
 });

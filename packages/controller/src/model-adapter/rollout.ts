@@ -1,8 +1,30 @@
-import { ANNOTATION_REFRESH, ArtifactUrlError, parseArtifactUrl, REASONS, type Reason } from "@aibrix/api";
+import {
+  ANNOTATION_ABORT,
+  ANNOTATION_PROMOTE,
+  ANNOTATION_REFRESH,
+  ArtifactUrlError,
+  parseArtifactUrl,
+  REASONS,
+  type Reason,
+} from "@aibrix/api";
 import type { AdapterView, PodView } from "../engines/agent.ts";
 import type { CallFailure, CallState } from "../engines/calls.ts";
 import { type Delivery, engineRoot } from "../pods/delivery.ts";
-import type { Content, PodPlan, Rollout, Served, Update, UpdateState } from "./contents.ts";
+import {
+  begin,
+  type Canary,
+  dueMs as canaryDueMs,
+  canaryPods,
+  follow,
+  type Health,
+  intervalMs,
+  type Pace,
+  type Share,
+  type Step,
+  stepsOf,
+  unhealthy,
+} from "./canary.ts";
+import type { Content, Handled, PodPlan, Rollout, Served, Update, UpdateState } from "./contents.ts";
 import { declaredUrl } from "./declared-url.ts";
 import type { ModelAdapterObject } from "./types.ts";
 
@@ -11,7 +33,9 @@ import type { ModelAdapterObject } from "./types.ts";
  * it goes on from what the status says and what the pods show, so that a controller that is started anew decides the same.
  *
  *   served ──edit──▶ Preparing ──all pods have it──▶ Swapping ──all pods serve it──▶ served
- *                        └──────── it is bad ──────────┴──▶ Failed ──edit──▶ …
+ *                        └── it is bad, or aborted ────┴──▶ Failed ──edit──▶ …
+ *
+ * With the strategy Canary Swapping goes by steps: some pods get the new content, the others keep the old one.
  */
 
 /** What of a pod bears on it. */
@@ -25,6 +49,8 @@ export interface RolloutPod {
   readonly hasServed: boolean;
   /** In the adapter's slices. */
   readonly listed: boolean;
+  /** There as one that has a content on trial. */
+  readonly onTrial: boolean;
   /** Somebody could answer there: a pod that waits for a node has none. */
   readonly hasAddress: boolean;
   readonly via: "sidecar" | "direct";
@@ -47,37 +73,108 @@ export interface RolloutInput {
   /** Version of the Secrets in use. */
   readonly secrets: string;
   readonly secretTrouble: { readonly reason: Reason; readonly message: string } | undefined;
+  /** What the gateways counted in a step, by the step's name. */
+  readonly health?: ((step: string) => Health | undefined) | undefined;
   readonly nowMs: number;
 }
 
 const NOTHING: Content = { url: "/", refresh: undefined, digest: undefined, revision: undefined };
 
 /** Of a pod of which nothing is to be decided. */
-export const NOBODY: PodPlan = { content: NOTHING, current: true, unrouted: false, decided: true, prepare: undefined, checks: false };
+export const NOBODY: PodPlan = {
+  content: NOTHING,
+  current: true,
+  unrouted: false,
+  decided: true,
+  prepare: undefined,
+  checks: false,
+  weight: undefined,
+};
+
+/** Names the step of a canary that goes on; `undefined` before its pods serve, and where there is none. */
+export function stepName(update: Update | undefined): string | undefined {
+  const { canary } = update ?? {};
+  if (update?.state !== "Swapping" || canary?.sinceMs === undefined || canary.weight === 100) return undefined;
+  return `${update.startMs} ${canary.step} ${canary.sinceMs}`;
+}
 
 /** Decides which content each pod is to have. Pure. */
 export function rollout(i: RolloutInput): Rollout {
   const { adapter } = i;
-  if (adapter === undefined) return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true };
+  if (adapter === undefined)
+    return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true, handled: NOTHING_HANDLED };
   const view = new View(i);
-  const before = afterCompletion(told(adapter), view, i.nowMs) ?? derived(adapter, view, i.nowMs);
+  const said = told(adapter);
+  const asks = asksOf(adapter, said.update);
+  const before = afterCompletion(said, view, i, asks) ?? derived(adapter, view, i.nowMs);
   const wanted = target(adapter, before, i.nowMs);
   const served = before.served ?? established(wanted, view, i.nowMs);
-  const againAtMs = served === undefined ? undefined : dueMs(adapter, served, i.nowMs);
-  if (served === undefined) return { served, update: undefined, pods: everywhere(view, wanted), againAtMs, isEverywhere: true };
+  const { handled } = asks;
+  if (served === undefined)
+    return { served, update: undefined, pods: everywhere(view, wanted), againAtMs: undefined, isEverywhere: true, handled };
+  const refreshAtMs = dueMs(adapter, served, i.nowMs);
   const through = (now: Served): Rollout => ({
     served: now,
     update: undefined,
-    pods: assign(view, now, { served: now, update: undefined }),
-    againAtMs,
+    pods: assign(view, () => now, { served: now, update: undefined }),
+    againAtMs: refreshAtMs,
     isEverywhere: view.isEverywhere(now),
+    handled,
   });
   if (isSame(wanted, served)) return through(served);
-  const update = advance(i, view, wanted, served, before.update);
-  const done = completed(update, view, i.nowMs);
+  const update = advance(i, view, wanted, served, before.update, asks);
+  const done = completed(update, view, i, asks);
   if (done !== undefined) return through(done);
-  const goal = update.state === "Swapping" ? update.content : served;
-  return { served, update, pods: assign(view, goal, { served, update }), againAtMs, isEverywhere: view.isEverywhere(served) };
+  const steps = stepsOf(adapter.spec.rollout);
+  const stepAtMs = update.canary === undefined || steps === undefined ? undefined : canaryDueMs(steps, update.canary);
+  return {
+    served,
+    update,
+    pods: assign(view, goals(view, served, update, steps, isPaused(adapter)), { served, update }),
+    againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
+    isEverywhere: view.isEverywhere(served),
+    handled,
+  };
+}
+
+function soonest(nowMs: number, ...times: readonly (number | undefined)[]): number | undefined {
+  const toCome = times.filter((t): t is number => t !== undefined && t > nowMs);
+  return toCome.length === 0 ? undefined : Math.min(...toCome);
+}
+
+function isPaused({ spec }: ModelAdapterObject): boolean {
+  return spec.rollout?.paused === true;
+}
+
+const NOTHING_HANDLED: Handled = { promote: undefined, abort: undefined };
+
+/** What somebody asks for by annotations that were not acted on yet. */
+interface Asks {
+  readonly promote: boolean;
+  /** The annotation's value. */
+  readonly abort: string | undefined;
+  readonly handled: Handled;
+}
+
+/** The longest value that the status keeps. */
+const MAX_ASK = 1_024;
+
+/** A promotion waits for the end of a pause; where nothing is on trial it is over. */
+function asksOf({ metadata, spec, status }: ModelAdapterObject, update: Update | undefined): Asks {
+  const value = (annotation: string, last: string | undefined) => {
+    const now = metadata.annotations?.[annotation]?.slice(0, MAX_ASK);
+    return now === undefined || now === "" || now === last ? undefined : now;
+  };
+  const [lastPromote, lastAbort] = [status?.lastHandledPromote, status?.lastHandledAbort];
+  const promote = value(ANNOTATION_PROMOTE, lastPromote);
+  const abort = value(ANNOTATION_ABORT, lastAbort);
+  const onTrial = update?.state === "Swapping" && update.canary !== undefined;
+  const waits = onTrial && spec.rollout?.paused === true;
+  return {
+    promote: promote !== undefined && onTrial && !waits,
+    abort,
+    handled: { promote: waits ? lastPromote : (promote ?? lastPromote), abort: abort ?? lastAbort },
+  };
 }
 
 /** Whether two contents are asked for by the same words. */
@@ -104,13 +201,15 @@ function told({ status }: ModelAdapterObject): Before {
   const content = { url, refresh: u.refresh, digest: u.contentDigest, revision: u.resolvedRevision, isRefresh };
   const { state, fingerprint, message } = u;
   const byClock = isByClock(content, served);
-  return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock } };
+  const sinceMs = u.stepTime === undefined ? undefined : Date.parse(u.stepTime);
+  const canary = u.step === undefined ? undefined : { step: u.step, weight: u.weight ?? 0, sinceMs };
+  return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock, canary } };
 }
 
 /** An update that is through is so, whatever is declared since. */
-function afterCompletion(before: Before, view: View, nowMs: number): Before | undefined {
+function afterCompletion(before: Before, view: View, i: RolloutInput, asks: Asks): Before | undefined {
   if (before.served === undefined) return undefined;
-  const done = before.update === undefined ? undefined : completed(before.update, view, nowMs);
+  const done = before.update === undefined ? undefined : completed(before.update, view, i, asks);
   return done === undefined ? before : { served: done, update: undefined };
 }
 
@@ -206,24 +305,18 @@ function dueMs({ spec }: ModelAdapterObject, served: Served, nowMs: number): num
   return served.resolvedMs + (times + 1) * everyMs;
 }
 
-const UNITS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
-
-/** @returns in milliseconds */
-export function intervalMs(text: string | undefined): number | undefined {
-  const unit = text?.at(-1);
-  if (text === undefined || (unit !== "s" && unit !== "m" && unit !== "h")) return undefined;
-  return Number(text.slice(0, -1)) * UNITS[unit];
-}
-
 /** How far the update is by now. */
-function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined): Update {
+function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Update {
   const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
   const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
-  const goesOn = last !== undefined && isSame(last.content, wanted) && (last.state !== "Failed" || last.fingerprint === fingerprint);
-  const begun = goesOn ? last : undefined;
+  const stays =
+    last?.state === "Failed" && last.fingerprint === fingerprint && (isSame(last.content, wanted) || isAbortedFor(last, wanted));
+  const goesOn = last !== undefined && last.state !== "Failed" && isSame(last.content, wanted);
   const isRefresh = wanted.url === served.url;
+  if (stays) return { ...last, content: { ...last.content, isRefresh, ask } };
+  const begun = goesOn ? last : undefined;
   const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
-  const at = (state: UpdateState, why?: Why): Update => ({
+  const at = (state: UpdateState, why: Why | undefined, canary?: Canary): Update => ({
     content,
     state,
     fingerprint,
@@ -231,20 +324,83 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
     reason: why?.reason,
     message: why?.message,
     byClock: isByClock(wanted, served),
+    canary,
   });
-  if (begun?.state === "Failed") return { ...begun, content: { ...begun.content, isRefresh, ask } };
+  const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary));
+  if (asks.abort !== undefined)
+    return failed({ reason: "UpdateAborted", message: `the annotation ${ANNOTATION_ABORT} was set to "${asks.abort.slice(0, 100)}"` });
   const bad = refused(view, content, begun?.state === "Swapping");
-  if (bad !== undefined) return at("Failed", bad);
+  if (bad !== undefined) return failed(bad);
+  const rollout = i.adapter?.spec.rollout;
+  const name = stepName(begun);
+  const ill = name === undefined ? undefined : unhealthy(rollout?.canary?.abortOn, i.health?.(name));
+  if (ill !== undefined) return failed({ reason: "UpdateAborted", message: ill });
+  const paused = rollout?.paused === true ? PAUSED : undefined;
+  const isOther = content.digest === undefined || content.digest !== served.digest;
+  const steps = isOther ? stepsOf(rollout) : undefined;
+  const share = view.share(content);
+  const lonely = steps !== undefined && share.pods < 2 ? loneliness(share.pods) : undefined;
   const waits = i.secretTrouble ?? waiting(view, content);
-  if (begun?.state === "Swapping") return at("Swapping", waits);
+  const swap = (): Update => {
+    const canary = steps === undefined ? undefined : onTrial(steps, begun?.canary, share, pace(i, asks));
+    return at("Swapping", waits ?? paused ?? (canary === undefined || canary.weight === 100 ? undefined : lonely), canary);
+  };
+  if (begun?.state === "Swapping") return swap();
   // There is nothing to be kept: no pod serves the old content, or is about to.
   const known = view.awaited.length === 0;
   const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
   if (known && !protects) return at("Swapping", waits);
   // Where a reference leads to by now only its digest tells.
   const told = !isRefresh || content.digest !== undefined;
-  const ready = known && told && view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
-  return at(ready && i.secretTrouble === undefined ? "Swapping" : "Preparing", waits);
+  // What was on trial before an edit goes first.
+  const clear = !view.fresh.some((p) => p.onTrial && view.serving(p) && !view.serves(p, served) && !view.serves(p, content));
+  const prepared = view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
+  const ready = known && told && clear && prepared;
+  if (!ready || i.secretTrouble !== undefined) return at("Preparing", waits);
+  const held = isOther ? (lonely ?? paused) : undefined;
+  return held === undefined ? swap() : at("Preparing", waits ?? held);
+}
+
+/** An update that was aborted is not begun again by the clock alone. */
+function isAbortedFor({ reason, content }: Update, wanted: Content): boolean {
+  return reason === "UpdateAborted" && String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
+}
+
+/** Nobody is sent any more to what was on trial; where it was about to be everywhere, pods go back one after the other, in their places. */
+function withdrawn(canary: Canary | undefined): Canary | undefined {
+  return canary === undefined || canary.weight === 100 ? undefined : { ...canary, weight: 0 };
+}
+
+const PAUSED: Why = { reason: "UpdatePaused", message: "spec.rollout.paused is true: it goes on once that is false" };
+
+function loneliness(pods: number): Why {
+  const message = `the strategy Canary needs two pods that serve the adapter, and there ${pods === 1 ? "is one" : "are none"}: it begins once there are two, or with the strategy RollingUpdate`;
+  return { reason: "CanaryNeedsPods", message };
+}
+
+function pace(i: RolloutInput, { promote }: Asks): Pace {
+  return { paused: i.adapter?.spec.rollout?.paused === true, promote, nowMs: i.nowMs };
+}
+
+/** Where a canary is by now; `undefined` where there is no pod with the old content that it could be tried beside. */
+function onTrial(steps: readonly Step[], last: Canary | undefined, share: PodShare, at: Pace): Canary | undefined {
+  const from = last ?? (share.old > 0 && share.pods > 1 ? begin(steps, share) : undefined);
+  return from === undefined ? undefined : follow(steps, from, share, at).canary;
+}
+
+/** Which content each pod is to have. */
+function goals(
+  view: View,
+  served: Served,
+  { state, content, canary }: Update,
+  steps: readonly Step[] | undefined,
+  paused: boolean,
+): (p: RolloutPod) => Content {
+  if (state !== "Swapping") return () => served;
+  const weight = canary === undefined ? 100 : (steps?.[canary.step - 1]?.weight ?? 100);
+  if (weight === 100 && !paused) return () => content;
+  const chosen = new Set(view.onTrial(content, paused ? 0 : canaryPods(weight, view.share(content).pods)).map((p) => p.uid));
+  return (p) => (chosen.has(p.uid) ? content : served);
 }
 
 interface Why {
@@ -305,15 +461,15 @@ function waiting(view: View, content: Content): Why | undefined {
 }
 
 /** The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. */
-function completed(update: Update, view: View, nowMs: number): Served | undefined {
-  const { content } = update;
+function completed(update: Update, view: View, i: RolloutInput, asks: Asks): Served | undefined {
+  const { content, canary } = update;
   if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
-  const open = [...view.awaited, ...view.fresh.filter((p) => view.hasUsers(p) && view.mayServe(p))];
-  const done = open.filter((p) => view.serves(p, content));
-  const [first] = done;
-  if (first === undefined || done.length < open.length) return undefined;
+  const first = view.firstOfAll(content);
+  if (first === undefined) return undefined;
+  const steps = stepsOf(i.adapter?.spec.rollout);
+  if (canary !== undefined && steps !== undefined && !follow(steps, canary, view.share(content), pace(i, asks)).done) return undefined;
   const { url, refresh } = content;
-  return { url, refresh, ...found(content, first, view), resolvedMs: nowMs };
+  return { url, refresh, ...found(content, first, view), resolvedMs: i.nowMs };
 }
 
 /** Before anything was served there is nothing to be kept. */
@@ -321,7 +477,7 @@ function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> 
   return new Map(
     view.pods.map((p) => [
       p.uid,
-      { content, current: true, unrouted: false, decided: view.isDecided(p, []), prepare: undefined, checks: false },
+      { content, current: true, unrouted: false, decided: view.isDecided(p, []), prepare: undefined, checks: false, weight: undefined },
     ]),
   );
 }
@@ -329,26 +485,27 @@ function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> 
 /**
  * What each pod is told.
  *
- * @param goal - what all are to have
+ * @param goalOf - what each is to have in the end
  */
 function assign(
   view: View,
-  goal: Content,
+  goalOf: (p: RolloutPod) => Content,
   { served, update }: { readonly served: Served; readonly update: Update | undefined },
 ): Rollout["pods"] {
   const current = update?.content ?? served;
   const prepare = update?.state === "Preparing" ? update.content : undefined;
   const good = update === undefined ? [served] : [served, update.content];
-  const swapping = view.nextToSwap(goal);
+  const swapping = view.nextToSwap(goalOf);
   const checker = prepare === undefined ? undefined : view.checker(prepare);
   const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? view.resolver(prepare));
   const others = (p: RolloutPod) => view.parts.some((q) => q !== p && q.ready && q.uid !== swapping?.uid && view.answers(q));
   return new Map(
     view.pods.map((p): [string, PodPlan] => {
+      const goal = goalOf(p);
       const has = view.serves(p, goal);
       const moves = !has && view.serving(p);
       // Those whose turn has not come keep what they have.
-      const content = !moves || p === swapping ? goal : (view.own(p, [goal, current]) ?? goal);
+      const content = !moves || p === swapping ? goal : (view.own(p, [goal, current, served]) ?? goal);
       const isCurrent = content === goal ? isSame(goal, current) : false;
       const asks = prepare !== undefined && (resolver === undefined || p === resolver) && view.canPrepare(p, prepare);
       return [
@@ -360,10 +517,23 @@ function assign(
           decided: view.isDecided(p, good),
           prepare: asks && view.wantsPrepare(p, prepare, p === checker) ? prepare : undefined,
           checks: p === checker,
+          weight: weightOf(view, p, served, update),
         },
       ];
     }),
   );
+}
+
+/** What the gateway sends to a pod that has a content on trial; nothing to one that still has it, once it is on trial no more. */
+function weightOf(view: View, p: RolloutPod, served: Served, update: Update | undefined): number | undefined {
+  if (view.serves(p, served)) return undefined;
+  const isNew = update !== undefined && view.serves(p, update.content);
+  const isUnknown = p.view.knowledge !== "fresh";
+  const { canary } = update ?? {};
+  if (canary !== undefined && canary.weight < 100 && (isNew || (isUnknown && p.onTrial))) return canary.weight;
+  const isThrough = update?.state === "Swapping" && (canary === undefined || canary.weight === 100);
+  if (isThrough && (isNew || isUnknown)) return undefined;
+  return p.onTrial ? (canary?.weight ?? 0) : undefined;
 }
 
 /** Whether a URL leads to one content for ever: pods need not wait for the first of them. */
@@ -373,6 +543,12 @@ function isExact({ url, digest }: Content): boolean {
   return (
     source.sha256 !== undefined || source.kind === "path" || (source.kind === "huggingface" && /^[0-9a-f]{40}$/.test(source.revision ?? ""))
   );
+}
+
+/** How many pods have which content. */
+interface PodShare extends Share {
+  /** That serve, and something else than the new content. */
+  readonly old: number;
 }
 
 /** What pods show, in the words of this file. */
@@ -589,14 +765,56 @@ class View {
       : undefined;
   }
 
+  /** A pod that serves a content, where every pod does that clients may be sent to. */
+  firstOfAll(content: Content): RolloutPod | undefined {
+    const open = [...this.awaited, ...this.fresh.filter((p) => this.hasUsers(p) && this.mayServe(p))];
+    return open.every((p) => this.serves(p, content)) ? open[0] : undefined;
+  }
+
+  /** It serves a content, or was told to. */
+  #has(p: RolloutPod, content: Content): boolean {
+    return p.view.knowledge === "fresh" ? this.serves(p, content) || this.isTold(p, content) : p.onTrial;
+  }
+
+  share(content: Content): PodShare {
+    const told = this.parts.filter((p) => this.#has(p, content) && (p.view.knowledge !== "fresh" || this.mayServe(p)));
+    const serving = this.fresh.filter((p) => this.serves(p, content)).length;
+    return {
+      pods: new Set([...told, ...this.parts.filter((p) => this.answers(p) || this.#isBetween(p))]).size,
+      serving,
+      told: told.length,
+      everywhere: this.firstOfAll(content) !== undefined,
+      old: this.fresh.filter((p) => this.serving(p)).length - serving,
+    };
+  }
+
+  /** It served, and gave up what it had: it is being swapped, or was when whoever asked for it ended. */
+  #isBetween(p: RolloutPod): boolean {
+    return p.view.knowledge === "fresh" && p.via === "direct" && p.hasServed && this.mayServe(p) && this.entry(p) === undefined;
+  }
+
+  /**
+   * The pods that have a content on trial, or are to get it: those that have it already, and as many more as are missing.
+   *
+   * @param wanted - how many there are to be
+   */
+  onTrial(content: Content, wanted: number): readonly RolloutPod[] {
+    const has = this.parts.filter((p) => this.#has(p, content));
+    const able = has.filter((p) => p.view.knowledge !== "fresh" || this.mayServe(p)).length;
+    if (this.awaited.length > 0) return has;
+    const others = this.fresh.filter((p) => !has.includes(p) && this.mayServe(p));
+    const more = [...others.filter((p) => this.#isBetween(p)), ...others.filter((p) => this.serving(p))];
+    return [...has, ...more.slice(0, Math.max(0, wanted - able))];
+  }
+
   /**
    * The pod that is swapped now, one at a time: none while another one is in the middle of it, or may be. Those that nobody is sent to come
    * first, for they cost nothing.
    */
-  nextToSwap(goal: Content): RolloutPod | undefined {
-    const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goal));
+  nextToSwap(goalOf: (p: RolloutPod) => Content): RolloutPod | undefined {
+    const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goalOf(p)));
     const serving = open.filter((p) => this.serving(p));
-    const begun = serving.find((p) => this.isTold(p, goal));
+    const begun = serving.find((p) => this.isTold(p, goalOf(p)));
     if (begun !== undefined || this.awaited.length > 0) return begun;
     const silent = open.filter((p) => !this.serving(p));
     // It gave the old up, and has not answered with the new yet.

@@ -35,6 +35,8 @@ export interface ObservedPod {
   readonly unrouted: boolean;
   /** What it serves is decided on, or it keeps its place until its turn has come. */
   readonly decided: boolean;
+  /** How many of a hundred requests the gateway sends to it and its like, of a content on trial. */
+  readonly weight: number | undefined;
   /** What it should fetch and check beside what it has. */
   readonly prepare:
     | {

@@ -1,6 +1,7 @@
-import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
+import { ANNOTATION_PROMOTE, ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
 import type { NewCondition, NewEvent } from "@aibrix/kube";
 import { truncate } from "@aibrix/kube";
+import { type Canary, dueMs, stepsOf } from "./canary.ts";
 import type { Rollout, Served, Update } from "./contents.ts";
 import type { ModelAdapterObject, Observed } from "./types.ts";
 
@@ -8,7 +9,10 @@ import type { ModelAdapterObject, Observed } from "./types.ts";
 const HISTORY = 3;
 const MAX_MESSAGE = 2_000;
 
-type Content = Pick<ModelAdapterStatus, "contentDigest" | "resolvedRevision" | "served" | "update" | "history">;
+type Content = Pick<
+  ModelAdapterStatus,
+  "contentDigest" | "resolvedRevision" | "served" | "update" | "history" | "lastHandledPromote" | "lastHandledAbort"
+>;
 type Entry = NonNullable<ModelAdapterStatus["history"]>[number];
 
 /**
@@ -19,8 +23,9 @@ type Entry = NonNullable<ModelAdapterStatus["history"]>[number];
 export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: string | undefined): Content {
   const before = adapter.status ?? {};
   // What could not be written may still send clients to older content: no update is through before it is.
-  const { served, update } = o.unwritten === undefined ? o.rollout : { served: undefined, update: undefined };
-  if (served === undefined) return kept(before);
+  if (o.unwritten !== undefined) return kept(before);
+  const { served, update, handled } = o.rollout;
+  if (served === undefined) return { ...kept(before), ...handledStatus(handled) };
   const { revision } = served;
   const last = before.served?.artifactURL === served.url ? before.contentDigest : undefined;
   const shown = served.digest ?? digest ?? last;
@@ -31,16 +36,26 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
     served: { artifactURL: served.url, ...refreshOf(served), resolvedTime: new Date(served.resolvedMs).toISOString() },
     ...(update === undefined ? {} : { update: updateStatus(update, adapter) }),
     ...(history.length === 0 ? {} : { history }),
+    ...handledStatus(handled),
   };
 }
 
-function kept({ contentDigest, resolvedRevision, served, update, history }: ModelAdapterStatus): Content {
+function handledStatus({ promote, abort }: Rollout["handled"]): Pick<Content, "lastHandledPromote" | "lastHandledAbort"> {
+  return {
+    ...(promote === undefined ? {} : { lastHandledPromote: promote }),
+    ...(abort === undefined ? {} : { lastHandledAbort: abort }),
+  };
+}
+
+function kept(before: ModelAdapterStatus): Content {
+  const { contentDigest, resolvedRevision, served, update, history, lastHandledPromote: promote, lastHandledAbort: abort } = before;
   return {
     ...(contentDigest === undefined ? {} : { contentDigest }),
     ...(resolvedRevision === undefined ? {} : { resolvedRevision }),
     ...(served === undefined ? {} : { served }),
     ...(update === undefined ? {} : { update }),
     ...(history === undefined ? {} : { history }),
+    ...handledStatus({ promote, abort }),
   };
 }
 
@@ -49,7 +64,7 @@ function refreshOf({ refresh }: { readonly refresh: string | undefined }): { ref
 }
 
 function updateStatus(
-  { content, state, fingerprint, startMs, reason, message }: Update,
+  { content, state, fingerprint, startMs, reason, message, canary }: Update,
   { spec }: ModelAdapterObject,
 ): NonNullable<ModelAdapterStatus["update"]> {
   return {
@@ -60,6 +75,8 @@ function updateStatus(
     ...(content.digest === undefined ? {} : { contentDigest: content.digest }),
     ...(content.revision === undefined ? {} : { resolvedRevision: content.revision }),
     startTime: new Date(startMs).toISOString(),
+    ...(canary === undefined ? {} : { step: canary.step, weight: canary.weight }),
+    ...(canary?.sinceMs === undefined ? {} : { stepTime: new Date(canary.sinceMs).toISOString() }),
     ...(reason === undefined ? {} : { reason }),
     ...(message === undefined ? {} : { message: truncate(message, MAX_MESSAGE) }),
   };
@@ -77,7 +94,7 @@ function entries(before: ModelAdapterStatus, served: Served, update: Update | un
   });
   const isNew = update?.fingerprint !== before.update?.fingerprint || before.update?.state !== "Failed";
   if (update?.state === "Failed" && isNew && typeof update.content.url === "string")
-    return [entry(update.content.url, update.content, "Failed")];
+    return [entry(update.content.url, update.content, update.reason === "UpdateAborted" ? "Aborted" : "Failed")];
   const last = before.served;
   const same =
     last !== undefined && last.artifactURL === served.url && (served.digest === undefined || before.contentDigest === served.digest);
@@ -103,12 +120,15 @@ function changes(before: Told, after: Told): boolean {
  * Whether the content that is declared is the one that is served; nothing before there was another one. Pure. It speaks of the generation that
  * is declared: a wait for False is not to wait for that to be served.
  */
-export function updatedCondition({ rollout, unwritten }: Observed, { metadata, status }: ModelAdapterObject): NewCondition | undefined {
+export function updatedCondition(
+  { rollout, unwritten }: Observed,
+  { metadata, spec, status }: ModelAdapterObject,
+): NewCondition | undefined {
   const known = status?.conditions?.find((c) => c.type === UPDATED);
   const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
   const before = "status" in last ? last : undefined;
   if (unwritten !== undefined) return before;
-  const next = updatedNow(rollout, status, before);
+  const next = updatedNow(rollout, spec, status, before);
   return next === undefined
     ? undefined
     : { ...next, ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }) };
@@ -118,6 +138,7 @@ const UPDATED = "Updated";
 
 function updatedNow(
   { served, update, isEverywhere }: Rollout,
+  spec: ModelAdapterObject["spec"],
   status: ModelAdapterStatus | undefined,
   last: NewCondition | undefined,
 ): NewCondition | undefined {
@@ -131,7 +152,7 @@ function updatedNow(
       return { type, status: "Unknown", reason: "UpdateRolling", message: `${named(served)} is put back, pod after pod` };
     return isOther || isOver ? { type, status: "True", reason: "Updated", message: `${named(served)} is served, and nothing older` } : last;
   }
-  const { state, reason, message, content } = update;
+  const { state, reason, message, content, canary } = update;
   const why = message === undefined ? "" : `: ${truncate(message, MAX_MESSAGE)}`;
   if (state === "Failed") {
     const kept = `${named(served)} goes on being served, for the new content cannot be${why}`;
@@ -139,12 +160,35 @@ function updatedNow(
   }
   // By the clock alone nothing is said before there is something else to be served.
   if (update.byClock && (content.digest === undefined || content.digest === served.digest)) return last;
+  if (reason === "UpdatePaused") {
+    const paused = `${named(served)} is served${state === "Preparing" ? "" : `, and ${named(content)} by some pods`}${why}`;
+    return { type, status: "Unknown", reason, message: paused };
+  }
+  if (reason === "CanaryNeedsPods")
+    return { type, status: "False", reason, message: `${named(served)} goes on being served, and the new content waits${why}` };
+  if (canary !== undefined && canary.weight < 100) {
+    const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${why}`;
+    return { type, status: "Unknown", reason: "UpdateOnTrial", message };
+  }
   if (state === "Preparing") {
     const preparing = `the new content is fetched and checked, and ${named(served)} is served${why}`;
     return { type, status: "Unknown", reason: "UpdatePreparing", message: preparing };
   }
   const rolling = `${named(content)} takes the place of ${named(served)}, pod after pod${why}`;
   return { type, status: "Unknown", reason: "UpdateRolling", message: rolling };
+}
+
+/** Which step it is, and how it ends. */
+function stepText(canary: Canary, { rollout }: ModelAdapterObject["spec"]): string {
+  const steps = stepsOf(rollout) ?? [];
+  const untilMs = dueMs(steps, canary);
+  const end =
+    canary.sinceMs === undefined
+      ? "once its pods serve it"
+      : untilMs === undefined
+        ? `until it is promoted by the annotation ${ANNOTATION_PROMOTE}`
+        : `until ${new Date(untilMs).toISOString()}`;
+  return `step ${canary.step} of ${steps.length}, ${end}`;
 }
 
 function named({ url, digest, revision }: (Rollout["served"] & object) | Update["content"]): string {
@@ -157,7 +201,13 @@ export function updateEvents(before: ModelAdapterStatus | undefined, after: Mode
   const isNew = before?.update?.state !== "Failed" || before.update.fingerprint !== after.update?.fingerprint;
   if (after.update?.state === "Failed" && isNew) {
     const note = `${after.update.message ?? after.update.reason}; what was served before goes on being served`;
-    return [{ type: "Warning", reason: "UpdateFailed", action: "Update", note: truncate(note, 1_000) }];
+    const reason = after.update.reason === "UpdateAborted" ? "UpdateAborted" : "UpdateFailed";
+    return [{ type: "Warning", reason, action: "Update", note: truncate(note, 1_000) }];
+  }
+  const { step, weight } = after.update ?? {};
+  if (step !== undefined && (before?.update?.step !== step || before.update.weight !== weight)) {
+    const note = `step ${step}: ${after.update?.artifactURL} gets ${weight} of a hundred requests`;
+    return [{ type: "Normal", reason: "UpdateOnTrial", action: "Update", note: truncate(note, 1_000) }];
   }
   if (before?.served === undefined || after.served === undefined || after.update !== undefined) return [];
   if (!changes(before, after)) return [];
