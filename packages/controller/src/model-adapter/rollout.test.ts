@@ -398,8 +398,16 @@ test("what was aborted is not begun again by the clock, but when somebody asks f
   expect(run({ ...adapter, metadata: { ...metadata, generation: 3 } }, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
 });
 
-test("content that is the same needs no trial", () => {
-  const same = { artifactUrl: TWO, contentDigest: D1, declaredDigest: D1 };
-  const r = run(onTrial({ contentDigest: D1 }), [pod("a", same), pod("b")]);
+test.each([
+  { name: "several pods", pods: 2, more: {} },
+  { name: "one pod", pods: 1, more: {} },
+  { name: "a pause", pods: 2, more: { paused: true } },
+])("content that is the same needs no trial, with $name", ({ pods, more }) => {
+  const ready = { ...prepared, contentDigest: D1 };
+  const adapter = onTrial({ state: "Preparing", contentDigest: D1 }, { rollout: { ...CANARY.rollout, ...more } });
+  const r = run(
+    adapter,
+    ["a", "b"].slice(0, pods).map((name) => pod(name, { prepared: ready })),
+  );
   expect([r.update, r.served?.url]).toEqual([undefined, TWO]);
 });

@@ -336,8 +336,7 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   const ill = name === undefined ? undefined : unhealthy(rollout?.canary?.abortOn, i.health?.(name));
   if (ill !== undefined) return failed({ reason: "UpdateAborted", message: ill });
   const paused = rollout?.paused === true ? PAUSED : undefined;
-  const isOther = content.digest === undefined || content.digest !== served.digest;
-  const steps = isOther ? stepsOf(rollout) : undefined;
+  const steps = stepsOf(rollout);
   const share = view.share(content);
   const lonely = steps !== undefined && share.pods < 2 ? loneliness(share.pods) : undefined;
   const waits = i.secretTrouble ?? waiting(view, content);
@@ -357,6 +356,8 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   const prepared = view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
   const ready = known && told && clear && prepared;
   if (!ready || i.secretTrouble !== undefined) return at("Preparing", waits);
+  // What it leads to may be what is served: then nothing is swapped.
+  const isOther = content.digest === undefined || content.digest !== served.digest;
   const held = isOther ? (lonely ?? paused) : undefined;
   return held === undefined ? swap() : at("Preparing", waits ?? held);
 }
@@ -530,7 +531,7 @@ function weightOf(view: View, p: RolloutPod, served: Served, update: Update | un
   const isNew = update !== undefined && view.serves(p, update.content);
   const isUnknown = p.view.knowledge !== "fresh";
   const { canary } = update ?? {};
-  if (canary !== undefined && canary.weight < 100 && (isNew || (isUnknown && p.onTrial))) return canary.weight;
+  if (canary !== undefined && canary.weight < 100 && isNew) return canary.weight;
   const isThrough = update?.state === "Swapping" && (canary === undefined || canary.weight === 100);
   if (isThrough && (isNew || isUnknown)) return undefined;
   return p.onTrial ? (canary?.weight ?? 0) : undefined;
@@ -801,7 +802,6 @@ class View {
   onTrial(content: Content, wanted: number): readonly RolloutPod[] {
     const has = this.parts.filter((p) => this.#has(p, content));
     const able = has.filter((p) => p.view.knowledge !== "fresh" || this.mayServe(p)).length;
-    if (this.awaited.length > 0) return has;
     const others = this.fresh.filter((p) => !has.includes(p) && this.mayServe(p));
     const more = [...others.filter((p) => this.#isBetween(p)), ...others.filter((p) => this.serving(p))];
     return [...has, ...more.slice(0, Math.max(0, wanted - able))];
