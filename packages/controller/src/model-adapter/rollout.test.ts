@@ -364,7 +364,9 @@ test("a controller that was started anew swaps nothing and moves nobody before p
 });
 
 test("pods that are left with the new content alone do not make it through", () => {
-  const r = run(onTrial(STEP_ONE), [tried("a")], NOW + 3_600_000);
+  const adapter = onTrial(STEP_ONE);
+  const r = run(adapter, [tried("a")], NOW + 3_600_000);
+  expect(updatedCondition(observed(r), adapter)).toMatchObject({ status: "Unknown", reason: "UpdateOnTrial" });
   expect([r.served?.url, r.update?.state, r.update?.reason]).toEqual([ONE, "Swapping", "CanaryNeedsPods"]);
 });
 

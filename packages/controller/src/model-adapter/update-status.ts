@@ -164,7 +164,7 @@ function updatedNow(
     const paused = `${named(served)} is served${state === "Preparing" ? "" : `, and ${named(content)} by some pods`}${why}`;
     return { type, status: "Unknown", reason, message: paused };
   }
-  if (reason === "CanaryNeedsPods")
+  if (state === "Preparing" && reason === "CanaryNeedsPods")
     return { type, status: "False", reason, message: `${named(served)} goes on being served, and the new content waits${why}` };
   if (canary !== undefined && canary.weight < 100) {
     const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${why}`;
