@@ -7,10 +7,12 @@ import { expect, vi } from "vitest";
 import { ENGINE, ROOT } from "./cli.ts";
 import { Cluster, routableAddress } from "./control-plane.ts";
 import { freePort } from "./engine.ts";
+import { FaultyEngine } from "./faulty-engine.ts";
 import { BASE_MODEL } from "./manifest.ts";
 import { Program } from "./program.ts";
 
 const UP_MS = ENGINE === "vllm" ? 600_000 : 60_000;
+const GATEWAYS = "aibrix-gateway-plugins";
 /** An EndpointSlice takes no loopback address. Empty where this machine has no other. */
 export const POD_IP: string = routableAddress() ?? "";
 
@@ -24,6 +26,8 @@ export interface ManagedPodsOptions {
   readonly toldRank?: number;
   /** Flags more of each sidecar. */
   readonly runtimeArgs?: readonly string[];
+  /** Which completions of the engines reach clients as errors: all that Envoy gets goes through a {@link FaultyEngine} then. */
+  readonly spoils?: (answer: string) => boolean;
   /** The token that gated repositories of the Hub ask for. */
   readonly hubToken?: string;
   /** Repositories of the Hub are written here before anything starts. */
@@ -45,7 +49,11 @@ export class ManagedPods implements AsyncDisposable {
   readonly #pods: Pod[] = [];
   #hub: Hub | undefined;
   #cluster: Cluster | undefined;
+  readonly #faulty: FaultyEngine[] = [];
+  #controller: Program | undefined;
+  #controllerArgs: readonly string[] = [];
   #gateway = "";
+  #gatewayMetrics = "";
 
   private constructor() {}
 
@@ -66,6 +74,27 @@ export class ManagedPods implements AsyncDisposable {
 
   get gateway(): string {
     return this.#gateway;
+  }
+
+  /** The gateway's metrics page. */
+  get gatewayMetrics(): string {
+    return this.#gatewayMetrics;
+  }
+
+  /** How many completions were made errors. */
+  get spoilt(): number {
+    return this.#faulty.reduce((sum, { spoilt }) => sum + spoilt, 0);
+  }
+
+  /** The controller is gone, without a word. */
+  async killController(): Promise<void> {
+    await this.#controller?.kill();
+    this.#programs.splice(this.#programs.indexOf(this.#controller as Program), 1);
+    this.#controller = undefined;
+  }
+
+  startController(): void {
+    this.#controller = this.#run("controller", this.#controllerArgs);
   }
 
   get baseModelDir(): string {
@@ -120,6 +149,7 @@ export class ManagedPods implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#programs.map((program) => program.stop()));
+    for (const proxy of this.#faulty) await proxy[Symbol.asyncDispose]();
     await this.#hub?.close();
     await this.#cluster?.[Symbol.asyncDispose]();
     rmSync(this.folder, { recursive: true, force: true });
@@ -133,14 +163,18 @@ export class ManagedPods implements AsyncDisposable {
     // Each is another process, and a vLLM needs most of its time for its start.
     await Promise.all(Array.from({ length: options.pods }, (_, i) => this.#startPod(i, options)));
     const [health, grpc, side] = [await freePort(), await freePort(), await freePort()];
-    this.#run("controller", [
+    this.#controllerArgs = [
       "--enable-runtime-sidecar",
       `--health-probe-bind-address=127.0.0.1:${health}`,
       `--kubeconfig=${await this.cluster.kubeconfigOf("aibrix-controller-manager")}`,
-    ]);
-    const binds = [`--grpc-bind-address=127.0.0.1:${grpc}`, `--metrics-bind-address=127.0.0.1:${side}`];
+      `--gateway-metrics-service=${GATEWAYS}:${side}`,
+    ];
+    this.startController();
+    const binds = [`--grpc-bind-address=127.0.0.1:${grpc}`, `--metrics-bind-address=${POD_IP}:${side}`];
     this.#run("gateway", ["--kubernetes", `--kubeconfig=${await this.cluster.kubeconfigOf("aibrix-gateway-plugins")}`, ...binds]);
-    await Promise.all([this.#answers(`http://127.0.0.1:${health}/readyz`), this.#answers(`http://127.0.0.1:${side}/readyz`)]);
+    await Promise.all([this.#answers(`http://127.0.0.1:${health}/readyz`), this.#answers(`http://${POD_IP}:${side}/readyz`)]);
+    this.#gatewayMetrics = `http://${POD_IP}:${side}/metrics`;
+    await this.#tellGateway(grpc);
     const [listenPort, adminPort] = [await freePort(), await freePort()];
     const config = join(this.folder, "envoy.json");
     const engines = this.#pods.map(({ enginePort: port }) => ({ host: POD_IP, port }));
@@ -151,15 +185,28 @@ export class ManagedPods implements AsyncDisposable {
     this.#gateway = `http://127.0.0.1:${listenPort}`;
   }
 
+  /** As a cluster's own controller tells of the gateway's pods. */
+  async #tellGateway(port: number): Promise<void> {
+    await this.cluster.apply({
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { name: `${GATEWAYS}-1`, namespace: "aibrix-system", labels: { "kubernetes.io/service-name": GATEWAYS } },
+      addressType: "IPv4",
+      endpoints: [{ addresses: [POD_IP] }],
+      ports: [{ name: "grpc", port, protocol: "TCP" }],
+    });
+  }
+
   /** An engine, its sidecar and their pod, as a kubelet would tell of it. */
   async #startPod(index: number, options: ManagedPodsOptions): Promise<void> {
     const { maxLoras = 4, ranks = [], toldRank = 8, runtimeArgs = [] } = options;
     const name = `engine-${index}`;
-    const [enginePort, runtimePort] = [await freePort(), await freePort()];
-    const engine = await this.#startEngine(name, enginePort, maxLoras, ranks[index] ?? 8);
+    const [ownPort, runtimePort] = [await freePort(), await freePort()];
+    const engine = await this.#startEngine(name, ownPort, maxLoras, ranks[index] ?? 8);
+    const enginePort = options.spoils === undefined ? ownPort : await this.#startFaulty(ownPort, options.spoils);
     const artifacts = join(this.folder, `artifacts-${name}`);
     mkdirSync(artifacts);
-    const [engineUrl, runtimeUrl] = [`http://${POD_IP}:${enginePort}`, `http://${POD_IP}:${runtimePort}`];
+    const [engineUrl, runtimeUrl] = [`http://${POD_IP}:${ownPort}`, `http://${POD_IP}:${runtimePort}`];
     const env = { INFERENCE_ENGINE: "vllm", INFERENCE_ENGINE_ENDPOINT: engineUrl, HF_ENDPOINT: this.#hub?.url ?? "" };
     this.#run("runtime", [`--host=${POD_IP}`, `--port=${runtimePort}`, `--artifacts-dir=${artifacts}`, ...runtimeArgs], env);
     await this.#answers(`${runtimeUrl}/ready`);
@@ -187,6 +234,13 @@ export class ManagedPods implements AsyncDisposable {
     const told = JSON.stringify({ status: { phase: "Running", podIP: POD_IP, podIPs: [{ ip: POD_IP }], conditions: [condition] } });
     await this.cluster.kubectl("patch", "pod", name, "-n", "default", "--subresource=status", "--type=merge", "-p", told);
     this.#pods[index] = { engine, engineUrl, enginePort, runtimeUrl, artifacts };
+  }
+
+  /** @returns the port where the engine's answers are spoilt */
+  async #startFaulty(enginePort: number, spoils: (answer: string) => boolean): Promise<number> {
+    const port = await freePort();
+    this.#faulty.push(await FaultyEngine.start(POD_IP, port, new URL(`http://${POD_IP}:${enginePort}`), spoils));
+    return port;
   }
 
   async #startEngine(name: string, port: number, maxLoras: number, maxLoraRank: number): Promise<Program> {
