@@ -91,6 +91,16 @@ test.each([
     given: withSpec({ schedulerName: "best" }),
     want: [/^spec.schedulerName: must be one of default, least-adapters/],
   },
+  {
+    name: "a canary without its steps",
+    given: withSpec({ rollout: { strategy: "Canary" } }),
+    want: [/^spec.rollout: strategy Canary and canary belong together/],
+  },
+  {
+    name: "weights that fall, and no threshold",
+    given: withSpec({ rollout: { strategy: "Canary", canary: { steps: [{ weight: 9 }, { weight: 5 }], abortOn: {} } } }),
+    want: [/^spec.rollout.canary.steps: .*may not fall/, /^spec.rollout.canary.abortOn: .*needs a threshold/],
+  },
   { name: "replicas as text", given: withSpec({ replicas: "2" }), want: [/^spec.replicas: /] },
 ])("refuses $name", ({ given, want }) => {
   const problems = (validateModelAdapter(given).problems ?? []).map((p) => `${p.field}: ${p.message}`);

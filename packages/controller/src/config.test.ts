@@ -26,6 +26,9 @@ test.each([
   ["--probe=maybe"],
   ["--drain-grace-period=30"],
   ["--drain-grace-period=2h"],
+  ["--gateway-metrics-service=plugins:0"],
+  ["--gateway-metrics-service=plugins:65536"],
+  ["--gateway-metrics-service=system/plugins"],
 ])("%s is refused", (flag) => {
   expect(() => readConfig([flag], {})).toThrow(/write|--help/);
 });
@@ -48,4 +51,10 @@ test("HTTPRoutes are attached to the Gateway that is named, by default ours", ()
   expect(readConfig(named, {})?.httpRouteGateway).toEqual({ namespace: "infra", name: "public" });
   expect(() => readConfig(["--enable-httproutes", "--httproute-gateway=public"], {})).toThrow(/write NAMESPACE\/NAME/);
   expect(() => readConfig(["--httproute-gateway=infra/public"], {})).toThrow(/without --enable-httproutes/);
+});
+
+test("the gateways' metrics are where they are installed, unless it is told otherwise", () => {
+  expect(readConfig([], {})?.gatewayMetrics).toEqual({ name: "aibrix-gateway-plugins", port: 8080 });
+  expect(readConfig(["--gateway-metrics-service=plugins"], {})?.gatewayMetrics).toEqual({ name: "plugins", port: 8080 });
+  expect(readConfig(["--gateway-metrics-service=plugins:9090"], {})?.gatewayMetrics).toEqual({ name: "plugins", port: 9090 });
 });

@@ -55,6 +55,26 @@ describe("slices", () => {
     expect(planSlices(owner, pods, now)).toEqual({ apply: [], delete: [] });
   });
 
+  test("pods with a content on trial have slices of their own with their share, which follow it and go with it", () => {
+    const trial = (weight: number, i = 1): Listed => ({ ...listed(i), weight });
+    const shown = (slices: readonly EndpointSlice[]) =>
+      slices.map((s) => [s.metadata.name, s.metadata.annotations ?? {}, uids([s])]).sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
+    const annotation = "adapter.model.aibrix.ai/canary-weight";
+    const first = after([], planSlices(OWNER, [trial(5), listed(2), listed(3)], []));
+    expect(shown(first)).toEqual([
+      ["x-ipv4-8000-0", {}, ["u2", "u3"]],
+      ["x-ipv4-8000-canary-0", { [annotation]: "5" }, ["u1"]],
+    ]);
+    expect(planSlices(OWNER, [trial(5), listed(2), listed(3)], first)).toEqual({ apply: [], delete: [] });
+    const changes = planSlices(OWNER, [trial(50), listed(2), listed(3)], first);
+    expect([shown(changes.apply), changes.delete]).toEqual([[["x-ipv4-8000-canary-0", { [annotation]: "50" }, ["u1"]]], []]);
+    const last = after(first, planSlices(OWNER, [listed(1), listed(2), listed(3)], first));
+    expect(shown(last)).toEqual([["x-ipv4-8000-0", {}, ["u1", "u2", "u3"]]]);
+    // The one empty slice is nobody's on trial.
+    const alone = after([], planSlices(OWNER, [trial(5)], []));
+    expect(shown(after(alone, planSlices(OWNER, [], alone)))).toEqual([["x-ipv4-8000-canary-0", {}, []]]);
+  });
+
   test("an endpoint says pod, node and conditions", () => {
     const [slice] = planSlices(OWNER, [listed(1)], []).apply;
     expect(slice?.metadata.labels).toEqual({
