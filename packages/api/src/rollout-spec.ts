@@ -11,6 +11,7 @@ export type RolloutStrategy = (typeof ROLLOUT_STRATEGIES)[number];
 
 interface RolloutLike {
   readonly strategy?: string;
+  readonly rollingUpdate?: unknown;
   readonly canary?: unknown;
 }
 
@@ -20,6 +21,11 @@ export const ROLLOUT_RULES: readonly Rule<RolloutLike>[] = [
     message:
       "strategy Canary and canary belong together: write both, for example strategy: Canary and canary: {steps: [{weight: 5, duration: 10m}, {weight: 25, duration: 10m}]}, or none of them",
     check: (r) => (r.strategy === "Canary") === (r.canary !== undefined),
+  },
+  {
+    rule: "!has(self.rollingUpdate) || !has(self.strategy) || self.strategy == 'RollingUpdate'",
+    message: "rollingUpdate is for the strategy RollingUpdate: take it out, or write strategy: RollingUpdate",
+    check: (r) => r.rollingUpdate === undefined || (r.strategy ?? "RollingUpdate") === "RollingUpdate",
   },
 ];
 
@@ -128,8 +134,24 @@ export const RolloutSpec = Type.Object(
         enum: [...ROLLOUT_STRATEGIES],
         default: "RollingUpdate",
         description:
-          "RollingUpdate: the new content takes the old one's place pod after pod, one at a time. Canary: some pods get it first, and the gateway sends them the share of the requests that `canary.steps` say.",
+          "RollingUpdate: the new content takes the old one's place pod after pod. Canary: some pods get it first, and the gateway sends them the share of the requests that `canary.steps` say.",
       }),
+    ),
+    rollingUpdate: Type.Optional(
+      Type.Object(
+        {
+          maxUnavailable: Type.Optional(
+            Type.Integer({
+              description: "How many pods may be swapped at a time. One of those that serve always stays, whatever is written here.",
+              minimum: 1,
+              maximum: 10_000,
+              default: 1,
+              format: "int32",
+            }),
+          ),
+        },
+        { additionalProperties: false, description: "Of the strategy RollingUpdate." },
+      ),
     ),
     paused: Type.Optional(
       Type.Boolean({

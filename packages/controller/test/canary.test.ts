@@ -165,6 +165,24 @@ test("an abort sends nobody to the canary any more, brings the old content back,
   expect(having(THREE)).toEqual(["a"]);
 });
 
+test("a rolling update swaps as many pods at a time as it may, and always leaves one", async () => {
+  await pods(["a", "b", "c"]);
+  await world.controller(FLAGS, TIMING);
+  const spec = { rollout: { rollingUpdate: { maxUnavailable: 9 } } };
+  await declare(ONE, spec);
+  await serves(3);
+  for (const { runtime } of made) runtime.held.add("x");
+  await declare(TWO, spec);
+  const told = () => made.filter((p) => p.runtime.loads.at(-1)?.artifact_url === TWO).map((p) => p.name);
+  await until("two are told", () => told().length === 2);
+  expect([told(), await listed()]).toEqual([["a", "b"], { stable: ["c"] }]);
+  for (const { runtime } of made.slice(0, 2)) runtime.release("x");
+  await until("the last one is told", () => told().length === 3);
+  expect((await listed()).stable).toEqual(["a", "b"]);
+  made[2]?.runtime.release("x");
+  await through(TWO);
+});
+
 test("an abort ends a rolling update too, whatever is on its way", async () => {
   await pods(["a", "b"]);
   await world.controller(FLAGS, TIMING);
@@ -369,6 +387,11 @@ test.each([
   { name: "steps without Canary", rollout: { canary: { steps: STEPS } }, says: /belong together/ },
   { name: "weights that fall", rollout: { strategy: "Canary", canary: { steps: [{ weight: 50 }, { weight: 5 }] } }, says: /may not fall/ },
   { name: "no threshold", rollout: { strategy: "Canary", canary: { steps: STEPS, abortOn: {} } }, says: /needs a threshold/ },
+  {
+    name: "rollingUpdate beside Canary",
+    rollout: { strategy: "Canary", canary: { steps: STEPS }, rollingUpdate: {} },
+    says: /is for the strategy RollingUpdate/,
+  },
   { name: "weight 0", rollout: { strategy: "Canary", canary: { steps: [{ weight: 0 }] } }, says: /weight/ },
   { name: "a duration without unit", rollout: { strategy: "Canary", canary: { steps: [{ weight: 1, duration: "5" }] } }, says: /duration/ },
 ])("a rollout with $name is refused by the API server", async ({ rollout, says }) => {

@@ -349,6 +349,18 @@ test("as many pods as a step wants are told the new content, one at a time, and 
   ]);
 });
 
+test("several pods are swapped at a time where that is allowed, and one always stays", () => {
+  const rolling = (maxUnavailable: number) => onTrial({}, { rollout: { strategy: "RollingUpdate", rollingUpdate: { maxUnavailable } } });
+  const four = ["a", "b", "c", "d"].map((name) => pod(name));
+  const [one, two, all] = [1, 2, 9].map((max) => run(rolling(max), four)) as [Rollout, Rollout, Rollout];
+  expect([one, two, all].map(asked)).toEqual([["b", "c", "d"], ["c", "d"], ["d"]]);
+  expect(told(two)).toEqual([TWO, TWO, ONE, ONE]);
+  // Those that are in the middle of it count.
+  const middle = [pod("a", between, { listed: false }), pod("b", waits, { listed: false }), pod("c"), pod("d")];
+  expect(told(run(rolling(2), middle))).toEqual([TWO, TWO, ONE, ONE]);
+  expect(told(run(rolling(2), [pod("a", second), ...middle.slice(1)]))).toEqual([TWO, TWO, TWO, ONE]);
+});
+
 test("a controller that was started anew swaps nothing and moves nobody before pods have said what they have", () => {
   const r = run(onTrial(STEP_ONE), [awaited("a", { onTrial: true }), awaited("b"), awaited("c")], NOW + 3_600_000);
   expect([weights(r), asked(r), r.update?.canary]).toEqual([

@@ -496,17 +496,17 @@ function assign(
   const current = update?.content ?? served;
   const prepare = update?.state === "Preparing" ? update.content : undefined;
   const good = update === undefined ? [served] : [served, update.content];
-  const swapping = view.nextToSwap(goalOf);
+  const swapping = new Set(view.nextToSwap(goalOf));
   const checker = prepare === undefined ? undefined : view.checker(prepare);
   const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? view.resolver(prepare));
-  const others = (p: RolloutPod) => view.parts.some((q) => q !== p && q.ready && q.uid !== swapping?.uid && view.answers(q));
+  const others = (p: RolloutPod) => view.parts.some((q) => q !== p && q.ready && !swapping.has(q) && view.answers(q));
   return new Map(
     view.pods.map((p): [string, PodPlan] => {
       const goal = goalOf(p);
       const has = view.serves(p, goal);
       const moves = !has && view.serving(p);
       // Those whose turn has not come keep what they have.
-      const content = !moves || p === swapping ? goal : (view.own(p, [goal, current, served]) ?? goal);
+      const content = !moves || swapping.has(p) ? goal : (view.own(p, [goal, current, served]) ?? goal);
       const isCurrent = content === goal ? isSame(goal, current) : false;
       const asks = prepare !== undefined && (resolver === undefined || p === resolver) && view.canPrepare(p, prepare);
       return [
@@ -514,7 +514,7 @@ function assign(
         {
           content,
           current: isCurrent,
-          unrouted: p === swapping && moves && others(p),
+          unrouted: swapping.has(p) && moves && others(p),
           decided: view.isDecided(p, good),
           prepare: asks && view.wantsPrepare(p, prepare, p === checker) ? prepare : undefined,
           checks: p === checker,
@@ -566,11 +566,13 @@ class View {
   readonly #hasChecks: boolean;
   /** It was said that no older content is served any more. */
   readonly #promised: boolean;
+  readonly #maxUnavailable: number;
 
   constructor({ pods, name, adapter }: RolloutInput) {
     this.#name = name;
     this.#hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
+    this.#maxUnavailable = adapter?.spec.rollout?.rollingUpdate?.maxUnavailable ?? 1;
     this.pods = [...pods].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.parts = this.pods.filter((p) => p.takesPart);
     this.fresh = this.parts.filter((p) => p.view.knowledge === "fresh");
@@ -808,20 +810,23 @@ class View {
   }
 
   /**
-   * The pod that is swapped now, one at a time: none while another one is in the middle of it, or may be. Those that nobody is sent to come
-   * first, for they cost nothing.
+   * The pods that are swapped now, one at a time unless more are allowed: no further one while others are in the middle of it, or may be. Those
+   * that nobody is sent to come first, for they cost nothing.
    */
-  nextToSwap(goalOf: (p: RolloutPod) => Content): RolloutPod | undefined {
+  nextToSwap(goalOf: (p: RolloutPod) => Content): readonly RolloutPod[] {
     const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goalOf(p)));
     const serving = open.filter((p) => this.serving(p));
-    const begun = serving.find((p) => this.isTold(p, goalOf(p)));
-    if (begun !== undefined || this.awaited.length > 0) return begun;
+    const atOnce = Math.max(1, Math.min(this.#maxUnavailable, this.fresh.filter((p) => this.serving(p)).length - 1));
+    const begun = serving.filter((p) => this.isTold(p, goalOf(p))).slice(0, atOnce);
+    if (begun.length === atOnce || this.awaited.length > 0) return begun;
     const silent = open.filter((p) => !this.serving(p));
     // It gave the old up, and has not answered with the new yet.
-    if (silent.some((p) => this.entry(p) === undefined && p.listed === false && p.call.running !== undefined)) return undefined;
-    const between = silent.some((p) => this.hasUsers(p));
-    if (between && this.fresh.some((p) => this.serving(p))) return serving.find((p) => !p.listed);
-    return serving.sort((a, b) => Number(a.listed) - Number(b.listed))[0];
+    const loads = (p: RolloutPod) => this.entry(p) === undefined && p.listed === false && p.call.running !== undefined;
+    const between = silent.filter((p) => loads(p) || this.hasUsers(p));
+    const others = serving.filter((p) => !begun.includes(p)).sort((a, b) => Number(a.listed) - Number(b.listed));
+    const free = atOnce - begun.length - between.length;
+    if (free > 0) return [...begun, ...others.slice(0, free)];
+    return begun.length > 0 || between.some(loads) ? begun : others.filter((p) => !p.listed).slice(0, 1);
   }
 
   /** Whether it was told to serve a content, and serves another one until that is in. */
