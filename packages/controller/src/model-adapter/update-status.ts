@@ -155,7 +155,8 @@ function updatedNow(
   const { state, reason, message, content, canary } = update;
   const why = message === undefined ? "" : `: ${truncate(message, MAX_MESSAGE)}`;
   if (state === "Failed") {
-    const kept = `${named(served)} goes on being served, for the new content cannot be${why}`;
+    const end = reason === "UpdateAborted" ? "the rollout of the new content was aborted" : "the new content cannot be";
+    const kept = `${named(served)} goes on being served, for ${end}${why}`;
     return { type, status: "False", reason: reason ?? "ArtifactInvalid", message: kept };
   }
   // By the clock alone nothing is said before there is something else to be served.
