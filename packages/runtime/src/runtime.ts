@@ -109,7 +109,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     if (event.type === "ADAPTER" && !isSettled(event.object.lora_name)) gate.onDeclared(event.object.lora_name);
   });
 
-  const uses = new UseWatch({ engine, observer, memory, log });
+  const uses = new UseWatch({ engine, observer, memory, log, now, onPage: (page, askedMs) => manager.lookedAt(page, askedMs) });
   const background = [observer.run(signal), folder?.run(signal), uses.run(signal), watchFiles(manager, signal)];
   const checks = new Checks({ env, folders: store, egress, transfers });
   const downloads = new ModelDownloads({ modelsDir: config.modelsDir, env, egress, transfers, log });

@@ -17,6 +17,8 @@ interface Drain {
 export interface DrainsDeps {
   readonly engine: Pick<Engine, "metrics">;
   readonly log: Logger;
+  /** Told of every page of the engine's metrics, and when it was asked for. */
+  readonly onPage?: (page: string, askedMs: number) => void;
   /** A clock that never jumps, in milliseconds. */
   readonly now: () => number;
 }
@@ -105,6 +107,7 @@ export class Drains {
       try {
         const page = await engine.metrics(signal);
         this.note(page);
+        this.#deps.onPage?.(page, this.#lookedMs);
         for (const [name, drain] of due) {
           if (this.#drains.get(name) !== drain || !this.#isOver(page, name, drain)) continue;
           this.#drains.delete(name);

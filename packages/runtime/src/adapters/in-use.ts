@@ -10,11 +10,22 @@ const PERIOD_MS = 10_000;
 /** Looks between two writes of what they showed. */
 const LOOKS_PER_WRITE = 6;
 
+export interface UseWatchDeps {
+  readonly engine: Engine;
+  readonly observer: EngineObserver;
+  readonly memory: Memory;
+  readonly log: Logger;
+  /** Told of every page of the engine's metrics, and when it was asked for. */
+  readonly onPage: (page: string, askedMs: number) => void;
+  /** A clock that never jumps, in milliseconds. */
+  readonly now: () => number;
+}
+
 /** Remembers which adapters have requests, as looks at the engine's metrics show it: those are put back first after a restart. */
 export class UseWatch {
-  readonly #deps: { readonly engine: Engine; readonly observer: EngineObserver; readonly memory: Memory; readonly log: Logger };
+  readonly #deps: UseWatchDeps;
 
-  constructor(deps: { readonly engine: Engine; readonly observer: EngineObserver; readonly memory: Memory; readonly log: Logger }) {
+  constructor(deps: UseWatchDeps) {
     this.#deps = deps;
   }
 
@@ -28,12 +39,14 @@ export class UseWatch {
   }
 
   async look(signal: AbortSignal): Promise<void> {
-    const { engine, observer, memory, log } = this.#deps;
+    const { engine, observer, memory, log, onPage, now } = this.#deps;
     if (!observer.view.ready) return;
     try {
+      const askedMs = now();
       const page = await engine.metrics(signal);
       memory.used(adaptersInUse(page));
       observer.noteMetrics(page);
+      onPage(page, askedMs);
     } catch (error) {
       log.debug({ error: messageOf(error) }, "the engine did not tell which adapters have requests");
     }

@@ -18,6 +18,8 @@ let dir: string;
 let engine: FakeEngine;
 let artifacts: FakeArtifacts;
 let world: Awaited<ReturnType<typeof start>>;
+/** Time that went by besides the real one, in milliseconds. */
+let passedMs = 0;
 
 /** A runtime without HTTP, over the same folder and engine each time. */
 async function start() {
@@ -29,7 +31,7 @@ async function start() {
   const memory = new Memory(dir, SILENT);
   await memory.open();
   const metrics = createMetrics();
-  const now = () => performance.now();
+  const now = () => performance.now() + passedMs;
   const timeOf = wallTime(now, () => Date.now());
   const deps = { engine, observer, artifacts, store, memory, keys, metrics, feed, log: SILENT, now, timeOf, random: () => 0 };
   const manager = new AdapterManager({ ...deps, maxLoraRank: 16, probe: "auto" });
@@ -45,6 +47,7 @@ async function restart() {
 }
 
 beforeEach(async () => {
+  passedMs = 0;
   dir = await mkdtemp(join(tmpdir(), "manager-"));
   engine = new FakeEngine();
   artifacts = new FakeArtifacts();
@@ -813,6 +816,82 @@ test("another wish to look at the reference looks again, and what is told again 
   expect(status("a")).toMatchObject({ state: "Serving", serving: { path: "/store/one" }, prepared: { refresh: "2" } });
   await world.manager.load({ lora_name: "a", artifact_url: "/one", content: { digest: "sha256:two" } });
   await serves("a", "two");
+});
+
+test("what was to come next is given up, its files too, once somebody says that what serves is all", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  const swept: boolean[] = [];
+  vi.spyOn(world.store, "sweep").mockImplementation(
+    async (isNeeded) => void swept.push(isNeeded("a", "sha256:two"), isNeeded("a", "sha256:one")),
+  );
+  prepare("/two", { refresh: "1" });
+  await prepared({ state: "Ready", content_digest: "sha256:two" });
+  expect(swept).toEqual([]);
+  // Not by these: who says less asks for another look at where it leads.
+  prepare("/one", { refresh: "2" });
+  await prepared({ refresh: "2", state: "Ready" });
+  prepare("/one", { content: { digest: "sha256:other" } });
+  expect(status("a")?.prepared).toBeDefined();
+  let arrive = (_: ReturnType<typeof fakeContent>): void => undefined;
+  artifacts.byUrl.set("/slow", new Promise((resolve) => (arrive = resolve)));
+  prepare("/slow", { refresh: "3" });
+  await prepared({ artifact_url: "/slow", state: "Downloading" });
+  swept.length = 0;
+  expect(prepare("/one", { content: { digest: "sha256:one" } })).toMatchObject({ status: 200, body: { state: "Serving" } });
+  expect(status("a")?.prepared).toBeUndefined();
+  await until(() => expect(swept.slice(-2)).toEqual([false, true]));
+  arrive(fakeContent("two"));
+  await world.observer.refresh(NEVER);
+  expect([status("a")?.prepared, engine.calls]).toEqual([undefined, ["load a /store/one"]]);
+});
+
+test("files of content that was replaced stay until a look at the engine long after shows no request of the name", async () => {
+  engine.requests = { names: [] };
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await serves("a", "two");
+  const swept: (readonly [string | undefined, boolean, boolean])[] = [];
+  vi.spyOn(world.store, "sweep").mockImplementation(
+    async (isNeeded, only) => void swept.push([only, isNeeded("a", "sha256:one"), isNeeded("a", "sha256:two")]),
+  );
+  const look = async (names: readonly string[]) => {
+    engine.requests = { names };
+    world.manager.lookedAt(await engine.metrics(), performance.now() + passedMs);
+  };
+  await look([]);
+  passedMs = 61_000;
+  await look(["a"]);
+  expect(swept).toEqual([]);
+  await look([]);
+  // What is kept as long as the new content may have to be taken back is none of its affair.
+  await until(() => expect(swept).toEqual([["a", false, true]]));
+  // Back again it is read again.
+  await load("a", "/one");
+  await serves("a", "one");
+  passedMs = 200_000;
+  await look([]);
+  await until(() => expect(swept.at(-1)).toEqual(["a", true, false]));
+});
+
+test("what cannot be prepared is tried again as long as it was asked for lately, and no longer", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  artifacts.byUrl.set("/away", new AdapterError("ArtifactUnavailable", "the storage does not answer", { retryable: true }));
+  prepare("/away", { refresh: "1" });
+  await prepared({ state: "Failed", attempts: 1, retryable: true });
+  passedMs = 700_000;
+  prepare("/away", { refresh: "1" });
+  await prepared({ state: "Failed", attempts: 2, retryable: true });
+  passedMs = 1_400_000;
+  await until(() => expect(status("a")?.prepared).toBeUndefined());
+  const tries = artifacts.asked.length;
+  // Asked for anew it begins anew.
+  artifacts.byUrl.set("/away", fakeContent("two"));
+  prepare("/away", { refresh: "1" });
+  await prepared({ state: "Ready", attempts: 0 });
+  expect([tries, artifacts.asked.length]).toEqual([4, 5]);
 });
 
 test("requests of what serves end before new content takes its place, where there is no room for both", async () => {

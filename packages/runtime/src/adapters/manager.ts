@@ -14,6 +14,7 @@ import { mayReplace, mayUnload, notOurs } from "./owner.ts";
 import { nextRetryMs, plan, type Step } from "./plan.ts";
 import { Preparation } from "./preparation.ts";
 import { Runner, type RunnerDeps } from "./runner.ts";
+import { Superseded } from "./superseded.ts";
 
 export interface ManagerDeps extends RunnerDeps {
   readonly artifacts: Artifacts;
@@ -27,6 +28,8 @@ const PROGRESS_PERIOD_MS = 500;
 const MANIFEST_GRACE_MS = 30_000;
 /** How long new content waits for requests of the old to end; a call may say it itself. */
 const SWAP_GRACE_MS = 30_000;
+/** How long content that cannot be prepared is tried again though nobody asks for it any more, in milliseconds. */
+const PREPARE_UNASKED_MS = 600_000;
 /** How long a load call waits for a look at an engine that is slow, in milliseconds. */
 const LOOK_WITHIN_MS = 1_000;
 
@@ -35,6 +38,7 @@ export class AdapterManager {
   readonly #deps: ManagerDeps;
   readonly #runner: Runner;
   readonly #drains: Drains;
+  readonly #superseded = new Superseded();
   readonly #adapters = new Map<string, Adapter>();
   readonly #running = new Set<Promise<void>>();
   /** Names whose files a sweep left alone because their adapters were not decided yet. */
@@ -46,7 +50,7 @@ export class AdapterManager {
   constructor(deps: ManagerDeps) {
     this.#deps = deps;
     this.#runner = new Runner(deps);
-    this.#drains = new Drains(deps);
+    this.#drains = new Drains({ ...deps, onPage: (page, askedMs) => this.lookedAt(page, askedMs) });
     deps.observer.onChange((view) => this.#onEngine(view));
   }
 
@@ -164,7 +168,7 @@ export class AdapterManager {
   }
 
   /**
-   * `POST /v1/lora_adapter/prepare`.
+   * `POST /v1/lora_adapter/prepare`. Where it is exactly what serves already, nothing is to come next: what was being prepared is given up.
    *
    * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it, 422 for checks that cannot be read
    */
@@ -180,10 +184,16 @@ export class AdapterManager {
     const limits = limitsOf(request);
     const delivery = deliveryOf(request);
     const wanted = { ...a.declaration, url, credentials, credentialsHosts, limits, delivery, content, restored: false };
+    if (refresh === undefined && this.#serves(a, wanted)) {
+      this.#giveUpNext(a);
+      this.#publish(a);
+      return { status: 200, body: a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf) };
+    }
     if (a.next?.isFor(wanted, refresh, checks) !== true) {
       a.next?.end(new NoLongerWanted("something else is to come next"));
       a.next = new Preparation(wanted, refresh, checks);
     }
+    a.next.askedMs = this.#deps.now();
     if (a.next.content === undefined && !a.next.running) this.#prepare(a, a.next);
     this.#publish(a);
     return { status: a.next.running ? 202 : 200, body: a.status(this.#deps.observer.view, this.#deps.now(), this.#deps.timeOf) };
@@ -196,7 +206,9 @@ export class AdapterManager {
     const work = this.#runner.prepare(a, next, onChange, this.#closed.signal).then(() => {
       if (a.next !== next || this.#closed.signal.aborted) return;
       const retryAtMs = next.failure?.retryAtMs;
-      if (retryAtMs !== undefined) next.timer = setTimeout(() => this.#prepare(a, next), Math.max(0, retryAtMs - now()) + 1);
+      // Whoever wants it still asks again, for it is no longer shown then.
+      if (retryAtMs !== undefined && retryAtMs - next.askedMs > PREPARE_UNASKED_MS) this.#giveUpNext(a);
+      else if (retryAtMs !== undefined) next.timer = setTimeout(() => this.#prepare(a, next), Math.max(0, retryAtMs - now()) + 1);
       this.#kick(a);
     });
     this.#publish(a);
@@ -266,6 +278,17 @@ export class AdapterManager {
     this.#kick(a);
   }
 
+  /**
+   * Drops files that the engine can read no more: of contents that were replaced a while ago, under names that have no request.
+   *
+   * @param page - of the engine's metrics, asked for at `askedMs` of the steady clock
+   */
+  lookedAt(page: string, askedMs: number): void {
+    const { memory } = this.#deps;
+    for (const [name, digests] of this.#superseded.take(page, askedMs))
+      this.#track(memory.release(name, digests).then(() => this.#sweep(name)));
+  }
+
   /** Stops what runs. What is in the engine stays there. */
   async close(): Promise<void> {
     this.#closed.abort();
@@ -320,6 +343,20 @@ export class AdapterManager {
   #endNext(a: Adapter): void {
     a.next?.end(new NoLongerWanted("it has come, or something else has"));
     a.next = undefined;
+  }
+
+  /** Nobody wants what was to come next. Its files lose their place where no engine was given them. */
+  #giveUpNext(a: Adapter): void {
+    if (a.next === undefined) return;
+    this.#deps.log.info({ adapter: a.name, url: a.next.declaration.url }, "what was to come next is given up: nobody asks for it any more");
+    this.#endNext(a);
+    this.#track(this.#sweep(a.name));
+  }
+
+  /** Whether a declaration asks for exactly what an adapter has declared and serves. */
+  #serves(a: Adapter, { url, content }: Declaration): boolean {
+    const digest = a.served(this.#deps.observer.view)?.digest;
+    return url === a.declaration.url && digest !== undefined && digest === content?.digest && digest === a.wanted?.digest;
   }
 
   #loadedAs(name: string): readonly LoadedPath[] {
@@ -436,12 +473,17 @@ export class AdapterManager {
         return this.#runner.load(a, step, isCurrent, signal).finally(() => {
           // One wait is good for one try: what served may have been put back, and has requests again.
           if (a.swap?.path === step.content.path) a.swap = undefined;
+          this.#noteSuperseded(a);
         });
       case "probe":
-        return this.#runner.probe(a, step.content, isCurrent, signal);
+        return this.#runner.probe(a, step.content, isCurrent, signal).finally(() => this.#noteSuperseded(a));
       case "unload":
         return this.#runner.unload(a, signal);
     }
+  }
+
+  #noteSuperseded({ name }: Adapter): void {
+    this.#superseded.note(name, this.#deps.memory.superseded(name), this.#deps.now());
   }
 
   #start(a: Adapter, work: Promise<void>): void {
@@ -464,6 +506,7 @@ export class AdapterManager {
     this.#adapters.delete(a.name);
     this.#sweepLater.delete(a.name);
     this.#drains.forget(a.name);
+    this.#superseded.forget(a.name);
     keys.set(a.name, undefined);
     feed.removeAdapter(a.name);
     const remember = async () => {
@@ -480,6 +523,7 @@ export class AdapterManager {
     const cameBack = view.ready && !before.ready;
     if (view.bootId !== undefined && restarted) {
       this.#drains.onAnotherEngine();
+      this.#superseded.onAnotherEngine();
       if (this.#bootId !== undefined) log.warn({ bootId: view.bootId }, "the engine has been restarted: its adapters are loaded again");
       this.#bootId = view.bootId;
       this.#track(this.#cleanUp(view.bootId));

@@ -222,6 +222,22 @@ export class Memory {
     return this.#state.loaded.some(isIt) || this.#state.readable.some(isIt);
   }
 
+  /** Contents that an engine's process may read under a name, besides what is loaded under it. */
+  superseded(name: string): readonly string[] {
+    const loaded = this.#state.loaded.filter((l) => l.lora_name === name).map((l) => l.content_digest);
+    const digests = this.#state.readable.filter((r) => r.lora_name === name).map((r) => r.content_digest);
+    return [...new Set(digests)].filter((digest) => !loaded.includes(digest));
+  }
+
+  /** Notes that the engine's process cannot read these contents of a name any more, unless they are loaded. */
+  async release(name: string, digests: readonly string[]): Promise<void> {
+    const isLoaded = (digest: string) => this.#state.loaded.some((l) => l.lora_name === name && l.content_digest === digest);
+    this.#state.readable = this.#state.readable.filter(
+      (r) => r.lora_name !== name || !digests.includes(r.content_digest) || isLoaded(r.content_digest),
+    );
+    await this.#save();
+  }
+
   async addCleanup(name: string, bootId: string | undefined): Promise<void> {
     this.#state.cleanup = [...without(this.#state.cleanup, name), { lora_name: name, boot_id: bootId ?? null }];
     await this.#save();

@@ -23,6 +23,8 @@ export class Preparation {
   checking = false;
   /** How often the engine ended while it did. */
   engineEnds = 0;
+  /** When it was asked for last, on the steady clock in milliseconds. */
+  askedMs = 0;
   timer: NodeJS.Timeout | undefined;
 
   constructor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = []) {
