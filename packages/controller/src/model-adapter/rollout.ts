@@ -516,7 +516,10 @@ function assign(
           current: isCurrent,
           unrouted: swapping.has(p) && moves && others(p),
           decided: view.isDecided(p, good),
-          prepare: asks && view.wantsPrepare(p, prepare, p === checker) ? prepare : undefined,
+          prepare:
+            (asks && view.wantsPrepare(p, prepare, p === checker)) || (update === undefined && view.isAbandoned(p, served))
+              ? (prepare ?? served)
+              : undefined,
           checks: p === checker,
           weight: weightOf(view, p, served, update),
         },
@@ -714,6 +717,18 @@ class View {
     if (!p.takesPart || !this.serving(p) || this.serves(p, content) || this.isTold(p, content)) return false;
     const prepared = this.prepared(p, content);
     return prepared === undefined || (checks && prepared.checks === undefined);
+  }
+
+  /**
+   * It has something else to get next than what it serves, from an edit that was taken back, say. To be told to prepare what it serves ends that; a
+   * sidecar of an earlier release has that prepared then.
+   */
+  isAbandoned(p: RolloutPod, served: Served): boolean {
+    const entry = this.entry(p);
+    const prepared = entry?.prepared;
+    if (prepared === undefined || served.digest === undefined || !p.takesPart || p.delivery(served).kind !== "volume") return false;
+    if (prepared.contentDigest === served.digest || (prepared.artifactUrl === served.url && prepared.refresh === undefined)) return false;
+    return entry?.artifactUrl === served.url && this.serves(p, served);
   }
 
   /** Pods on which it could answer them, now or soon. */
