@@ -375,6 +375,36 @@ test("a controller that was started anew swaps nothing and moves nobody before p
   ]);
 });
 
+const PROMOTE = { "adapter.model.aibrix.ai/promote": "1" };
+const paused = (spec: { rollout: object }) => ({ rollout: { ...spec.rollout, paused: true } });
+
+test("a promotion waits for the end of a pause, and its value is acted on once", () => {
+  const pods = [tried("a"), tried("b", { onTrial: false }), pod("c")];
+  const waits = run(onTrial(STEP_ONE, paused(CANARY), PROMOTE), pods);
+  expect([waits.update?.canary?.step, waits.update?.reason, waits.handled.promote]).toEqual([1, "UpdatePaused", undefined]);
+  const acts = run(onTrial(STEP_ONE, CANARY, PROMOTE), pods);
+  expect([acts.update?.canary, acts.handled.promote]).toEqual([{ step: 2, weight: 50, sinceMs: NOW }, "1"]);
+  const { status, ...adapter } = onTrial(STEP_ONE, CANARY, PROMOTE);
+  const again = run({ ...adapter, status: { ...status, lastHandledPromote: "1" } }, pods);
+  expect([again.update?.canary?.step, again.handled.promote]).toEqual([1, "1"]);
+});
+
+test("a pause keeps a rolling update from the next pod, and lets it go on after that", () => {
+  const pods = [pod("a", second), pod("b"), pod("c")];
+  const held = run(onTrial({}, paused({ rollout: {} })), pods);
+  expect([told(held), asked(held), held.update?.reason]).toEqual([[TWO, ONE, ONE], ["a", "b", "c"], "UpdatePaused"]);
+  expect(told(run(onTrial({}, { rollout: {} }), pods))).toEqual([TWO, TWO, ONE]);
+});
+
+test("what was on trial before an edit goes back before anything newer comes", () => {
+  const ready = { ...prepared, artifactUrl: THREE, contentDigest: D3 };
+  const adapter = onTrial({ artifactURL: THREE, state: "Preparing", contentDigest: D3 }, { ...CANARY, artifactURL: THREE });
+  const of = (a: RolloutPod) => run(adapter, [a, pod("b", { prepared: ready })]);
+  const before = of(tried("a", { view: pod("a", { ...second, prepared: ready }).view }));
+  expect([before.update?.state, told(before), weights(before)]).toEqual(["Preparing", [ONE, ONE], [0, undefined]]);
+  expect(of(pod("a", { prepared: ready })).update?.state).toBe("Swapping");
+});
+
 test("pods that are left with the new content alone do not make it through", () => {
   const adapter = onTrial(STEP_ONE);
   const r = run(adapter, [tried("a")], NOW + 3_600_000);
