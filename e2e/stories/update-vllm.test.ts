@@ -1,0 +1,125 @@
+// Updates on a real vLLM with few slots, under constant streams: it lives, no request fails, and each answer is what one of the adapters says alone.
+import { writeAdapter } from "@aibrix/devcluster";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ENGINE } from "../support/cli.ts";
+import { ManagedPods, POD_IP } from "../support/managed-pods.ts";
+import { ReferenceEngine } from "../support/reference.ts";
+import { contentIn, contentOf, UpdateClients } from "../support/update-clients.ts";
+
+const NAME = "x-lora";
+/** Where there are two pods; one pod whose name is never without requests takes half a minute for each but the first. */
+const ASKED = process.env.AIBRIX_E2E_UPDATES;
+const UPDATES = Number(ASKED ?? 2);
+const CLIENTS = 12;
+const ANSWER_MS = 300_000;
+const UPDATE_S = 240;
+const CONTENTS = 4;
+
+const CASES = [
+  { maxLoras: 1, pods: 2, updates: UPDATES, isLong: false },
+  { maxLoras: 2, pods: 1, updates: Math.min(UPDATES, 3), isLong: true },
+  { maxLoras: 4, pods: 1, updates: Math.min(UPDATES, 3), isLong: true },
+];
+
+describe.runIf(ENGINE === "vllm" && POD_IP !== "").each(CASES.filter((c) => !c.isLong || ASKED !== undefined))(
+  "--max-loras=$maxLoras, pods: $pods",
+  ({ maxLoras, pods, updates }) => {
+    let all: ManagedPods;
+    let reference: ReferenceEngine;
+    /** What each content says alone. */
+    const says: string[] = [];
+    const urlOf = (content: number) => `huggingface://acme/v${content}`;
+
+    beforeAll(async () => {
+      all = await ManagedPods.start({
+        pods,
+        maxLoras,
+        fill: async (root) => {
+          for (let i = 0; i < CONTENTS; i++) await writeAdapter(`${root}/acme/v${i}`, { seed: i + 1 });
+        },
+      });
+      reference = await ReferenceEngine.start(all);
+      for (let i = 0; i < CONTENTS; i++) says.push(await contentIn(all.hubRepo(`acme/v${i}`), reference));
+      expect(new Set(says).size).toBe(CONTENTS);
+      await all.declare(NAME, urlOf(0));
+      await all.everywhere(NAME);
+    });
+    afterAll(async () => {
+      await reference?.close();
+      await all?.[Symbol.asyncDispose]();
+    });
+
+    test(
+      `${updates} updates in a row under ${CLIENTS} clients`,
+      async () => {
+        const clients = new UpdateClients(all.gateway, NAME, CLIENTS);
+        await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(CLIENTS), { timeout: ANSWER_MS, interval: 50 });
+        const doneMs = [performance.now()];
+        try {
+          for (let i = 1; i <= updates; i++) {
+            await all.declare(NAME, urlOf(i % CONTENTS));
+            await all.waitFor(NAME, "Ready", UPDATE_S);
+            await all.waitFor(NAME, "Updated", 10);
+            doneMs.push(performance.now());
+            all.check();
+            expect(clients.failures).toEqual([]);
+          }
+          const then = clients.answers.length;
+          await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(then + 2 * CLIENTS), { timeout: ANSWER_MS, interval: 50 });
+        } finally {
+          await clients.stop();
+        }
+        all.check();
+        const tookS = Math.round(((doneMs.at(-1) ?? 0) - (doneMs[0] ?? 0)) / 1_000);
+        console.log(
+          `--max-loras=${maxLoras}, pods: ${pods}: ${updates} updates in ${tookS} s, ${clients.answers.length} answers, ${clients.failures.length} requests failed`,
+        );
+        expect(clients.failures).toEqual([]);
+        expect(clients.answers.filter((a) => !says.includes(contentOf(a.text)))).toEqual([]);
+        const older = clients.answers.filter(({ startedMs, text }) => {
+          const promised = doneMs.findLastIndex((ms) => ms < startedMs);
+          const through = Math.max(promised, 0);
+          // Those that follow may be there already; with so few contents the one before is never among them.
+          return [through, through + 1, through + 2].every((i) => says[i % CONTENTS] !== contentOf(text));
+        });
+        expect(older).toEqual([]);
+      },
+      updates * UPDATE_S * 1_000 + ANSWER_MS,
+    );
+
+    test(
+      "prompts that new content answers first: it is served where it answers as expected, and else the old one is",
+      async () => {
+        const prompt = "San Francisco is a";
+        const answers = async (content: number) =>
+          await reference.answerOf(all.hubRepo(`acme/v${content}`), { prompt, max_tokens: 16, temperature: 0 });
+        const [first, second] = [await answers(0), await answers(1)];
+        expect(first).not.toBe(second);
+        // Of the two contents only one says it.
+        const checks = (contains: string) => ({ rollout: { checks: [{ name: "goes-on", prompt, maxTokens: 16, expect: { contains } }] } });
+        await all.declare(NAME, urlOf(2));
+        await all.waitFor(NAME, "Ready", UPDATE_S);
+        await all.declare(NAME, urlOf(0), checks(first));
+        await all.waitFor(NAME, "Ready", UPDATE_S);
+        await all.waitFor(NAME, "Updated", 10);
+        await all.declare(NAME, urlOf(1), checks(first));
+        const look = async () => expect((await all.status(NAME)).update).toMatchObject({ state: "Failed", reason: "CheckFailed" });
+        await vi.waitFor(look, { timeout: UPDATE_S * 1_000, interval: 100 });
+        const { conditions, served } = await all.status(NAME);
+        expect(conditions?.find((c) => c.type === "Updated")).toMatchObject({
+          status: "False",
+          message: expect.stringContaining("check 1 (goes-on) failed: expected a text with "),
+        });
+        expect(served).toMatchObject({ artifactURL: urlOf(0) });
+        const clients = new UpdateClients(all.gateway, NAME, 2);
+        await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(2), { timeout: ANSWER_MS, interval: 50 });
+        await clients.stop();
+        expect(clients.failures).toEqual([]);
+        expect(new Set(clients.answers.map((a) => contentOf(a.text)))).toEqual(new Set([says[0]]));
+        // And nothing is left of the checks.
+        for (const pod of all.pods) expect(Object.keys(await all.engineModels(pod)).filter((id) => id.includes("@"))).toEqual([]);
+      },
+      3 * UPDATE_S * 1_000,
+    );
+  },
+);
