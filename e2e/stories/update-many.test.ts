@@ -66,10 +66,13 @@ describe.skipIf(ENGINE === "vllm" || POD_IP === "")("four pods", () => {
         expect(Object.keys(others)).toEqual([BASE_MODEL]);
         expect(path).toBe(join(pod.artifacts, NAME, contentDigest?.replace("sha256:", "") ?? ""));
       }
+      const kept = () => all.pods.map((p) => readdirSync(join(p.artifacts, NAME)).length);
       console.log(
-        `${UPDATES} updates in ${Math.round(((doneMs.at(-1) ?? 0) - (doneMs[0] ?? 0)) / 1000)} s, ${clients.answers.length} answers, contents kept: ${all.pods.map((p) => readdirSync(join(p.artifacts, NAME)).length)}`,
+        `${UPDATES} updates in ${Math.round(((doneMs.at(-1) ?? 0) - (doneMs[0] ?? 0)) / 1000)} s, ${clients.answers.length} answers, contents kept: ${kept()}`,
       );
+      // A minute after each was replaced no request of it can be left.
+      await vi.waitFor(() => expect(kept()).toEqual(all.pods.map(() => 1)), { timeout: 2 * UP_MS, interval: 200 });
     },
-    UPDATES * 30_000 + UP_MS,
+    UPDATES * 30_000 + 4 * UP_MS,
   );
 });
