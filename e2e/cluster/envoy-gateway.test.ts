@@ -1,10 +1,19 @@
 // What stands in front of the cluster: Envoy Gateway took every policy, and what protects the engines holds in the Envoy that it runs.
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect } from "node:http2";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { post } from "../support/client.ts";
+import { parse } from "yaml";
+import { ROOT } from "../support/cli.ts";
+import { complete, post } from "../support/client.ts";
 import { BASE_MODEL } from "../support/manifest.ts";
-import { Platform } from "../support/platform.ts";
+import { ENVOY, PLUGINS, settled } from "../support/overlays.ts";
+import { Platform, READY_MS } from "../support/platform.ts";
+
+interface PodTemplate {
+  readonly spec: { readonly template: { readonly spec: { readonly serviceAccountName: string; readonly volumes: readonly object[] } } };
+}
 
 interface Conditioned {
   readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
@@ -46,6 +55,28 @@ describe("the way in", () => {
     );
   });
 
+  test("is an Envoy Gateway with what deploy/dependency switches on, and with no right to everything", async () => {
+    const { patches } = parse(readFileSync(join(ROOT, "deploy/dependency/kustomization.yaml"), "utf8"));
+    const [{ value }] = parse(patches[0].patch) as [{ value: string }];
+    const [config, namespace] = ["envoy-gateway-config", ENVOY.namespace] as const;
+    const { data } = await platform.json<{ data: Record<string, string> }>("get", "configmap", config, "-n", namespace);
+    const { extensionApis } = parse(value) as { extensionApis: object };
+    expect(Object.keys(extensionApis)).not.toEqual([]);
+    expect(parse(data["envoy-gateway.yaml"] ?? "")).toMatchObject({ extensionApis });
+    const { spec } = await platform.json<PodTemplate>("get", "deployment", "envoy-gateway", "-n", namespace);
+    // It reads that very ConfigMap.
+    expect(spec.template.spec.volumes).toContainEqual(expect.objectContaining({ configMap: expect.objectContaining({ name: config }) }));
+    const as = `--as=system:serviceaccount:${namespace}:${spec.template.spec.serviceAccountName}`;
+    expect(await platform.kubectl("auth", "can-i", "list", "httproutes.gateway.networking.k8s.io", "-A", as)).toMatch(/^yes/);
+    for (const beyond of [
+      ["*", "*", "-A"],
+      ["create", "clusterrolebindings"],
+      ["delete", "secrets", "-n", "aibrix-system"],
+      ["create", "pods", "-n", namespace],
+    ])
+      expect(await platform.says("auth", "can-i", ...beyond, as), beyond.join(" ")).toMatch(/^no/);
+  });
+
   test("has no place for a destination that a client names", async () => {
     const steering = { "x-gateway-destination-endpoint": NOWHERE, "x-gateway-model-peek": "other", "x-envoy-upstream-rq-timeout-ms": "1" };
     for (const headers of [{}, steering]) {
@@ -77,6 +108,42 @@ describe("the way in", () => {
       });
     } finally {
       client.destroy();
+    }
+  });
+
+  test("says in OpenAI's shape that no gateway plugin is there", async () => {
+    const replicas = (count: number) =>
+      platform.kubectl("scale", `deployment/${PLUGINS.name}`, "-n", PLUGINS.namespace, `--replicas=${count}`);
+    await replicas(0);
+    try {
+      // Until Envoy Gateway has seen it, Envoy itself says that it cannot reach the plugin.
+      await platform.kubectl(
+        "wait",
+        "-n",
+        PLUGINS.namespace,
+        "--for=delete",
+        "pods",
+        "-l",
+        `app.kubernetes.io/name=${PLUGINS.name}`,
+        "--timeout=60s",
+      );
+      const seen = new Set<string>();
+      await vi.waitFor(
+        async () => {
+          const answer = await complete(platform.gateway, BASE_MODEL);
+          seen.add(`${answer.status} ${answer.body}`);
+          expect(answer).toMatchObject({ status: 503, body: expect.stringContaining('"code":"gateway_unavailable"') });
+        },
+        { timeout: 60_000, interval: 250 },
+      );
+      for (const answer of seen) expect(answer).toMatch(/^200 |^503 \{.*"code":"(engine|gateway)_unavailable"/);
+    } finally {
+      await replicas(1);
+      await settled(platform);
+      await vi.waitFor(async () => expect((await complete(platform.gateway, BASE_MODEL)).status).toBe(200), {
+        timeout: READY_MS,
+        interval: 250,
+      });
     }
   });
 

@@ -56,8 +56,13 @@ export interface PodObject {
 export class Platform {
   readonly gateway: string;
   readonly kubeconfig: string;
-  /** The documented commands that find out `ENDPOINT`, as they are printed; nothing where the cluster has an Envoy of its own for it. */
+  /**
+   * The documented commands that find out `ENDPOINT`, as they are printed; nothing where this machine does not reach the address that the
+   * Gateway's Service has.
+   */
   readonly expose: string;
+  /** Whether the cluster's processes are this machine's, so that they can be counted and killed. */
+  readonly hasProcesses: boolean;
   /** State folder of the cluster. */
   readonly dir: string;
   /** Where this machine pushes images for the cluster. */
@@ -71,7 +76,9 @@ export class Platform {
     this.registry = file.registry;
     this.gateway = file.gateway;
     this.kubeconfig = file.kubeconfig;
-    this.expose = file.cluster === "node" ? EXPOSE : "";
+    this.hasProcesses = file.cluster === "node";
+    // A node of kind is a container, whose address only Linux itself reaches.
+    this.expose = file.cluster === "node" || (file.cluster === "kind" && process.platform === "linux") ? EXPOSE : "";
     this.#kubectl = file.kubectl;
   }
 
@@ -100,6 +107,16 @@ export class Platform {
       return (error as { stderr?: string }).stderr ?? String(error);
     }
     throw new Error(`kubectl ${args.join(" ")} was expected to fail`);
+  }
+
+  /** What kubectl says, whether it fails or not. */
+  async says(...args: readonly string[]): Promise<string> {
+    try {
+      return await this.kubectl(...args);
+    } catch (error) {
+      const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+      return `${stdout ?? ""}${stderr ?? String(error)}`;
+    }
   }
 
   async json<T>(...args: readonly string[]): Promise<T> {

@@ -147,7 +147,8 @@ describe("what a real Envoy answers by itself", () => {
       ],
     };
     const to = (path: string, cluster: string) => ({ match: { path }, route: { cluster } });
-    const routes = [...answers.map(text), json, to("/nowhere", "nowhere"), to("/cut", "cut")];
+    const empty = { match: { path: "/empty" }, direct_response: { status: 500 } };
+    const routes = [...answers.map(text), json, empty, to("/nowhere", "nowhere"), to("/cut", "cut")];
     const address = (to: number) => ({ socket_address: { address: "127.0.0.1", port_value: to } });
     const manager = {
       "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -197,6 +198,12 @@ describe("what a real Envoy answers by itself", () => {
     expect(await answer.json()).toMatchObject({
       error: { message: expect.stringContaining(`(${flag})`), type: "server_error", code: "engine_unavailable" },
     });
+  });
+
+  test("an empty 500, as Envoy Gateway has it where the gateway plugin has no pod, becomes a 503 that says so and when to come again", async () => {
+    const answer = await fetch(`${url}/empty`);
+    expect([answer.status, answer.headers.get("retry-after"), answer.headers.get("content-type")]).toEqual([503, "2", "application/json"]);
+    expect(await answer.json()).toMatchObject({ error: { type: "server_error", code: "gateway_unavailable" } });
   });
 
   test("an answer that has the shape already passes as it is", async () => {
