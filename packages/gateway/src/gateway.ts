@@ -30,12 +30,13 @@ export interface GatewayDeps {
 export async function runGateway(options: Options, log: Logger, signal: AbortSignal, deps: GatewayDeps = {}): Promise<void> {
   const table = new RoutingTable();
   let openStreams = (): number => 0;
+  let held = (): number => 0;
   let onProgress = (): void => undefined;
   const source = await openSource(options.source, table, log, () => onProgress());
   const notReady = (): string | undefined => (signal.aborted ? "the gateway is ending" : source.notReady());
   const registry = createRegistry();
   const now = (): number => performance.now();
-  const metrics = gatewayMetrics(registry, table, options.maxModels, () => openStreams(), now);
+  const metrics = gatewayMetrics(registry, table, options.maxModels, { streams: () => openStreams(), held: () => held() }, now);
   const { reach = (address) => address } = deps;
   const loads = new Loads();
   const picker = new Picker({ now, random: Math.random, loads });
@@ -52,6 +53,7 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
       if (options.accessLog) logRequest(log, record);
       return tracing?.record(record);
     },
+    updateHoldMs: options.updateHoldMs,
     onAnswered: metrics.onAnswered,
     onWaited: (result) => metrics.waits.inc({ result }),
     onDefect: (error) => {
@@ -60,6 +62,7 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
     },
   });
   openStreams = grpc.openStreams;
+  held = grpc.held;
   onProgress = () => grpc.health.set(notReady() === undefined);
   const side = sideServer({ metrics: registry, notReady });
   const stop = new AbortController();

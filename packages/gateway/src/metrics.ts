@@ -7,7 +7,7 @@ import { TrialAnswers } from "./trial-answers.ts";
 
 const NOT_FOUND = modelNotFound("").details;
 
-/** Buckets for what the gateway adds to a request, in seconds: from tens of microseconds to the longest wait and more. */
+/** Buckets for what the gateway adds to a request, in seconds: from tens of microseconds to the longest look-up and more. */
 const SECONDS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.3, 1];
 
 /** The gateway's own metrics. */
@@ -30,7 +30,7 @@ export function gatewayMetrics(
   registry: Registry,
   table: RoutingTable,
   maxModels: number,
-  openStreams: () => number,
+  open: { readonly streams: () => number; readonly held: () => number },
   now: () => number,
 ): GatewayMetrics {
   const registers = [registry];
@@ -47,7 +47,12 @@ export function gatewayMetrics(
   gauge("aibrix_gateway_engines", "Engines that are configured, or that run in the cluster.", () => table.counts().engines);
   gauge("aibrix_gateway_engines_ready", "Engines that take requests.", () => table.counts().ready);
   gauge("aibrix_gateway_models", "Names of base models and adapters that are known.", () => table.counts().models);
-  gauge("aibrix_gateway_streams", "Requests that Envoy has shown and that are not decided.", openStreams);
+  gauge("aibrix_gateway_streams", "Requests that Envoy has shown and that are not decided.", open.streams);
+  gauge(
+    "aibrix_gateway_held_requests",
+    "Of these, those that are held while the one engine that serves their adapter swaps its content.",
+    open.held,
+  );
   // Counted here and told when they are asked for: the library looks at the labels of every single count.
   const requests = new PairCounts();
   new Counter({
@@ -69,7 +74,7 @@ export function gatewayMetrics(
   const waited = new Histogram({
     name: "aibrix_gateway_wait_seconds",
     help: "How long requests waited for a model to appear or to become ready.",
-    buckets: SECONDS.filter((s) => s >= 0.001),
+    buckets: [...SECONDS.filter((s) => s >= 0.001), 3, 10, 30],
     registers,
   });
   const models = new PairCounts(maxModels, OTHER_MODELS);

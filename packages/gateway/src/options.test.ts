@@ -25,6 +25,18 @@ test.each([
   expect(() => readOptions(argv)).toThrow(want);
 });
 
+test.each([
+  { argv: [], want: 30_000 },
+  { argv: ["--update-hold=0s"], want: 0 },
+  { argv: ["--update-hold=10m"], want: 600_000 },
+])("$argv holds requests during a swap for $want ms", ({ argv, want }) => {
+  expect(readOptions(argv)).toMatchObject({ updateHoldMs: want });
+});
+
+test.each(["", "30", "11m", "-1s", "1h", "601s"])("--update-hold=%s is refused", (text) => {
+  expect(() => readOptions([`--update-hold=${text}`])).toThrow(`--update-hold=${text}: write a time`);
+});
+
 const grpcOf = (...argv: string[]): Options["grpc"] => {
   const options = readOptions(argv);
   if ("help" in options) throw new Error("help was not asked for");

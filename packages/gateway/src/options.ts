@@ -32,6 +32,12 @@ const FLAGS = {
     default: ":8080",
     help: "Where /healthz, /readyz and /metrics are; 0 switches them off.",
   },
+  "update-hold": {
+    type: "string",
+    value: "TIME",
+    default: "30s",
+    help: "How long a request may wait while the one engine that serves its adapter swaps its content, such as 10s or 1m; 0s lets none wait. Envoy's message_timeout must be longer.",
+  },
   "metrics-max-models": {
     type: "string",
     value: "N",
@@ -74,6 +80,7 @@ export interface Options {
   readonly grpc: GrpcOptions;
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
   readonly maxModels: number;
+  readonly updateHoldMs: number;
   readonly accessLog: boolean;
   readonly tracing: TracingSettings | undefined;
   readonly source: SourceOptions;
@@ -94,6 +101,7 @@ export function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv = {}
   return {
     grpc: { ...grpc, ...readTransport(flags) },
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
+    updateHoldMs: readHoldMs(flags["update-hold"]),
     maxModels: readMaxModels(flags["metrics-max-models"]),
     accessLog: flags["access-log"],
     tracing: readTracing(env),
@@ -128,6 +136,18 @@ function readTlsFiles(flags: TransportFlags): TlsFiles | undefined {
 function readMaxModels(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new ConfigError(`--metrics-max-models=${text}: write a number from 0 to 999999`);
   return Number(text);
+}
+
+const MAX_HOLD_MS = 600_000;
+
+function readHoldMs(text: string): number {
+  const [, number, unit] = /^(\d{1,3})(s|m)$/.exec(text) ?? [];
+  const ms = Number(number) * (unit === "m" ? 60_000 : 1_000);
+  if (!(ms <= MAX_HOLD_MS))
+    throw new ConfigError(
+      `--update-hold=${text}: write a time in seconds or minutes, such as 30s or 1m, at most 10m; 0s lets no request wait`,
+    );
+  return ms;
 }
 
 interface ClusterFlags {

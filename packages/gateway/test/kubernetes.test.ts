@@ -39,6 +39,7 @@ class InProcess {
       grpc: { host, port: grpcPort, transport: DEFAULT_TRANSPORT, tls: undefined },
       metrics: { host, port: metricsPort },
       maxModels: 10,
+      updateHoldMs: 30_000,
       accessLog: false,
       tracing: undefined,
       source,

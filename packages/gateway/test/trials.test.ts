@@ -46,6 +46,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
       now,
       onDone: () => undefined,
       onWaited: () => undefined,
+      updateHoldMs: 0,
       onAnswered: ({ namespace, model, version }: Trial, status, afterMs) => {
         expect(afterMs).toBeGreaterThan(0);
         answered.push(`${namespace}/${model} ${version} ${status}`);

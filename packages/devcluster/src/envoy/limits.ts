@@ -4,8 +4,8 @@
  */
 export const BUFFER_LIMIT_BYTES: number = 32 * 1024 * 1024;
 
-/** Longer than every wait that the gateway allows itself, in seconds. Envoy's default is 0.2. */
-export const EXT_PROC_TIMEOUT = "10s";
+/** Longer than every wait that the gateway allows itself, which is its `--update-hold` of 30 s. Envoy's default is 0.2 s. */
+export const EXT_PROC_TIMEOUT = "45s";
 
 /** An engine may think this long before it sends the next byte. Envoy's default is five minutes. */
 export const STREAM_IDLE_TIMEOUT = "3600s";

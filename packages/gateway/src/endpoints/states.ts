@@ -16,7 +16,9 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
     ...(parent === undefined ? {} : { parent }),
     createdSec: Math.floor(Date.parse(serving?.since ?? "") / 1000) || nowSec,
   } as const;
-  return serving === null ? { ...model, notServing: whyNotServing(adapter.state, adapter.reason) } : model;
+  if (serving !== null) return model;
+  const swapping = adapter.state === "Updating" ? ({ swapping: true } as const) : {};
+  return { ...model, notServing: whyNotServing(adapter.state, adapter.reason), ...swapping };
 }
 
 /** Whether an adapter is being taken away: it finishes what it has, and gets nothing new. */

@@ -18,6 +18,7 @@ const waited: string[] = [];
 const onDefect = vi.fn();
 let table: RoutingTable;
 let listeners: number;
+let updateHoldMs: number;
 let server: GrpcServer;
 let client: Client;
 let pick: StreamDeps["pick"];
@@ -28,6 +29,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     waited.length = 0;
     onDefect.mockReset();
     listeners = 0;
+    updateHoldMs = 20_000;
     pick = (addresses) => addresses;
     table = new RoutingTable();
     const deps: StreamDeps = {
@@ -47,11 +49,15 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
         results.push(resultOf(record));
         return undefined;
       },
+      get updateHoldMs() {
+        return updateHoldMs;
+      },
       onAnswered: () => undefined,
       onWaited: (result) => waited.push(result),
       onDefect,
     };
-    server = await listen({ host: "127.0.0.1", port: 0, transport, tls: undefined }, deps);
+    const holdLimits = { requests: 2, bytes: 1_000 };
+    server = await listen({ host: "127.0.0.1", port: 0, transport, tls: undefined }, deps, { holdLimits });
     client = new Client(`127.0.0.1:${server.port}`, credentials.createInsecure());
   });
 
@@ -83,6 +89,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
       },
     },
   };
+  const LENGTH = { key: "content-length", rawValue: Buffer.from("13") };
   const body = (model: string): Request => ({ requestBody: { body: Buffer.from(JSON.stringify({ model })), endOfStream: true } });
 
   async function said(call: ClientDuplexStream<Request, Response>): Promise<Response> {
@@ -133,6 +140,96 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
     expect((await said(call)).response).toBe("requestBody");
     expect([results, waited, listeners]).toEqual([["routed"], ["found"], 0]);
     call.end();
+  });
+
+  describe("of a model whose one engine swaps its content", () => {
+    const lora = { id: "m", kind: "adapter", root: "m", createdSec: 1 } as const;
+    const swap = (): void => table.declare("d", { ...lora, notServing: "it is Bound", swapping: true });
+
+    async function ask(): Promise<ClientDuplexStream<Request, Response>> {
+      const call = open();
+      call.write({ requestHeaders: { headers: { headers: [...(HEADERS.requestHeaders?.headers?.headers ?? []), LENGTH] } } });
+      await said(call);
+      call.write(body("m"));
+      return call;
+    }
+
+    test("a request is held until an engine serves it again", async () => {
+      swap();
+      const call = await ask();
+      await until("it is held", () => server.held() === 1);
+      expect([results, waited]).toEqual([[], []]);
+      serve("m");
+      expect((await said(call)).response).toBe("requestBody");
+      expect([results, waited, listeners, server.held()]).toEqual([["routed"], ["found"], 0, 0]);
+      call.end();
+    });
+
+    test("a request that has waited for as long as it may is refused", async () => {
+      updateHoldMs = 400;
+      swap();
+      const call = await ask();
+      const answer = (await said(call)).immediateResponse;
+      expect(answer?.status?.code).toBe(503);
+      expect(answer?.headers?.setHeaders?.map((h) => h.header?.key)).toContain("retry-after");
+      expect([results, waited, server.held()]).toEqual([["aibrix_model_not_ready"], ["given_up"], 0]);
+      call.end();
+    });
+
+    test("a swap that is over without an engine holds nobody for longer, and neither does a wait that begins with another reason", async () => {
+      table.declare("d", { ...lora, notServing: "it is Bound" });
+      const early = await ask();
+      await until("it waits", () => listeners === 1);
+      swap();
+      await until("it is held", () => server.held() === 1);
+      table.declare("d", { ...lora, notServing: "it is Failed" });
+      expect(server.held()).toBe(0);
+      expect((await said(early)).immediateResponse?.status?.code).toBe(503);
+      early.end();
+    });
+
+    test("above what may be held, requests are refused as if nothing were held", async () => {
+      swap();
+      const calls = await Promise.all([ask(), ask()]);
+      await until("two are held", () => server.held() === 2);
+      const third = await ask();
+      expect((await said(third)).immediateResponse?.status?.code).toBe(503);
+      expect([waited, server.held()]).toEqual([["no_room"], 2]);
+      for (const call of [...calls, third]) call.end();
+    });
+
+    test("a request that is cut while it is held leaves its place", async () => {
+      swap();
+      const call = await ask();
+      call.on("error", () => undefined);
+      await until("it is held", () => server.held() === 1);
+      call.cancel();
+      await until("nobody is", () => server.held() === 0);
+      expect([results, waited, listeners]).toEqual([["client_left"], ["aborted"], 0]);
+    });
+
+    test("a gateway that ends answers it, with what comes in time or a refusal", async () => {
+      swap();
+      const [back, never] = await Promise.all([ask(), ask()]);
+      const refused = said(never);
+      await until("both are held", () => server.held() === 2);
+      const drained = server.drain(2_000);
+      expect((await refused).immediateResponse?.status?.code).toBe(503);
+      back.end();
+      never.end();
+      expect(await drained).toBe(true);
+    });
+
+    test("a gateway that ends lets it be found until then", async () => {
+      swap();
+      const call = await ask();
+      await until("it is held", () => server.held() === 1);
+      const drained = server.drain(20_000);
+      serve("m");
+      expect((await said(call)).response).toBe("requestBody");
+      call.end();
+      expect(await drained).toBe(true);
+    });
   });
 
   test("a model that never appears is refused", async () => {

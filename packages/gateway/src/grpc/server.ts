@@ -1,6 +1,7 @@
 import { ConfigError } from "@aibrix/service";
 import { Health } from "./health.ts";
 import { HeldBytes } from "./held-body.ts";
+import { HOLD_LIMITS, type HoldLimits, Holds } from "./holds.ts";
 import { RequestStream, type StreamDeps } from "./stream.ts";
 import type { GrpcMethods, Listen, TlsFiles, Transport } from "./transport.ts";
 import { listenGrpcJs } from "./transports/grpc-js.ts";
@@ -27,6 +28,9 @@ export const DEFAULT_TRANSPORT: TransportName = "own";
 /** What bodies may have of memory together that Envoy sends in pieces without keeping them: a quarter of what the pod may have. */
 const HELD_BYTES = 256 * 1024 * 1024;
 
+/** Before the end of a drain, requests that are held are answered, in milliseconds. */
+const ANSWER_MS = 1_000;
+
 /** Where and how the gateway serves. */
 export interface GrpcOptions {
   readonly host: string;
@@ -39,17 +43,28 @@ export interface GrpcOptions {
 /** A gRPC server that listens. */
 export interface GrpcServer extends Transport {
   readonly health: Health;
+  /** Requests that wait for an engine that swaps its adapter's content. */
+  readonly held: () => number;
+}
+
+/** What a test sets. */
+export interface ServerLimits {
+  readonly heldBytes?: number;
+  readonly holdLimits?: HoldLimits;
 }
 
 /**
  * Serves ext_proc and health.
  *
- * @param heldBytes - a test sets it
  * @throws {@link ConfigError} where the address cannot be listened on, or a certificate cannot be read
  */
-export async function listen(options: GrpcOptions, deps: StreamDeps, heldBytes = HELD_BYTES): Promise<GrpcServer> {
+export async function listen(
+  options: GrpcOptions,
+  deps: StreamDeps,
+  { heldBytes = HELD_BYTES, holdLimits = HOLD_LIMITS }: ServerLimits = {},
+): Promise<GrpcServer> {
   const health = new Health(EXT_PROC_SERVICE_NAME);
-  const shared = { bodies: new HeldBytes(heldBytes), watches: new Watches() };
+  const shared = { bodies: new HeldBytes(heldBytes), watches: new Watches(), holds: new Holds(holdLimits) };
   const methods: GrpcMethods = new Map([
     [`/${EXT_PROC_SERVICE_NAME}/Process`, (stream) => new RequestStream(stream, deps, shared)],
     ...health.methods,
@@ -58,10 +73,13 @@ export async function listen(options: GrpcOptions, deps: StreamDeps, heldBytes =
   return {
     port: transport.port,
     health,
+    held: () => shared.holds.size,
     openStreams: () => transport.openStreams() - shared.watches.size,
     drain: async (timeoutMs) => {
       health.close();
       shared.watches.close();
+      // With time left for the answer.
+      shared.holds.shorten(deps.now() + timeoutMs - ANSWER_MS);
       return await transport.drain(timeoutMs);
     },
   };

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { envoy } from "#proto";
 import { HeldBytes } from "./held-body.ts";
+import { HOLD_LIMITS, Holds } from "./holds.ts";
 import { RequestStream, type StreamDeps } from "./stream.ts";
 import type { GrpcStream } from "./transport.ts";
 import { Watches } from "./watches.ts";
@@ -53,7 +54,7 @@ const HEAD = Object.entries({ ":method": "POST", ":path": "/v1/completions" }).m
 test("an answer of very many pieces goes back in order once Envoy takes it again", () => {
   const call = new Call();
   const deps = { now: () => 0, onDefect: (error: unknown) => expect(error).toBeUndefined() } as unknown as StreamDeps;
-  call.handler = new RequestStream(call, deps, { bodies: new HeldBytes(0), watches: new Watches() });
+  call.handler = new RequestStream(call, deps, { bodies: new HeldBytes(0), watches: new Watches(), holds: new Holds(HOLD_LIMITS) });
   call.arrives({ protocolConfig: { requestBodyMode: 4, responseBodyMode: 4 }, requestHeaders: { headers: { headers: HEAD } } });
   call.room = false;
   const pieces = 30_000;

@@ -1,6 +1,6 @@
 import type { RequestHead } from "../http/request-head.ts";
 import { tooManyBodies } from "../openai/errors.ts";
-import { onRoutesChanged } from "../phases/look-up.ts";
+import { isSwapping, onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import {
   answer,
@@ -16,6 +16,7 @@ import {
 import type { Left, RequestRecord } from "../requests.ts";
 import { encodeReply, encodeRouteWithBody } from "./codec.ts";
 import type { HeldBytes } from "./held-body.ts";
+import type { Hold, Holds } from "./holds.ts";
 import { Relay } from "./relay.ts";
 import { readRequest } from "./request-reader.ts";
 import { GRPC_STATUS } from "./status.ts";
@@ -26,6 +27,9 @@ import type { Watches } from "./watches.ts";
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
 const LOOKUP_WAIT_MS = 300;
 
+/** What a body counts for whose length nobody has told, in bytes: the most that it may have. */
+const UNKNOWN_BODY_BYTES = 16 * 1024 * 1024;
+
 /** What a stream needs of the program. */
 export interface StreamDeps extends PhaseDeps {
   /** Calls back at every change of the routes until the returned function is called. */
@@ -34,8 +38,10 @@ export interface StreamDeps extends PhaseDeps {
   readonly now: () => number;
   /** Told once per request what came of it; may give headers for the engine. */
   readonly onDone: (record: RequestRecord) => Readonly<Record<string, string>> | undefined;
-  /** Told how a wait for a model ended. */
-  readonly onWaited: (result: "found" | "given_up" | "aborted") => void;
+  /** How long a request may wait, in all, while the one engine that serves its adapter swaps its content, in milliseconds. */
+  readonly updateHoldMs: number;
+  /** Told how a wait for a model ended; `no_room` where it was too short because too many requests wait. */
+  readonly onWaited: (result: "found" | "given_up" | "aborted" | "no_room") => void;
   /**
    * Told how a request was answered whose model has a content on trial.
    *
@@ -52,6 +58,7 @@ export interface SharedByStreams {
   /** What bodies may have of memory that come in pieces. */
   readonly bodies: HeldBytes;
   readonly watches: Watches;
+  readonly holds: Holds;
 }
 
 /** One request of Envoy's: a loop around the phases. It holds nothing once the stream has ended, however it ended. */
@@ -257,25 +264,67 @@ export class RequestStream implements GrpcHandler {
   }
 
   #wait(): void {
-    const sinceMs = this.#deps.now();
-    this.#stream.pause(); // What Envoy sends meanwhile is taken afterwards, in order.
-    const lookUp = (last: boolean): void => {
-      if (this.#state.phase !== "waiting") return;
-      const next = onRoutesChanged(this.#state, last, this.#deps);
-      if (next[1].kind === "wait") return;
-      this.#deps.onWaited(last ? "given_up" : "found");
+    const { now, updateHoldMs, onRoutesChange, onWaited } = this.#deps;
+    const { holds } = this.#shared;
+    const sinceMs = now();
+    /** Until when it is looked up again; a hold comes on top of that. */
+    let lookUpUntilMs = sinceMs + LOOKUP_WAIT_MS;
+    let hold: Hold | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const holdUntilMs = (): number => Math.min(sinceMs + updateHoldMs, holds.untilMs);
+    const arm = (): void => {
+      clearTimeout(timer);
+      const untilMs = hold === undefined ? lookUpUntilMs : holdUntilMs();
+      timer = setTimeout(() => this.#guarded(onTime), Math.max(untilMs - now(), 0));
+    };
+    const decide = (next: Step, result: Parameters<StreamDeps["onWaited"]>[0]): void => {
+      onWaited(result);
       this.#stopWaiting?.();
       this.#take(next);
       this.#stream.resume();
     };
-    const stopListening = this.#deps.onRoutesChange(() => this.#guarded(() => lookUp(false)));
-    const timer = setTimeout(() => this.#guarded(() => lookUp(true)), LOOKUP_WAIT_MS);
+    const onTime = (): void => {
+      if (this.#state.phase !== "waiting") return;
+      let result: "given_up" | "no_room" = "given_up";
+      if (hold === undefined && holdUntilMs() > now() && isSwapping(this.#state, this.#deps)) {
+        hold = holds.take(this.#bodyBytes(), arm);
+        if (hold !== undefined) {
+          arm();
+          return;
+        }
+        result = "no_room";
+      }
+      decide(onRoutesChanged(this.#state, true, this.#deps), result);
+    };
+    const onChange = (): void => {
+      if (this.#state.phase !== "waiting") return;
+      const next = onRoutesChanged(this.#state, false, this.#deps);
+      if (next[1].kind !== "wait") {
+        decide(next, "found");
+        return;
+      }
+      if (hold === undefined || isSwapping(this.#state, this.#deps)) return;
+      // Of a swap that is over, where the model is may come a moment later than that it is.
+      hold.end();
+      hold = undefined;
+      lookUpUntilMs = now() + LOOKUP_WAIT_MS;
+      arm();
+    };
+    this.#stream.pause(); // What Envoy sends meanwhile is taken afterwards, in order.
+    const stopListening = onRoutesChange(() => this.#guarded(onChange));
+    arm();
     this.#stopWaiting = () => {
       stopListening();
       clearTimeout(timer);
-      this.#waitedMs = this.#deps.now() - sinceMs;
+      hold?.end();
+      this.#waitedMs = now() - sinceMs;
       this.#stopWaiting = undefined;
     };
+  }
+
+  /** What is kept of the request's body, by Envoy or here. */
+  #bodyBytes(): number {
+    return this.#body?.bytes ?? this.#head?.contentLength ?? UNKNOWN_BODY_BYTES;
   }
 
   #guarded(work: () => void): void {

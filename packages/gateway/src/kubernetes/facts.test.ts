@@ -156,6 +156,29 @@ test.each([
   },
 ])("an adapter that $name says why it is not served, without the controller's own words", ({ given, want }) => {
   const kept = trimAdapter(given);
-  expect(adapterFacts(kept)).toEqual({ namespace: "ns", name: "lora", baseModel: "base", createdSec: WANT.createdSec, why: want });
+  expect(adapterFacts(kept)).toEqual({
+    namespace: "ns",
+    name: "lora",
+    baseModel: "base",
+    createdSec: WANT.createdSec,
+    why: want,
+    swapping: false,
+  });
+  expect(JSON.stringify(kept)).not.toContain("s3cret");
+});
+
+test.each([
+  { ready: "ModelAdapterLoading", state: "Swapping", want: true },
+  { ready: "ModelAdapterAvailable", state: "Swapping", want: true },
+  { ready: "PodsNotReady", state: "Swapping", want: false },
+  { ready: "EngineUnavailable", state: "Swapping", want: false },
+  { ready: "ModelAdapterLoading", state: "Preparing", want: false },
+  { ready: "ModelAdapterLoading", state: "Failed", want: false },
+  { ready: "ModelAdapterLoading", state: undefined, want: false },
+])("an adapter that is $ready with an update that is $state: content takes another one's place: $want", ({ ready, state, want }) => {
+  const given = adapter({ status: ready === "ModelAdapterAvailable" ? "True" : "False", reason: ready });
+  const update = { state, artifactURL: "s3://s3cret", fingerprint: "s3cret", startTime: "2026-01-01T00:00:10Z", message: "s3cret" };
+  const kept = trimAdapter({ ...given, status: { ...given.status, ...(state === undefined ? {} : { update }) } } as AdapterObject);
+  expect(adapterFacts(kept).swapping).toBe(want);
   expect(JSON.stringify(kept)).not.toContain("s3cret");
 });

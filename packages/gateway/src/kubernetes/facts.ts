@@ -9,10 +9,14 @@ import {
   enginePort,
   LABEL_MODEL_NAME,
   LABEL_SERVICE_NAME,
+  type Reason,
 } from "@aibrix/api";
 import type { EndpointSlice, Pod } from "@aibrix/kube";
 import { whyNotServing } from "../openai/reasons.ts";
 import type { AdapterObject } from "./objects.ts";
+
+/** Of an adapter that no pod serves, and that pods load. */
+const LOADING: Reason = "ModelAdapterLoading";
 
 /** What matters of an engine's pod. */
 export interface PodFacts {
@@ -56,6 +60,8 @@ export interface AdapterFacts {
   readonly createdSec: number;
   /** Why it cannot be used while no pod serves it, in fixed words. */
   readonly why: string;
+  /** While no pod serves it: whether that is because new content takes the old one's place. */
+  readonly swapping: boolean;
 }
 
 /** Reads a pod; `undefined` for one that has ended for good, which may lie about for days. Pure. */
@@ -105,11 +111,14 @@ function entriesOf({ metadata, endpoints, ports }: EndpointSlice): SliceEntry[] 
 /** Reads a ModelAdapter. Pure. */
 export function adapterFacts({ metadata, spec, status }: AdapterObject): AdapterFacts {
   const ready = status?.conditions?.find((c) => c.type === "Ready");
+  // Not where pods are gone, or an engine is: that may last.
+  const isComing = ready?.status === "True" || ready?.reason === LOADING;
   return {
     namespace: metadata.namespace ?? "",
     name: metadata.name,
     baseModel: spec.baseModel || undefined,
     createdSec: createdSec(metadata.creationTimestamp),
+    swapping: status?.update?.state === "Swapping" && isComing,
     why:
       ready?.status === "True"
         ? `no pod that serves it is ready and listed in the Service ${ENGINES_SERVICE}`

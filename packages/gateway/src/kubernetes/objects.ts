@@ -54,13 +54,14 @@ export function trimSlice(slice: EndpointSlice): EndpointSlice {
 /** What is kept of a ModelAdapter: no artifact, no settings, no messages. */
 export function trimAdapter(adapter: AdapterObject): AdapterObject {
   const { baseModel } = adapter.spec;
-  const { phase, conditions } = adapter.status ?? {};
+  const { phase, conditions, update } = adapter.status ?? {};
   return {
     metadata: trimMetadata(adapter, []),
     spec: { podSelector: {}, artifactURL: "", ...(baseModel === undefined ? {} : { baseModel }) },
     status: {
       ...(phase === undefined ? {} : { phase }),
       conditions: (conditions ?? []).filter((c) => c.type === "Ready").map((c) => ({ ...c, message: "" })),
+      ...(update === undefined ? {} : { update: { state: update.state, artifactURL: "", fingerprint: "", startTime: update.startTime } }),
     },
   };
 }

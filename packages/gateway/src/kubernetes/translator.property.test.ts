@@ -86,6 +86,7 @@ const adapterEvents = fc
             baseModel: fc.constantFrom("x", undefined),
             createdSec: ages,
             why: fc.constantFrom("it is Bound", "it is Failed"),
+            swapping: fc.boolean(),
           })
         : fc.constant(undefined),
     }),

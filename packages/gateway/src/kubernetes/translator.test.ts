@@ -35,7 +35,7 @@ const EVERYWHERE = NAMES.flatMap((pod) =>
   IPS.flatMap((ip) => [8000, 9000, 9001].map((port): SliceEntry => ({ pod, podUid: "", ip, port }))),
 );
 const slice = (...entries: SliceEntry[]): SliceFacts => ({ adapter: "ns/lora", entries });
-const LORA: AdapterFacts = { namespace: "ns", name: "lora", baseModel: undefined, createdSec: 50, why: "it is Bound" };
+const LORA: AdapterFacts = { namespace: "ns", name: "lora", baseModel: undefined, createdSec: 50, why: "it is Bound", swapping: false };
 
 const routable = (...addresses: string[]) => ({ kind: "routable", addresses });
 const notReady = (why: string) => ({ kind: "notReady", why });
@@ -102,6 +102,18 @@ test("pods with a content on trial are told apart by their slice, and one that m
   routes.slice("ns/lora-1", undefined);
   routes.slice("ns/lora-0", slice(entry(1)));
   expect(table.find("lora")).toEqual(routable("10.0.0.1:8000"));
+});
+
+test("an adapter whose content is swapped is known to be back soon, while no pod serves it", () => {
+  const { table, routes } = world();
+  routes.pod("ns/p1", pod(1));
+  routes.adapter("ns/lora", { ...LORA, swapping: true });
+  expect(table.find("lora")).toEqual({ ...notReady("it is Bound"), swapping: true });
+  routes.slice("ns/lora-0", slice(entry(1)));
+  expect(table.find("lora")).toEqual(routable("10.0.0.1:8000"));
+  routes.slice("ns/lora-0", slice());
+  routes.adapter("ns/lora", LORA);
+  expect(table.find("lora")).toEqual(notReady("it is Bound"));
 });
 
 test("an adapter comes, moves, loses its pod and goes", () => {

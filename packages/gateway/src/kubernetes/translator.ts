@@ -142,7 +142,7 @@ export class ClusterTranslator {
 
   #declare(key: string, adapter: AdapterFacts): void {
     const notServing = this.#enginesSlices.size === 0 ? NO_LIST : adapter.why;
-    this.#sink.declare(key, { ...adapterModel(adapter), notServing });
+    this.#sink.declare(key, { ...adapterModel(adapter), notServing, ...(adapter.swapping ? { swapping: true } : {}) });
   }
 
   /** Whether this is the pod's own address, which counts for all that is on the pod. */

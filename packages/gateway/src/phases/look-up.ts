@@ -27,6 +27,12 @@ export function onRoutesChanged(state: RequestState & { readonly phase: "waiting
   return answer(found.kind === "unknown" ? modelNotFound(model) : modelNotReady(model, found.why), { model, phase: on });
 }
 
+/** Whether what a waiting request waits for is that new content takes the place of what served its model. */
+export function isSwapping({ model, wanted }: RequestState & { readonly phase: "waiting" }, { routes }: PhaseDeps): boolean {
+  const found = find(routes, model, wanted);
+  return found.kind === "notReady" && found.swapping === true;
+}
+
 /** Retries stay with engines of the same content: an answer of the other one would count for this one. */
 function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary }: PhaseDeps): Step {
   if (canary === undefined) return route(on, model, pick(addresses));

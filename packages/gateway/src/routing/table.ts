@@ -101,6 +101,7 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     const canaries: string[] = [];
     let weight = 0;
     let why: string | undefined;
+    let swapping = false;
     for (const { entry, engine } of this.#entries(model, namespace)) {
       if (!isSame(entry, holder)) continue;
       const problem = entry.notServing ?? notUsable(engine, entry);
@@ -111,8 +112,10 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
         weight = Math.max(weight, entry.canaryWeight ?? 0);
       }
       why ??= problem;
+      swapping ||= entry.swapping === true;
     }
-    if (canaries.length === 0) return addresses.length > 0 ? { kind: "routable", addresses } : { kind: "notReady", why: why ?? NO_ENGINE };
+    if (addresses.length + canaries.length === 0) return { kind: "notReady", why: why ?? NO_ENGINE, ...(swapping ? { swapping } : {}) };
+    if (canaries.length === 0) return { kind: "routable", addresses };
     // A content on trial is better than none.
     return addresses.length === 0
       ? { kind: "routable", addresses: canaries }

@@ -16,6 +16,8 @@ export interface EngineModel {
   readonly canaryWeight?: number;
   /** Why it is not served, in words for a client; absent while it is. */
   readonly notServing?: string;
+  /** It is not served because other content takes the place of what was; that takes a moment. */
+  readonly swapping?: true;
 }
 
 /** What one engine serves, as its source last said. */
@@ -57,7 +59,15 @@ export interface DeclarationSink {
 export type ModelCard = Pick<EngineModel, "id" | "root" | "parent" | "createdSec">;
 
 /** Who serves a model now. */
-export type Found = { readonly kind: "unknown" } | { readonly kind: "notReady"; readonly why: string } | Routable;
+export type Found = { readonly kind: "unknown" } | NotReady | Routable;
+
+/** A model that is known, and that nothing serves. */
+export interface NotReady {
+  readonly kind: "notReady";
+  readonly why: string;
+  /** Other content takes the place of what was served: it is worth while to wait. */
+  readonly swapping?: true;
+}
 
 /** Engines to send to. */
 export interface Routable {
