@@ -58,7 +58,7 @@ describe.runIf(Platform.get().expose !== "" && ENGINE === "mock")("the overlay h
     }
   });
 
-  test("the controller that leads is killed: another one leads, and adapters come and go", async () => {
+  test.runIf(Platform.get().hasProcesses)("the controller that leads is killed: another one leads, and adapters come and go", async () => {
     const leader = async () => {
       const { spec } = await platform.json<{ spec: { holderIdentity: string } }>("get", "lease", MANAGER.name, "-n", MANAGER.namespace);
       return spec.holderIdentity;
@@ -78,7 +78,7 @@ describe.runIf(Platform.get().expose !== "" && ENGINE === "mock")("the overlay h
 
   test("the gateway plugins are rolled out anew", () => rolled(PLUGINS));
 
-  test("the kubelet is killed and starts again: every pod goes on", async () => {
+  test.runIf(Platform.get().hasProcesses)("the kubelet is killed and starts again: every pod goes on", async () => {
     const all = async () => (await platform.json<{ items: readonly PodObject[] }>("get", "pods", "-A")).items;
     const told = (pods: readonly PodObject[]) =>
       pods.map(({ metadata, status }) => `${metadata.name} ${status.containerStatuses?.map((c) => `${c.name} ${c.restartCount}`)}`).sort();
