@@ -31,3 +31,12 @@ export function withFlags(file: string, ...flags: readonly string[]): readonly u
     return object;
   });
 }
+
+/** The objects of a base model's manifest in the repository, with another image of its sidecar. */
+export function withRuntime(file: string, image: string): readonly unknown[] {
+  return parseAllDocuments(readFileSync(join(ROOT, file), "utf8")).map((document) => {
+    const object = document.toJS();
+    for (const container of object.spec.template?.spec.containers ?? []) if (container.name === "aibrix-runtime") container.image = image;
+    return object;
+  });
+}

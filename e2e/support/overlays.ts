@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { ensureImages, ownImages } from "@aibrix/devcluster";
 import { vi } from "vitest";
 import { stringify } from "yaml";
 import { ROOT, run } from "./cli.ts";
@@ -10,6 +11,8 @@ import { type Platform, READY_MS } from "./platform.ts";
 /** What runs on the cluster for all other stories. */
 const DEV = "deploy/overlays/dev";
 const IMAGES = ["controller-manager", "gateway-plugins"];
+/** A minute or two, where nobody else builds. */
+const IMAGES_MS = 900_000;
 /** What the Deployments of the platform are called, with their namespaces. */
 export const PLUGINS = { namespace: "aibrix-system", name: "aibrix-gateway-plugins" } as const;
 export const MANAGER = { namespace: "aibrix-system", name: "aibrix-controller-manager" } as const;
@@ -69,31 +72,33 @@ export async function settled(platform: Platform): Promise<void> {
   await vi.waitFor(async () => void (await models(platform.gateway)), { timeout: READY_MS, interval: 250 });
 }
 
-/**
- * The folder `deploy` as it was before the last commit that changed it, in a new folder below `dir`.
- * @returns undefined where the checkout knows no older commit
- */
-export async function deployOfBefore(dir: string): Promise<{ readonly commit: string; readonly deploy: string } | undefined> {
-  const git = async (...args: readonly string[]) => await run("git", args, 60_000).catch(() => ({ code: 1, output: "" }));
-  const last = await git("log", "-1", "--format=%H", "--", "deploy");
-  const before = await git("rev-parse", "--verify", "--quiet", `${last.output.trim()}^`);
-  if (last.code !== 0 || before.code !== 0) return undefined;
-  const commit = before.output.trim();
-  const to = join(dir, "before");
-  mkdirSync(to);
-  const { code, output } = await run("bash", ["-ec", `set -o pipefail; git archive ${commit} deploy | tar -x -C '${to}'`], 60_000);
-  if (code !== 0) throw new Error(`git archive ${commit}: ${output}`);
-  return { commit, deploy: join(to, "deploy") };
+/** A checkout of this repository as it was. */
+interface Earlier {
+  readonly commit: string;
+  readonly root: string;
 }
 
-/** Gives the platform's images a second tag in the cluster's registry. */
-export async function tagImages({ registry }: Platform, tag: string): Promise<void> {
-  for (const name of IMAGES) {
-    const url = `${registry}/v2/aibrix/${name}/manifests`;
-    const accept = ["index.v1", "manifest.v1"].map((type) => `application/vnd.oci.image.${type}+json`).join(", ");
-    const answer = await fetch(`${url}/dev`, { headers: { accept } });
-    const type = answer.headers.get("content-type") ?? "";
-    const put = await fetch(`${url}/${tag}`, { method: "PUT", headers: { "content-type": type }, body: await answer.text() });
-    if (!put.ok) throw new Error(`the registry does not take aibrix/${name}:${tag}: ${answer.status}, ${put.status}`);
-  }
+/**
+ * The repository as it was before the last commit that changed `deploy`, in a new folder below `dir`.
+ * @returns why not, where the checkout does not know that commit
+ */
+export async function earlier(dir: string): Promise<Earlier | string> {
+  const git = async (...args: readonly string[]) =>
+    await run("git", args, 60_000).catch((error: Error) => ({ code: 1, output: error.message }));
+  const last = await git("log", "-1", "--format=%H", "--", "deploy");
+  if (last.code !== 0) return `git does not know this checkout: ${last.output.trim()}`;
+  const before = await git("rev-parse", "--verify", "--quiet", `${last.output.trim()}^`);
+  if (before.code !== 0) return "the checkout has no older commit (git fetch --unshallow gets them)";
+  const commit = before.output.trim();
+  const root = join(dir, "before");
+  mkdirSync(root);
+  const { code, output } = await run("bash", ["-ec", `set -o pipefail; git archive ${commit} | tar -x -C '${root}'`], 60_000);
+  if (code !== 0) throw new Error(`git archive ${commit}: ${output}`);
+  return { commit, root };
+}
+
+/** Builds the images of another checkout, unless they are there, and pushes them for the cluster as `aibrix/NAME:tag`. */
+export async function imagesOf({ root }: Earlier, { registry }: Platform, tag: string): Promise<void> {
+  const wanted = ownImages(tag).filter(({ name }) => name !== "mock-engine");
+  await ensureImages(wanted, registry, { root, log: console.log, signal: AbortSignal.timeout(IMAGES_MS) });
 }
