@@ -34,6 +34,13 @@ describe("the walk-through", () => {
   });
   afterAll(() => platform?.clear());
 
+  test("what the cluster has is the documented manifest, its images' names too", async () => {
+    // It prints and fails where anything that is written there differs.
+    expect(await platform.kubectl("diff", "-f", join(ROOT, "samples/adapter/base.yaml"))).toBe("");
+    const images = (await platform.pods(BASE_MODEL))[0]?.spec.containers.map(({ image }) => image);
+    expect(images).toEqual(["vllm/vllm-openai:v0.7.1", "aibrix/runtime:v0.2.1"]);
+  });
+
   test("the base model answers to the printed command", async () => {
     const answer = await vi.waitFor(
       async () => {
@@ -50,6 +57,7 @@ describe("the walk-through", () => {
   test("kubectl describe modeladapter reads as printed, once it is Ready", async () => {
     await platform.apply("samples/adapter/adapter.yaml");
     await platform.condition(NAME);
+    expect(await platform.kubectl("diff", "-f", join(ROOT, "samples/adapter/adapter.yaml"))).toBe("");
     const described = await platform.kubectl("describe", "modeladapter", NAME);
     const text = described.slice(described.indexOf("Status:")).replaceAll(/\d{4}-\d\d-\d\dT[\d:]+Z/g, "TIME");
     expect(text).toContain(`  Conditions:
