@@ -12,7 +12,7 @@ function counting(maxModels = 10) {
   const answers = new TrialAnswers(registry, { maxModels, isOnTrial: (model) => onTrial.has(model), now: () => nowMs });
   const lines = async () =>
     (await registry.metrics()).split("\n").filter((line) => /^aibrix_gateway_version_response(s_total|_seconds_(count|sum))/.test(line));
-  return { answers, onTrial, lines, pass: (ms: number) => (nowMs += ms) };
+  return { answers, registry, onTrial, lines, pass: (ms: number) => (nowMs += ms) };
 }
 
 test("counts answers by version and status, and the time until them", async () => {
@@ -29,11 +29,21 @@ test("counts answers by version and status, and the time until them", async () =
     `aibrix_gateway_version_responses_total${label("canary", 500)} 1`,
     `aibrix_gateway_version_responses_total${label("canary", "error")} 1`,
     `aibrix_gateway_version_responses_total${label("stable", 200)} 1`,
-    `aibrix_gateway_version_response_seconds_sum${label("canary")} 2`,
-    `aibrix_gateway_version_response_seconds_count${label("canary")} 3`,
+    `aibrix_gateway_version_response_seconds_sum${label("canary")} 2.1`,
+    `aibrix_gateway_version_response_seconds_count${label("canary")} 4`,
     `aibrix_gateway_version_response_seconds_sum${label("stable")} 0.25`,
     `aibrix_gateway_version_response_seconds_count${label("stable")} 1`,
   ]);
+});
+
+test("a content that hangs from its first request on shows in how long its clients waited", async () => {
+  const { answers, registry } = counting();
+  answers.add({ ...CANARY, version: "stable" }, 200, 250);
+  for (let i = 0; i < 20; i++) answers.add(CANARY, undefined, 30_000);
+  const page = await registry.metrics();
+  const within = (le: string) =>
+    Number(new RegExp(`_seconds_bucket\\{le="${le}",model="lora",namespace="team",version="canary"\\} (\\d+)`).exec(page)?.[1]);
+  expect([within("10"), within("30")]).toEqual([0, 20]);
 });
 
 test("where no answer is ever seen, none is missed", async () => {

@@ -2,13 +2,13 @@ import { Counter, Histogram, type Registry } from "@aibrix/service";
 import { OTHER_MODELS } from "./pair-counts.ts";
 import type { Trial } from "./phases/types.ts";
 
-/** Buckets for the time until an answer's head, in seconds: that of a stream comes with its first token, any other with its last. */
+/** Buckets for the time until an answer's head, in seconds: that of a stream comes before its first token, any other with its last. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 
 /** What was counted of a trial stays this long after its last answer, in milliseconds, so that it is still read once it is over. */
 const KEPT_MS = 600_000;
 
-/** Of a request that ended before the head of its answer. */
+/** Of a request that ended before the head of its answer: its client left. */
 const NO_ANSWER = "error";
 
 export interface TrialAnswersDeps {
@@ -52,7 +52,7 @@ export class TrialAnswers {
     });
     this.#seconds = new Histogram({
       name: "aibrix_gateway_version_response_seconds",
-      help: "From the decision to the head of the answer, retries included, for models of which a content is on trial.",
+      help: "From the decision to the head of the answer, retries included, for models of which a content is on trial; to the end of a request whose client left before.",
       labelNames: ["model", "namespace", "version"],
       buckets: SECONDS,
       registers,
@@ -60,7 +60,8 @@ export class TrialAnswers {
   }
 
   /**
-   * @param status - `undefined` where the request ended before its answer's head
+   * @param status - `undefined` where the request ended before its answer's head. How long it had waited counts too: a content that hangs
+   * shows in nothing else.
    * @param afterMs - since the decision
    */
   add(trial: Trial, status: number | undefined, afterMs: number): void {
@@ -73,7 +74,7 @@ export class TrialAnswers {
     counted.usedMs = this.#deps.now();
     counted.codes.set(version, (counted.codes.get(version) ?? new Set()).add(code));
     this.#answers.inc({ model, namespace, version, code });
-    if (status !== undefined) this.#seconds.observe({ model, namespace, version }, afterMs / 1_000);
+    this.#seconds.observe({ model, namespace, version }, afterMs / 1_000);
   }
 
   #find({ model, namespace }: Trial): Counted {
