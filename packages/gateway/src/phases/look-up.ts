@@ -37,7 +37,7 @@ export function isSwapping({ model, wanted }: RequestState & { readonly phase: "
 function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary }: PhaseDeps): Step {
   if (canary === undefined) return route(on, model, pick(addresses));
   const { namespace } = canary;
-  return inCanary(canary.weight)
+  return addresses.length === 0 || inCanary(canary.weight)
     ? route(on, model, pick(canary.addresses), { model, namespace, version: "canary" })
     : route(on, model, pick(addresses), { model, namespace, version: "stable" });
 }
@@ -49,10 +49,9 @@ function find(routes: RoutingView, model: string, { namespace, subset }: Wanted)
   const allowed = (of: readonly string[]) => of.filter((address) => subset.includes(address));
   const addresses = allowed(found.addresses);
   const canaries = allowed(found.canary?.addresses ?? []);
-  if (addresses.length > 0 && found.canary !== undefined && canaries.length > 0)
+  if (found.canary !== undefined && canaries.length > 0)
     return { kind: "routable", addresses, canary: { ...found.canary, addresses: canaries } };
-  const all = [...addresses, ...canaries];
-  return all.length > 0
-    ? { kind: "routable", addresses: all }
+  return addresses.length > 0
+    ? { kind: "routable", addresses }
     : { kind: "notReady", why: "no endpoint that may be picked for this request serves it" };
 }

@@ -43,6 +43,15 @@ test("tells whether a content is on trial, of any model or of one", () => {
   expect(told()).toEqual([false, false, false, false]);
 });
 
+test("where only a content on trial is left, it gets all, and is on trial still", () => {
+  const table = tableOf(ready(1, [base, { ...lora, namespace: "a" }]), ready(2, [{ ...lora, namespace: "a", canaryWeight: 5 }]));
+  const left = { kind: "routable", addresses: [], canary: { addresses: ["10.0.0.2:8000"], weight: 5, namespace: "a" } };
+  table.update("e1", { type: "notReady", why: "gone" });
+  expect(table.find("lora")).toEqual(left);
+  table.remove("e1");
+  expect(table.find("lora")).toEqual(left);
+});
+
 test("single changes are seen at once", () => {
   const table = tableOf(ready(1, [base]));
   table.update("e1", { type: "model", model: lora });

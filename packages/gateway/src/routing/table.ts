@@ -116,10 +116,8 @@ export class RoutingTable implements RoutingSink, DeclarationSink, RoutingView {
     }
     if (addresses.length + canaries.length === 0) return { kind: "notReady", why: why ?? NO_ENGINE, ...(swapping ? { swapping } : {}) };
     if (canaries.length === 0) return { kind: "routable", addresses };
-    // A content on trial is better than none.
-    return addresses.length === 0
-      ? { kind: "routable", addresses: canaries }
-      : { kind: "routable", addresses, canary: { addresses: canaries, weight, namespace: holder.namespace ?? "" } };
+    // A content on trial is better than none, and is on trial then too.
+    return { kind: "routable", addresses, canary: { addresses: canaries, weight, namespace: holder.namespace ?? "" } };
   }
 
   hasTrials(): boolean {

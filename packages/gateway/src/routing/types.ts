@@ -72,8 +72,9 @@ export interface NotReady {
 /** Engines to send to. */
 export interface Routable {
   readonly kind: "routable";
+  /** None where only a content on trial is left. */
   readonly addresses: readonly string[];
-  /** Others, with a content on trial, which get so many of a hundred requests. */
+  /** Others, with a content on trial, which get so many of a hundred requests: all where there are no others. */
   readonly canary?: {
     readonly addresses: readonly string[];
     readonly weight: number;
