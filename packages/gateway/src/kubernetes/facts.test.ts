@@ -173,12 +173,67 @@ test.each([
   { ready: "PodsNotReady", state: "Swapping", want: false },
   { ready: "EngineUnavailable", state: "Swapping", want: false },
   { ready: "ModelAdapterLoading", state: "Preparing", want: false },
-  { ready: "ModelAdapterLoading", state: "Failed", want: false },
   { ready: "ModelAdapterLoading", state: undefined, want: false },
 ])("an adapter that is $ready with an update that is $state: content takes another one's place: $want", ({ ready, state, want }) => {
   const given = adapter({ status: ready === "ModelAdapterAvailable" ? "True" : "False", reason: ready });
   const update = { state, artifactURL: "s3://s3cret", fingerprint: "s3cret", startTime: "2026-01-01T00:00:10Z", message: "s3cret" };
   const kept = trimAdapter({ ...given, status: { ...given.status, ...(state === undefined ? {} : { update }) } } as AdapterObject);
+  expect(adapterFacts(kept).swapping).toBe(want);
+  expect(JSON.stringify(kept)).not.toContain("s3cret");
+});
+
+const AT = "2026-01-01T00:01:00Z";
+
+test.each([
+  { name: "is refused, and the old one is put back", state: "Failed", ready: "ModelAdapterLoading", updated: "EngineRefused", want: true },
+  {
+    name: "is refused, which is seen before that nothing serves",
+    state: "Failed",
+    ready: "ModelAdapterLoading",
+    awayAt: "2026-01-01T00:01:10Z",
+    updated: "EngineRefused",
+    want: true,
+  },
+  {
+    name: "was refused, and an engine went later",
+    state: "Failed",
+    ready: "ModelAdapterLoading",
+    awayAt: "2026-01-01T00:01:11Z",
+    updated: "EngineRefused",
+    want: false,
+  },
+  {
+    name: "was refused, and the old one is served",
+    state: "Failed",
+    ready: "ModelAdapterAvailable",
+    updated: "EngineRefused",
+    want: false,
+  },
+  { name: "was refused, and so is the old one", state: "Failed", ready: "EngineRefused", updated: "EngineRefused", want: false },
+  { name: "is taken back while it is served", state: undefined, ready: "ModelAdapterAvailable", updated: "UpdateRolling", want: true },
+  { name: "is taken back, and nothing serves", state: undefined, ready: "ModelAdapterLoading", updated: "UpdateRolling", want: true },
+  { name: "is taken back, and its pods are gone", state: undefined, ready: "PodsNotReady", updated: "UpdateRolling", want: false },
+  { name: "is taken back while nothing serves", state: undefined, ready: "ModelAdapterLoading", updated: "Updated", want: true },
+  {
+    name: "is served for long, and an engine was started anew",
+    state: undefined,
+    ready: "ModelAdapterLoading",
+    awayAt: "2026-01-02T00:00:00Z",
+    updated: "Updated",
+    want: false,
+  },
+  { name: "is fetched while an engine starts", state: "Preparing", ready: "ModelAdapterLoading", updated: "UpdatePreparing", want: false },
+])("of an adapter whose new content $name, what was served comes back at once: $want", ({ state, ready, awayAt, updated, want }) => {
+  const message = "s3://s3cret";
+  const condition = (type: string, reason: string, status: string, lastTransitionTime: string) =>
+    ({ type, reason, status, lastTransitionTime, message }) as const;
+  const conditions = [
+    condition("Ready", ready, ready === "ModelAdapterAvailable" ? "True" : "False", awayAt ?? "2026-01-01T00:00:58Z"),
+    condition("Updated", updated, "Unknown", AT),
+  ];
+  const update = { state, artifactURL: "s3://s3cret", fingerprint: "f", startTime: AT };
+  const { metadata, spec } = adapter(undefined);
+  const kept = trimAdapter({ metadata, spec, status: { conditions, ...(state === undefined ? {} : { update }) } } as AdapterObject);
   expect(adapterFacts(kept).swapping).toBe(want);
   expect(JSON.stringify(kept)).not.toContain("s3cret");
 });

@@ -18,6 +18,12 @@ import type { AdapterObject } from "./objects.ts";
 /** Of an adapter that no pod serves, and that pods load. */
 const LOADING: Reason = "ModelAdapterLoading";
 
+/** Of the condition Updated, while pods get other content, or their former one back. */
+const ROLLING: Reason = "UpdateRolling";
+
+/** How much later than the end of an update it may be seen that nothing serves, in milliseconds: engines' lists are read every so often. */
+const SEEN_LATE_MS = 10_000;
+
 /** What matters of an engine's pod. */
 export interface PodFacts {
   readonly namespace: string;
@@ -60,7 +66,7 @@ export interface AdapterFacts {
   readonly createdSec: number;
   /** Why it cannot be used while no pod serves it, in fixed words. */
   readonly why: string;
-  /** While no pod serves it: whether that is because new content takes the old one's place. */
+  /** While no pod serves it: whether that is because content takes the place of other content, the new or, once that is given up, the old. */
   readonly swapping: boolean;
 }
 
@@ -110,20 +116,36 @@ function entriesOf({ metadata, endpoints, ports }: EndpointSlice): SliceEntry[] 
 
 /** Reads a ModelAdapter. Pure. */
 export function adapterFacts({ metadata, spec, status }: AdapterObject): AdapterFacts {
-  const ready = status?.conditions?.find((c) => c.type === "Ready");
-  // Not where pods are gone, or an engine is: that may last.
-  const isComing = ready?.status === "True" || ready?.reason === LOADING;
+  const ready = conditionOf(status, "Ready");
   return {
     namespace: metadata.namespace ?? "",
     name: metadata.name,
     baseModel: spec.baseModel || undefined,
     createdSec: createdSec(metadata.creationTimestamp),
-    swapping: status?.update?.state === "Swapping" && isComing,
+    swapping: isSwapping(status),
     why:
       ready?.status === "True"
         ? `no pod that serves it is ready and listed in the Service ${ENGINES_SERVICE}`
         : whyNotServing(status?.phase ?? "Pending", /^\w{1,64}$/.test(ready?.reason ?? "") ? ready?.reason : undefined),
   };
+}
+
+function isSwapping(status: AdapterObject["status"]): boolean {
+  const ready = conditionOf(status, "Ready");
+  const updated = conditionOf(status, "Updated");
+  const isLoading = ready?.reason === LOADING;
+  // Not where pods are gone, an engine is, or the content was refused: that may last.
+  if (ready?.status !== "True" && !isLoading) return false;
+  const state = status?.update?.state;
+  if (state === "Swapping" || updated?.reason === ROLLING) return true;
+  if (!isLoading || state === "Preparing" || updated === undefined) return false;
+  // The update was given up, or taken back, while nothing served: what served before comes back. Where something served since, that went
+  // for another reason, and may be away for long.
+  return Date.parse(ready.lastTransitionTime) <= Date.parse(updated.lastTransitionTime) + SEEN_LATE_MS;
+}
+
+function conditionOf(status: AdapterObject["status"], type: string) {
+  return status?.conditions?.find((c) => c.type === type);
 }
 
 /** `ip:port` as Envoy writes it. */

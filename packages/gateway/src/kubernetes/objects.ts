@@ -51,6 +51,8 @@ export function trimSlice(slice: EndpointSlice): EndpointSlice {
   };
 }
 
+const CONDITIONS = ["Ready", "Updated"];
+
 /** What is kept of a ModelAdapter: no artifact, no settings, no messages. */
 export function trimAdapter(adapter: AdapterObject): AdapterObject {
   const { baseModel } = adapter.spec;
@@ -60,7 +62,7 @@ export function trimAdapter(adapter: AdapterObject): AdapterObject {
     spec: { podSelector: {}, artifactURL: "", ...(baseModel === undefined ? {} : { baseModel }) },
     status: {
       ...(phase === undefined ? {} : { phase }),
-      conditions: (conditions ?? []).filter((c) => c.type === "Ready").map((c) => ({ ...c, message: "" })),
+      conditions: (conditions ?? []).filter((c) => CONDITIONS.includes(c.type)).map((c) => ({ ...c, message: "" })),
       ...(update === undefined ? {} : { update: { state: update.state, artifactURL: "", fingerprint: "", startTime: update.startTime } }),
     },
   };
