@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Options, readOptions } from "./options.ts";
 
@@ -28,13 +30,35 @@ test.each([
 test.each([
   { argv: [], want: 30_000 },
   { argv: ["--update-hold=0s"], want: 0 },
-  { argv: ["--update-hold=10m"], want: 600_000 },
+  { argv: ["--update-hold=44s"], want: 44_000 },
+  { argv: ["--update-hold=2m", "--envoy-message-timeout=121s"], want: 120_000 },
+  { argv: ["--update-hold=599s", "--envoy-message-timeout=10m"], want: 599_000 },
+  { argv: ["--update-hold=0s", "--envoy-message-timeout=1s"], want: 0 },
 ])("$argv holds requests during a swap for $want ms", ({ argv, want }) => {
   expect(readOptions(argv)).toMatchObject({ updateHoldMs: want });
 });
 
-test.each(["", "30", "11m", "-1s", "1h", "601s"])("--update-hold=%s is refused", (text) => {
+test.each(["", "30", "-1s", "1h", "1000s"])("--update-hold=%s is refused", (text) => {
   expect(() => readOptions([`--update-hold=${text}`])).toThrow(`--update-hold=${text}: write a time`);
+});
+
+test.each(["", "45", "0s", "11m", "601s"])("--envoy-message-timeout=%s is refused", (text) => {
+  expect(() => readOptions([`--envoy-message-timeout=${text}`])).toThrow(`--envoy-message-timeout=${text}: write Envoy's`);
+});
+
+test.each([
+  { argv: ["--update-hold=45s"], want: "--update-hold=45s: Envoy waits for the plugin no longer than 45s" },
+  { argv: ["--update-hold=2m"], want: "write at most 44s, or set ext_proc's message_timeout in Envoy" },
+  { argv: ["--update-hold=2m"], want: "to 121s or more" },
+  { argv: ["--envoy-message-timeout=20s"], want: "--update-hold=30s: Envoy waits for the plugin no longer than 20s" },
+])("$argv would be failed by Envoy: it is refused, with what to change", ({ argv, want }) => {
+  expect(() => readOptions(argv)).toThrow(want);
+});
+
+test("the Envoy that is shipped waits for as long as the plugin takes it to", () => {
+  const shipped = readFileSync(join(import.meta.dirname, "../../../deploy/envoy-gateway/policies.yaml"), "utf8");
+  const [, seconds] = /^ *messageTimeout: (\d+)s$/m.exec(shipped) ?? [];
+  expect(() => readOptions([`--update-hold=${seconds}s`])).toThrow(`no longer than ${seconds}s`);
 });
 
 const grpcOf = (...argv: string[]): Options["grpc"] => {

@@ -36,7 +36,13 @@ const FLAGS = {
     type: "string",
     value: "TIME",
     default: "30s",
-    help: "How long a request may wait while the one engine that serves its adapter swaps its content, such as 10s or 1m; 0s lets none wait. Envoy's message_timeout must be longer.",
+    help: "How long a request may wait while the one engine that serves its adapter swaps its content, such as 10s; 0s lets none wait. Envoy's message_timeout must be longer.",
+  },
+  "envoy-message-timeout": {
+    type: "string",
+    value: "TIME",
+    default: "45s",
+    help: "How long Envoy waits for the plugin: its ext_proc message_timeout, which is messageTimeout in Envoy Gateway's EnvoyExtensionPolicy. --update-hold has to end a second before.",
   },
   "metrics-max-models": {
     type: "string",
@@ -101,7 +107,7 @@ export function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv = {}
   return {
     grpc: { ...grpc, ...readTransport(flags) },
     metrics: readBindAddress("metrics-bind-address", flags["metrics-bind-address"]),
-    updateHoldMs: readHoldMs(flags["update-hold"]),
+    updateHoldMs: readHoldMs(flags["update-hold"], flags["envoy-message-timeout"]),
     maxModels: readMaxModels(flags["metrics-max-models"]),
     accessLog: flags["access-log"],
     tracing: readTracing(env),
@@ -138,16 +144,32 @@ function readMaxModels(text: string): number {
   return Number(text);
 }
 
-const MAX_HOLD_MS = 600_000;
+const MAX_MESSAGE_TIMEOUT_S = 600;
 
-function readHoldMs(text: string): number {
-  const [, number, unit] = /^(\d{1,3})(s|m)$/.exec(text) ?? [];
-  const ms = Number(number) * (unit === "m" ? 60_000 : 1_000);
-  if (!(ms <= MAX_HOLD_MS))
+/** What a hold leaves of Envoy's patience for everything else, such as a last look-up, in seconds. */
+const HOLD_MARGIN_S = 1;
+
+function readHoldMs(text: string, timeoutText: string): number {
+  const holdS = secondsOf(text);
+  if (holdS === undefined)
+    throw new ConfigError(`--update-hold=${text}: write a time in seconds or minutes, such as 30s or 1m; 0s lets no request wait`);
+  const timeoutS = secondsOf(timeoutText);
+  if (timeoutS === undefined || timeoutS < HOLD_MARGIN_S || timeoutS > MAX_MESSAGE_TIMEOUT_S)
     throw new ConfigError(
-      `--update-hold=${text}: write a time in seconds or minutes, such as 30s or 1m, at most 10m; 0s lets no request wait`,
+      `--envoy-message-timeout=${timeoutText}: write Envoy's ext_proc message_timeout, from 1s to 10m, such as 45s, the one of deploy/envoy-gateway`,
     );
-  return ms;
+  const mostS = timeoutS - HOLD_MARGIN_S;
+  if (holdS > mostS)
+    throw new ConfigError(
+      `--update-hold=${text}: Envoy waits for the plugin no longer than ${timeoutText} (--envoy-message-timeout), and would fail what is held: write at most ${mostS}s, or set ext_proc's message_timeout in Envoy (messageTimeout in Envoy Gateway's EnvoyExtensionPolicy) to ${holdS + HOLD_MARGIN_S}s or more, its stream_idle_timeout above that, and --envoy-message-timeout to the same`,
+    );
+  return holdS * 1_000;
+}
+
+/** Reads a time in whole seconds or minutes. */
+function secondsOf(text: string): number | undefined {
+  const [, number, unit] = /^(\d{1,3})(s|m)$/.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * (unit === "m" ? 60 : 1);
 }
 
 interface ClusterFlags {

@@ -66,7 +66,7 @@ test("a request for an adapter whose only engine swaps its content is held, and 
 });
 
 test("an adapter that is not swapped, or whose swap fails, is refused as ever", async () => {
-  await start({ gatewayArgs: ["--update-hold=10m"] });
+  await start({ gatewayArgs: ["--update-hold=44s"] });
   const [answer] = await askWhileSwapping(() => path.complete("lora"));
   runtime.setAdapter("lora", { serving: null, state: "Failed", reason: "EngineRefused", message: "no" });
   const refused = await answer;

@@ -198,6 +198,28 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("%s", (transport) => {
       for (const call of [...calls, third]) call.end();
     });
 
+    test("a body that is here counts by its size, and one that is not by what its client says of it", async () => {
+      swap();
+      const peeked = (...more: object[]): Request => {
+        const peek = { key: "x-gateway-model-peek", rawValue: Buffer.from("m") };
+        return { requestHeaders: { headers: { headers: [...(HEADERS.requestHeaders?.headers?.headers ?? []), peek, ...more] } } };
+      };
+      const [here, told, unknown] = [open(), open(), open()];
+      for (const call of [here, told]) call.on("error", () => undefined);
+      here.write(HEADERS);
+      await said(here);
+      here.write(body("m"));
+      told.write(peeked(LENGTH));
+      await until("both are held", () => server.held() === 2);
+      here.cancel();
+      await until("there is room for one more", () => server.held() === 1);
+      unknown.write(peeked());
+      expect((await said(unknown)).immediateResponse?.status?.code).toBe(503);
+      expect(waited).toEqual(["aborted", "no_room"]);
+      told.cancel();
+      unknown.end();
+    });
+
     test("a request that is cut while it is held leaves its place", async () => {
       swap();
       const call = await ask();

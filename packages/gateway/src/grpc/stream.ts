@@ -27,7 +27,7 @@ import type { Watches } from "./watches.ts";
 /** How long a model that cannot be routed is looked up again before it is refused, in milliseconds. */
 const LOOKUP_WAIT_MS = 300;
 
-/** What a body counts for whose length nobody has told, in bytes: the most that it may have. */
+/** What a body counts for that is not here and whose length nobody has told, in bytes: the most that it may have. */
 const UNKNOWN_BODY_BYTES = 16 * 1024 * 1024;
 
 /** What a stream needs of the program. */
@@ -76,6 +76,8 @@ export class RequestStream implements GrpcHandler {
   #stopWaiting: (() => void) | undefined;
   /** Of a request whose body Envoy sends in pieces without keeping them. */
   #body: StreamedBody | undefined;
+  /** Of a body that came in one piece, and that Envoy keeps. */
+  #bodyLength: number | undefined;
   /** Gives an answer's pieces back, where Envoy sends them without keeping them. */
   #response: Relay | undefined;
   /** Whether the stream is held up until Envoy has taken a piece of the answer. */
@@ -163,6 +165,7 @@ export class RequestStream implements GrpcHandler {
       this.#end(GRPC_STATUS.OK);
       return;
     }
+    if (message.kind === "requestBody" && this.#body === undefined) this.#bodyLength = message.body.length;
     const next = this.#body === undefined ? message : this.#streamed(this.#body, message);
     if (next !== undefined) this.#take(step(this.#state, next, this.#deps));
   }
@@ -324,7 +327,7 @@ export class RequestStream implements GrpcHandler {
 
   /** What is kept of the request's body, by Envoy or here. */
   #bodyBytes(): number {
-    return this.#body?.bytes ?? this.#head?.contentLength ?? UNKNOWN_BODY_BYTES;
+    return this.#body?.bytes ?? this.#bodyLength ?? this.#head?.contentLength ?? UNKNOWN_BODY_BYTES;
   }
 
   #guarded(work: () => void): void {
