@@ -77,7 +77,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     canary.handler = (_request, response) => response.end("{}");
     expect((await path.call(FORM.path, { body: form("lora"), headers: { "content-type": FORM.type } })).status).toBe(200);
     expect(answered).toEqual(["team/lora canary 200", "team/lora stable 200", "team/lora canary 500", "team/lora canary 200"]);
-    expect(server.openStreams()).toBe(0);
+    await until("its call has ended", () => server.openStreams() === 0);
   });
 
   test("retries stay with one content, and count as the one answer that they end with", async () => {
@@ -101,7 +101,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     stable.handler = (_request, response) => response.end("{}");
     expect((await path.call(FORM.path, { body: form("plain"), headers: { "content-type": FORM.type } })).status).toBe(200);
     // Asked for before the body told the model, and not waited for.
-    expect(server.openStreams()).toBe(0);
+    await until("its call has ended", () => server.openStreams() === 0);
     expect(answered).toEqual([]);
   });
 
@@ -114,7 +114,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     };
     const answer = await fetch(`${path.url}/v1/completions`, { method: "POST", body: '{"model":"lora"}' });
     await until("its head is counted", () => answered.length === 1);
-    expect(server.openStreams()).toBe(0);
+    await until("its call has ended", () => server.openStreams() === 0);
     finish();
     expect(await answer.text()).toBe("data: 1\n\ndata: 2\n\n");
   });
