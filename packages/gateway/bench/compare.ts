@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { PartContext } from "@aibrix/devcluster";
 import { type Cell, type CellFigures, cellFigures, type Sample, withPlain } from "./figures.ts";
 import { percentile } from "./histogram.ts";
@@ -23,6 +24,8 @@ export interface CompareOptions extends Placement {
  */
 const WARM_UP_TURNS = 4;
 const WARM_UP_CONCURRENCY = 32;
+/** How long a server is looked at without requests: it asks the engines for their load, which weighs more the fewer requests there are. */
+const IDLE_MS = 5_000;
 
 /** Every variant in turn in every cell, round after round, beginning with another one each time, so that what else runs here disturbs all alike. */
 export async function compare(options: CompareOptions, context: PartContext): Promise<readonly CellFigures[]> {
@@ -37,6 +40,12 @@ export async function compare(options: CompareOptions, context: PartContext): Pr
       const cell = { kib, concurrency: WARM_UP_CONCURRENCY, stream: false };
       await turn(stage, subject, cell, WARM_UP_TURNS * seconds, VARIANTS[name]?.server.kind === "gateway");
     }
+  for (const [name, { server }] of subjects) {
+    if (server === undefined) continue;
+    const beforeUs = cpuUs(server.pid);
+    await delay(IDLE_MS, undefined, { signal });
+    log(`${name} without requests: ${((cpuUs(server.pid) - beforeUs) / IDLE_MS).toFixed(1)} ms of CPU a second`);
+  }
   const taken = cells.map((cell) => ({ cell, samples: new Map(variants.map((name): [string, Sample[]] => [name, []])) }));
   for (let round = 0; round < rounds; round += 1) {
     for (const [i, { cell, samples }] of taken.entries()) {
