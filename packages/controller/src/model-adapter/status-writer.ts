@@ -52,11 +52,13 @@ export class StatusWriter {
 
 /** A status without the fields that came with a later release, and that nothing needs to be written down. Pure. */
 export function withoutNewer(told: ModelAdapterStatus): ModelAdapterStatus {
-  const { adapterRank: _, contentDigest: _d, resolvedRevision: _r, served: _s, update: _u, history: _h, pods, ...status } = told;
+  const { adapterRank: _, contentDigest: _d, resolvedRevision: _r, served: _s, update: _u, history: _h, ...rest } = told;
+  const { lastHandledPromote: _p, lastHandledAbort: _a, pods, ...status } = rest;
   return { ...status, ...(pods === undefined ? {} : { pods: pods.map(({ maxRank: _, ...row }) => row) }) };
 }
 
-/** Whether a server-side apply was refused for a field that the resource's schema does not have. */
+/** Whether a server-side apply was refused for a field, or a word in one of the status, that the resource's schema does not have. */
 function isUndeclared(error: unknown): boolean {
-  return error instanceof KubeError && error.message.includes("field not declared in schema");
+  if (!(error instanceof KubeError)) return false;
+  return error.message.includes("field not declared in schema") || /\bstatus\.[^\s:]+: Unsupported value/.test(error.message);
 }
