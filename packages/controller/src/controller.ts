@@ -185,6 +185,7 @@ export class ControllerManager {
       statuses: new StatusWriter(client, log),
       metrics,
       probe: this.#config.probe,
+      httpRoutes: httpRouteGateway !== undefined,
       trials,
       requeueAfter: (key: string, ms: number) => adapters?.queue.addAfter(key, ms),
     };

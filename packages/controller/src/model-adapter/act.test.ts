@@ -143,6 +143,7 @@ function observed(pod: ObservedPod): Observed {
       againAtMs: undefined,
       isEverywhere: true,
       handled: { promote: undefined, abort: undefined },
+      trials: undefined,
     },
     placed: ["p"],
     secretTrouble: undefined,

@@ -30,6 +30,10 @@ export interface Share {
   readonly serving: number;
   /** Of these, the ones that were told to. */
   readonly told: number;
+  /** Of these, the ones that serve something else. */
+  readonly old: number;
+  /** Every pod that clients may be sent to has said what it serves. */
+  readonly known: boolean;
   /** Every pod that clients may be sent to serves the new content. */
   readonly everywhere: boolean;
 }
@@ -57,10 +61,29 @@ export function canaryPods(weight: number, pods: number): number {
   return Math.min(Math.max(1, Math.ceil((weight * pods) / 100)), Math.max(0, pods - 1));
 }
 
-/** Where a canary begins: with the first step that has as many pods as have the new content already. */
+/** How many steps come before all pods get the new content. */
+function partial(steps: readonly Step[]): number {
+  return steps.filter((s) => s.weight < 100).length;
+}
+
+/** Where a canary begins: with the first step that has as many pods as have the new content already, and never with all pods. */
 export function begin(steps: readonly Step[], { pods, told }: Share): Canary {
-  const first = steps.findIndex((s) => canaryPods(s.weight, pods) >= told);
-  return { step: (first === -1 ? steps.length - 1 : first) + 1, weight: 0, sinceMs: undefined };
+  const first = steps.slice(0, partial(steps)).findIndex((s) => canaryPods(s.weight, pods) >= told);
+  return { step: first === -1 ? Math.max(1, partial(steps)) : first + 1, weight: 0, sinceMs: undefined };
+}
+
+/**
+ * The step that the status tells, from 1. Where the steps were edited since it is the first one with no less weight than the present one: an edit
+ * alone never gives the new content to all pods.
+ */
+function placeIn(steps: readonly Step[], { step, weight, sinceMs }: Canary): { readonly number: number; readonly edited: boolean } {
+  const told = steps[step - 1];
+  // Until a step's pods serve, it has a weight of before.
+  const goesOn = told?.weight === weight || (sinceMs === undefined && told !== undefined && told.weight < 100 && weight < told.weight);
+  if (goesOn) return { number: step, edited: false };
+  if (weight === 100) return { number: steps.length, edited: true };
+  const first = steps.slice(0, partial(steps)).findIndex((s) => s.weight >= weight);
+  return { number: first === -1 ? Math.max(1, partial(steps)) : first + 1, edited: true };
 }
 
 export interface Pace {
@@ -68,38 +91,51 @@ export interface Pace {
   readonly paused: boolean;
   /** Somebody asked for the next step. */
   readonly promote: boolean;
+  /** Whether there were responses enough to judge the step that the status tells; `undefined` where nothing is judged. */
+  readonly judged: boolean | undefined;
   readonly nowMs: number;
 }
 
-/** Where a canary is by now; `done`: its last step is over. */
-export function follow(
-  steps: readonly Step[],
-  last: Canary,
-  share: Share,
-  pace: Pace,
-): { readonly canary: Canary; readonly done: boolean } {
+export interface Followed {
+  readonly canary: Canary;
+  /** Its last step is over. */
+  readonly done: boolean;
+  /** It went on because somebody asked for it. */
+  readonly promoted: boolean;
+}
+
+/** Where a canary is by now. */
+export function follow(steps: readonly Step[], last: Canary, share: Share, pace: Pace): Followed {
   const { paused, nowMs } = pace;
-  let { promote } = pace;
-  let number = Math.min(last.step, steps.length);
-  let since = number === last.step ? last.sinceMs : undefined;
+  let { promote, judged } = pace;
+  const from = placeIn(steps, last);
+  let { number } = from;
+  let since = from.edited ? undefined : last.sinceMs;
+  let { weight } = last;
   for (;;) {
     const step = steps[number - 1];
-    if (step === undefined) break;
+    if (step === undefined) return { canary: last, done: false, promoted: false };
     const isFull = step.weight === 100;
-    const complete = isFull ? share.everywhere : share.pods > 1 && share.serving >= canaryPods(step.weight, share.pods);
+    // Beside pods with the old content, for where there are none left nothing is tried on a part of the requests.
+    const isTried = share.pods > 1 && share.old > 0 && share.serving >= canaryPods(step.weight, share.pods);
+    const complete = isFull ? share.everywhere : isTried;
     if (complete) since ??= nowMs;
-    const elapsed = complete && since !== undefined && step.durationMs !== undefined && nowMs >= since + step.durationMs;
-    const goesOn = (elapsed || (promote && (!isFull || complete))) && !paused && (isFull || share.pods > 1);
+    // Its time is one without a break; what pods have that have not answered yet nobody knows.
+    else if (share.known) since = undefined;
+    const isOver = complete && since !== undefined && step.durationMs !== undefined && nowMs >= since + step.durationMs;
+    const byClock = isOver && (isFull || judged !== false);
+    const byWord = promote && (isFull ? complete : share.pods > 1);
+    const goesOn = (byClock || byWord) && !paused;
+    weight = isFull ? 100 : since === undefined ? Math.min(weight, step.weight) : step.weight;
     if (!goesOn || number === steps.length) {
-      const before = steps[number - 2]?.weight ?? 0;
-      const weight = isFull ? 100 : since === undefined ? before : step.weight;
-      return { canary: { step: number, weight, sinceMs: since }, done: isFull && complete && goesOn };
+      const done = isFull && complete && goesOn;
+      return { canary: { step: number, weight, sinceMs: since }, done, promoted: pace.promote && (done || !promote) };
     }
     promote = false;
+    judged = judged === undefined ? undefined : false;
     number++;
     since = undefined;
   }
-  return { canary: last, done: false };
 }
 
 /** When time alone makes it go on, in milliseconds since the epoch. */
@@ -108,29 +144,55 @@ export function dueMs(steps: readonly Step[], { step, sinceMs }: Canary): number
   return sinceMs === undefined || durationMs === undefined ? undefined : sinceMs + durationMs;
 }
 
-/** What the gateways counted of the new content since a step began. */
-export interface Health {
+/** What the gateways counted of the new content. */
+export interface Counted {
   readonly responses: number;
-  /** Status 500 and above. */
+  /** Of these, with status 500 and above. */
   readonly errors: number;
-  /** For 95 of a hundred, in milliseconds; `undefined` where none was measured. */
-  readonly latencyP95Ms: number | undefined;
+  /** Requests whose wait for a response was measured. */
+  readonly timed: number;
+  /** Of these, by an upper bound in seconds, those that waited no longer. */
+  readonly within: ReadonlyMap<number, number>;
+}
+
+/** The same since a step began. */
+export interface Health extends Counted {
+  /** Of the last minutes alone, once the step has lasted longer: what was counted before hides nothing of what goes wrong now. */
+  readonly recent: { readonly counted: Counted; readonly minutes: number } | undefined;
 }
 
 type AbortOn = NonNullable<NonNullable<RolloutSpec["canary"]>["abortOn"]>;
 
+/** Whether there were responses enough to compare with every threshold; `undefined` without thresholds. */
+export function isJudged(thresholds: AbortOn | undefined, health: Health | undefined): boolean | undefined {
+  if (thresholds === undefined) return undefined;
+  const { latencyP95, minRequests = DEFAULT_MIN_REQUESTS } = thresholds;
+  if (health === undefined || health.responses < minRequests) return false;
+  return latencyP95 === undefined || health.timed >= minRequests;
+}
+
 /** Why the responses end a canary, in words; `undefined` where they do not. */
 export function unhealthy(thresholds: AbortOn | undefined, health: Health | undefined): string | undefined {
   if (thresholds === undefined || health === undefined) return undefined;
+  const { recent } = health;
+  return (
+    beyond(thresholds, health, "") ??
+    (recent === undefined ? undefined : beyond(thresholds, recent.counted, ` in the last ${recent.minutes} minutes`))
+  );
+}
+
+function beyond(thresholds: AbortOn, counted: Counted, when: string): string | undefined {
   const { errorPercent, latencyP95, minRequests = DEFAULT_MIN_REQUESTS } = thresholds;
-  const { responses, errors, latencyP95Ms } = health;
-  if (responses < minRequests) return undefined;
+  const { responses, errors, timed, within } = counted;
   const percent = (errors / responses) * 100;
-  if (errorPercent !== undefined && percent > errorPercent)
-    return `${errors} of ${responses} responses of the new content were errors, ${percent.toFixed(1)} % and more than the ${errorPercent} % of spec.rollout.canary.abortOn.errorPercent`;
-  if (latencyP95 !== undefined && latencyP95Ms !== undefined && latencyP95Ms > latencyMs(latencyP95))
-    return `95 of a hundred of ${responses} responses of the new content began within ${Math.round(latencyP95Ms)} ms, more than the ${latencyP95} of spec.rollout.canary.abortOn.latencyP95`;
-  return undefined;
+  if (errorPercent !== undefined && responses >= minRequests && percent > errorPercent)
+    return `${errors} of ${responses} responses of the new content were errors${when}, ${percent.toFixed(1)} % and more than the ${errorPercent} % of spec.rollout.canary.abortOn.errorPercent`;
+  if (latencyP95 === undefined || timed < minRequests) return undefined;
+  // Between two bounds nothing is known: what waited no longer than the next one may have been fast enough.
+  const bound = [...within.keys()].sort((a, b) => a - b).find((sec) => sec >= latencyMs(latencyP95) / 1_000);
+  const fast = bound === undefined ? timed : (within.get(bound) ?? timed);
+  if (bound === undefined || fast * 100 >= timed * 95) return undefined;
+  return `${fast} of ${timed} requests to the new content had a response begin within ${bound * 1_000} ms${when}, fewer than 95 of a hundred: spec.rollout.canary.abortOn.latencyP95 is ${latencyP95}`;
 }
 
 function latencyMs(text: string): number {

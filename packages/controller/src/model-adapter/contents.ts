@@ -62,6 +62,14 @@ export interface Handled {
   readonly abort: string | undefined;
 }
 
+/** What was seen of the pods that have the content on its way. */
+export interface Trials {
+  /** When that update began, in milliseconds since the epoch. */
+  readonly startMs: number;
+  /** By uid, of pods that have served it: how often their engines had been started anew by then. */
+  readonly restarts: ReadonlyMap<string, number>;
+}
+
 export interface Rollout {
   /** What is decided on; `undefined` before anything was served. */
   readonly served: Served | undefined;
@@ -74,4 +82,6 @@ export interface Rollout {
   /** Every pod that clients may be sent to serves what is decided on. */
   readonly isEverywhere: boolean;
   readonly handled: Handled;
+  /** To be remembered for the next turn. */
+  readonly trials: Trials | undefined;
 }

@@ -1,5 +1,6 @@
 import type { EndpointSlice, Service } from "@aibrix/kube";
 import { OwnWrites } from "../cache/own-writes.ts";
+import type { Trials } from "./contents.ts";
 import { Asked } from "./pod-changes.ts";
 import type { ModelAdapterObject, ObservedPod, Refusal } from "./types.ts";
 
@@ -13,6 +14,8 @@ export class AdapterMemory {
   readonly asked: Asked = new Asked();
   /** What an earlier process wrote down about calls to pods was read. */
   recalled = false;
+  /** What was seen of the pods that have the content on its way. */
+  trials: Trials | undefined;
   /** Namespaces of the base models that are known not to be reached by the name that they share with it. */
   basesBehind: ReadonlySet<string> = new Set();
   readonly #refusals = new Map<string, Refusal & { readonly fingerprint: string }>();

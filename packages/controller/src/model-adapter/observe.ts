@@ -43,6 +43,8 @@ export interface ObserveDeps {
   readonly trials?: Pick<TrialMetrics, "health"> | undefined;
   /** Where an adapter's annotation does not say it. */
   readonly probe: "auto" | "off";
+  /** Clients may reach adapters by HTTPRoutes too. */
+  readonly httpRoutes?: boolean | undefined;
 }
 
 /** The adapter as it is now, own writes included; `undefined` once it is gone. */
@@ -84,6 +86,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
     secrets: secretsHash,
     secretTrouble: trouble,
     health: (step) => deps.trials?.health(key, step),
+    trials: memory?.trials,
     nowMs,
   });
   return {
@@ -101,6 +104,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
         ? NOBODY_ELSE
         : nameFacts(adapter, deps.caches.adapters.byIndex(BY_NAME, name), deps.caches.pods.byIndex(BY_BASE_MODEL, name)),
     probe: probeOf(adapter, deps),
+    httpRoutes: deps.httpRoutes === true,
     service: observeService(key, adapter, memory, deps, nowMs),
     slices,
     unwritten: memory?.unwritten,
@@ -220,6 +224,7 @@ export function rolloutPod(
     via,
     view,
     call,
+    engineRestarts: facts.engineRestarts,
     doubtful:
       !mine ||
       (via === "direct" && entry?.serving !== true) ||

@@ -18,6 +18,7 @@ import { stepName } from "./rollout.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
+import { contentStatus, endsNow } from "./update-status.ts";
 
 export interface ReconcileDeps extends ObserveDeps, TellDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
@@ -51,8 +52,8 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   );
   followPods(o, p, secrets, deps);
   settleLeftovers(o, deps, signal);
-  followTrial(o, deps);
   const memory = deps.memories.of(key);
+  memory.trials = o.rollout.trials;
   tellBasesBehind(o, memory, deps);
   tellPlacement(o, p, deps);
   const had = new Set([...o.placed, ...p.placed]);
@@ -63,6 +64,13 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
     (pod) => isServed(podState(o, pod)),
   );
   const failures: unknown[] = [];
+  let told = o.adapter;
+  try {
+    told = await tellEnd(o, memory, deps, signal);
+  } catch (error) {
+    failures.push(error);
+  }
+  const untold = failures.length;
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {
       await act(action, o, secrets, memory, deps, signal);
@@ -72,14 +80,16 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
       failures.push(error);
     }
   }
-  memory.unwritten = unwritten(failures[0]);
+  memory.unwritten = unwritten(failures[untold]);
   const after = observeAfterWrites(o, deps);
   tellTakenOut(o, after.slices, deps.log);
   if (o.adapter !== undefined && failures.length === 0)
     for (const event of repairsOf(o, p, after)) deps.events.record(MODEL_ADAPTERS, o.adapter, event);
   // Before the calls: what an engine without sidecar is asked to load must be written down first.
   try {
-    if (o.adapter !== undefined) await tellStatus(after, o.adapter, p, memory, deps, signal);
+    if (told !== undefined) await tellStatus(after, told, p, memory, deps, signal);
+    // Not before: what was counted is known to nobody else until the status tells what came of it.
+    followTrial(o, deps);
   } catch (error) {
     failures.push(error);
   }
@@ -191,6 +201,29 @@ function followPods(o: Observed, p: Plan, secrets: AdapterSecrets, { agents }: R
     if (p.placed.includes(facts.name) || p.leaving.includes(facts.name)) agent?.follow(o.name, apiKey);
     else agent?.unfollow(o.name);
   }
+}
+
+/**
+ * Writes down that an update has ended before anything is done about it: whoever goes on after this process has ended knows nothing of what was
+ * counted, and would begin anew.
+ *
+ * @returns the adapter as it is then
+ */
+async function tellEnd(
+  o: Observed,
+  memory: AdapterMemory,
+  { statuses, events }: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<ModelAdapterObject | undefined> {
+  const { adapter } = o;
+  if (adapter?.status === undefined || !endsNow(o.rollout, adapter.status)) return adapter;
+  const next = statuses.known({ ...adapter.status, ...contentStatus(o, adapter, undefined) });
+  // A CRD of an earlier release keeps nothing of updates.
+  if (next.update === undefined) return adapter;
+  const written = await statuses.write(adapter, next, signal);
+  memory.adapter.wrote(o.key, written);
+  for (const event of eventsBetween(adapter.status, next)) events.record(MODEL_ADAPTERS, adapter, event);
+  return { ...adapter, status: next };
 }
 
 /** Writes the status where it differs, and tells what changed. */

@@ -1,6 +1,7 @@
 import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
 import { expect, test } from "vitest";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
+import type { Health } from "./canary.ts";
 import type { Rollout } from "./contents.ts";
 import { type RolloutPod, rollout } from "./rollout.ts";
 import type { ModelAdapterObject, Observed } from "./types.ts";
@@ -48,6 +49,7 @@ function pod(
     via: "sidecar",
     view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters, ...seen },
     call: { running: undefined, done: undefined, accepted: {}, failure: undefined },
+    engineRestarts: 0,
     doubtful: false,
     delivery: ({ url }) =>
       isDirect ? { kind: "asIs", path: String(url), checked: false } : { kind: "volume", runtimeDir: "/sidecar", engineDir: "/engine" },
@@ -302,6 +304,7 @@ test("no digest of what was served before is told of content without one", () =>
     againAtMs: undefined,
     isEverywhere: true,
     handled: { promote: undefined, abort: undefined },
+    trials: undefined,
   };
   expect(contentStatus(observed(r), adapter, undefined).contentDigest).toBeUndefined();
 });
@@ -375,6 +378,7 @@ test("a controller that was started anew swaps nothing and moves nobody before p
   ]);
 });
 
+const health = (responses: number, errors: number): Health => ({ responses, errors, timed: 0, within: new Map(), recent: undefined });
 const PROMOTE = { "adapter.model.aibrix.ai/promote": "1" };
 const paused = (spec: { rollout: object }) => ({ rollout: { ...spec.rollout, paused: true } });
 
@@ -414,8 +418,8 @@ test("pods that are left with the new content alone do not make it through", () 
 
 test.each([
   { name: "an abort", annotations: { "adapter.model.aibrix.ai/abort": "1" }, health: undefined, reason: "UpdateAborted" },
-  { name: "too many errors", annotations: {}, health: { responses: 100, errors: 11, latencyP95Ms: 1 }, reason: "UpdateAborted" },
-  { name: "few errors", annotations: {}, health: { responses: 100, errors: 10, latencyP95Ms: 1 }, reason: undefined },
+  { name: "too many errors", annotations: {}, health: health(100, 11), reason: "UpdateAborted" },
+  { name: "few errors", annotations: {}, health: health(100, 10), reason: undefined },
 ])("after $name clients are sent to what is decided on", ({ annotations, health, reason }) => {
   const spec = { rollout: { ...CANARY.rollout, canary: { ...CANARY.rollout.canary, abortOn: { errorPercent: 10 } } } };
   const adapter = onTrial(STEP_ONE, spec, annotations);
@@ -432,14 +436,180 @@ test.each([
   expect(told(r)).toEqual(reason === undefined ? [TWO, ONE] : [ONE, ONE]);
 });
 
-test("what was aborted is not begun again by the clock, but when somebody asks for another look or edits the spec", () => {
+test("what was aborted is begun again for another content or another look, and by nothing else", () => {
   const failed = { state: "Failed", reason: "UpdateAborted", message: "m" } as const;
   const spec = { ...CANARY, refreshInterval: "1m" };
   expect(run(onTrial(failed, spec), [pod("a"), pod("b")]).update?.state).toBe("Failed");
   const asks = onTrial(failed, spec, { [ANNOTATION_REFRESH]: "1" });
   expect(run(asks, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  expect(run(onTrial(failed, { ...spec, artifactURL: THREE }), [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  // Another number of replicas, say, or other credentials.
   const { metadata, ...adapter } = onTrial(failed, spec);
-  expect(run({ ...adapter, metadata: { ...metadata, generation: 3 } }, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  const edited = { ...adapter, metadata: { ...metadata, generation: 3 } };
+  const input = { name: "x", adapter: edited, pods: [pod("a"), pod("b")], secrets: "others", secretTrouble: undefined, nowMs: NOW };
+  expect(rollout(input).update?.state).toBe("Failed");
+});
+
+test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
+  const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
+  const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "others", nowMs: NOW };
+  const secretTrouble = { reason: "SecretUnavailable", message: "m" } as const;
+  expect(rollout({ ...input, secretTrouble }).update).toMatchObject({ state: "Failed", reason: "ArtifactDenied" });
+  expect(rollout({ ...input, secretTrouble: undefined }).update?.state).toBe("Preparing");
+});
+
+/** Half of the requests, for a minute that is over. */
+const HALF = {
+  rollout: { strategy: "Canary", canary: { steps: [{ weight: 50, duration: "1m" }], abortOn: { errorPercent: 10 } } },
+} as const;
+const AT_HALF = { step: 1, weight: 50, stepTime: new Date(NOW - 60_000).toISOString() } as const;
+const ABORT = { "adapter.model.aibrix.ai/abort": "1" };
+const away = (name: string, more: Partial<RolloutPod> = {}) => ({ ...pod(name, {}, more), ready: false });
+
+test("a canary is not through because all other pods are away for a moment", () => {
+  const pods = [tried("a"), tried("b"), away("c"), away("d")];
+  const of = (adapter: ModelAdapterObject, counted: Health) =>
+    rollout({ name: "x", adapter, pods, secrets: "", secretTrouble: undefined, health: () => counted, nowMs: NOW });
+  const r = of(onTrial(AT_HALF, HALF), health(100, 0));
+  expect([r.served?.url, r.update?.canary]).toEqual([ONE, { step: 1, weight: 50, sinceMs: undefined }]);
+  expect(r.update).toMatchObject({ reason: "CanaryNeedsPods", message: expect.stringContaining(`no pod serves ${ONE} any more`) });
+  // What ends it does so in the same turn.
+  expect(of(onTrial(AT_HALF, HALF, ABORT), health(100, 0)).update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
+  expect(of(onTrial(AT_HALF, HALF), health(1_000, 900)).update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
+  // A status that tells of the last step is needed for the end, and no abort.
+  const last = { ...AT_HALF, step: 2, weight: 100 };
+  expect(of(onTrial(last, HALF), health(100, 0)).served?.url).toBe(TWO);
+  expect(of(onTrial(last, HALF, ABORT), health(100, 0)).update?.state).toBe("Failed");
+});
+
+test("an abort wins over the end of a rolling update", () => {
+  const r = run(onTrial({}, { rollout: {} }, ABORT), [pod("a", second), pod("b", second)]);
+  expect([r.served?.url, r.update?.reason]).toEqual([ONE, "UpdateAborted"]);
+});
+
+const others = ["b", "c", "d", "e", "f"].map((name) => pod(name));
+/** Its engine has ended, and is being started. */
+const ends = (p: RolloutPod, more: Partial<RolloutPod> = {}): RolloutPod => ({
+  ...p,
+  ready: false,
+  view: { ...p.view, engineReady: false, engineMessage: "it does not answer" },
+  ...more,
+});
+
+test.each([
+  { name: "a sidecar", direct: false },
+  { name: "none", direct: true },
+])("content that ends its engine has no successor, with $name, and ends with its first one", ({ direct }) => {
+  const via = direct ? ({ via: "direct" } as const) : {};
+  const at = (url: string) => (direct ? { artifactUrl: undefined, root: url, contentDigest: undefined } : {});
+  const a = pod("a", { ...second, ...at(TWO) }, { ...via, onTrial: true });
+  const rest = others.map(({ name }) => pod(name, at(ONE), via));
+  const of = (first: RolloutPod, trials: Rollout["trials"], adapter = onTrial(STEP_ONE)) =>
+    rollout({ name: "x", adapter, pods: [first, ...rest], secrets: "", secretTrouble: undefined, trials, nowMs: NOW });
+  const { trials } = of(a, undefined);
+  const gone = direct ? pod("a", undefined, { ...via, ready: false, listed: false }) : { ...ends(a), listed: false, onTrial: false };
+  const down = direct ? { ...gone, view: { ...gone.view, adapters: new Map(), engineReady: false } } : gone;
+  const r = of(down, trials);
+  expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
+  expect(r.update).toMatchObject({ state: "Swapping", canary: { weight: 5, sinceMs: undefined }, reason: "EngineUnavailable" });
+  expect(r.update?.message).toContain("pod a has served the new content and does not now");
+  const again = of({ ...down, engineRestarts: 1 }, r.trials);
+  expect(again.update).toMatchObject({ state: "Failed", reason: "UpdateAborted", canary: { weight: 0 } });
+  expect(again.update?.message).toContain("the engine of pod a was started anew");
+  // One that had been started anew before it got the new content says nothing.
+  expect(of({ ...a, engineRestarts: 1 }, of({ ...a, engineRestarts: 1 }, undefined).trials).update?.state).toBe("Swapping");
+  // Nor what was seen in an update of before.
+  expect(of({ ...a, engineRestarts: 1 }, { startMs: 1, restarts: new Map([["a", 0]]) }).update?.state).toBe("Swapping");
+});
+
+test("a canary that is gone has a successor", () => {
+  const adapter = onTrial(STEP_ONE);
+  const input = { name: "x", adapter, secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const { trials } = rollout({ ...input, pods: [tried("a"), ...others] });
+  expect(told(rollout({ ...input, trials, pods: others }))).toEqual([TWO, ONE, ONE, ONE, ONE]);
+});
+
+test("a rolling update waits for a pod that has not come back from it", () => {
+  const adapter = onTrial({}, { rollout: {} });
+  const input = { name: "x", adapter, secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const a = pod("a", second);
+  const first = rollout({ ...input, pods: [a, ...others] });
+  expect(told(first).filter((url) => url === TWO)).toHaveLength(2);
+  const r = rollout({ ...input, trials: first.trials, pods: [ends(a), ...others] });
+  expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
+  expect(r.update?.message).toContain("pod a has served the new content and does not now");
+});
+
+test("without weight a pod leaves the slices, as long as another one serves", () => {
+  // Before the step begins.
+  const before = run(onTrial({ step: 1, weight: 0 }, { rollout: { ...HALF.rollout, canary: { steps: [{ weight: 50 }] } } }), [
+    tried("a", { onTrial: false, listed: false }),
+    ...others.slice(0, 3),
+  ]);
+  expect([weights(before)[0], asked(before)]).toEqual([0, ["c", "d"]]);
+  // After an abort, of the last step too; then all go back at once.
+  for (const at of [STEP_ONE, { ...STEP_ONE, step: 3, weight: 100 }]) {
+    const onTrialNow = at.weight < 100;
+    const pods = [tried("a", { onTrial: onTrialNow }), tried("b", { onTrial: onTrialNow }), pod("c")];
+    const r = run(onTrial(at, CANARY, ABORT), pods);
+    expect([weights(r), asked(r)]).toEqual([[0, 0, undefined], ["c"]]);
+  }
+  const failed = { ...STEP_ONE, weight: 0, state: "Failed", reason: "UpdateAborted", message: "m" };
+  const out = { onTrial: false, listed: false };
+  const back = run(onTrial(failed), [tried("a", out), tried("b", out), pod("c")]);
+  expect([told(back), asked(back)]).toEqual([[ONE, ONE, ONE], ["c"]]);
+  // Rather that than nothing.
+  expect(asked(run(onTrial(failed), [tried("a")]))).toEqual(["a"]);
+});
+
+test("a pod that could not load it takes no other one out of the slices at the last step", () => {
+  const refused = { ...waits, state: "Failed", reason: "EngineRefused", message: "m", retryable: false } as const;
+  const r = run(onTrial({ step: 3, weight: 100 }), [tried("a", { onTrial: false }), pod("b", refused), pod("c")]);
+  expect([r.update?.reason, weights(r)]).toEqual(["EngineRefused", [undefined, undefined, undefined]]);
+});
+
+test("a promotion that nothing comes of waits", () => {
+  const alone = run(onTrial(STEP_ONE, CANARY, PROMOTE), [tried("a")]);
+  expect([alone.update?.canary?.step, alone.handled.promote]).toEqual([1, undefined]);
+  const last = { step: 3, weight: 100 };
+  const half = run(onTrial(last, CANARY, PROMOTE), [tried("a"), pod("b")]);
+  expect([half.update?.canary?.step, half.handled.promote]).toEqual([3, undefined]);
+  const done = run(onTrial(last, CANARY, PROMOTE), [tried("a"), pod("b", second)]);
+  expect([done.served?.url, done.handled.promote]).toEqual([TWO, "1"]);
+  // Where nothing is on trial it is over.
+  expect(run(onTrial({ state: "Preparing" }, CANARY, PROMOTE), [pod("a"), pod("b")]).handled.promote).toBe("1");
+});
+
+test("a step whose time is over waits until its responses were judged, and says so", () => {
+  const of = (responses: number) =>
+    rollout({
+      name: "x",
+      adapter: onTrial(AT_HALF, HALF),
+      pods: [tried("a"), pod("b")],
+      secrets: "",
+      secretTrouble: undefined,
+      health: () => health(responses, 0),
+      nowMs: NOW,
+    }).update;
+  expect(of(19)).toMatchObject({ canary: { step: 1, weight: 50 }, message: expect.stringContaining("fewer than 20 responses") });
+  expect(of(20)).toMatchObject({ canary: { step: 2, weight: 100 }, message: undefined });
+});
+
+test("that an update ended is told although nothing else could be written", () => {
+  const adapter = onTrial(STEP_ONE, CANARY, ABORT);
+  const r = run(adapter, [tried("a"), pod("b")]);
+  const now = contentStatus({ ...observed(r), unwritten: "m" }, adapter, undefined);
+  expect(now).toMatchObject({ update: { state: "Failed" }, history: [{ artifactURL: TWO, outcome: "Aborted" }], lastHandledAbort: "1" });
+  const { update: _, ...told } = now;
+  const again = { ...adapter, status: { ...adapter.status, ...told, ...(now.update === undefined ? {} : { update: now.update }) } };
+  expect(contentStatus({ ...observed(run(again, [tried("a"), pod("b")])), unwritten: "m" }, again, undefined)).toEqual(now);
+});
+
+test("clients that come past the plugin are named where there are some", () => {
+  const adapter = onTrial(STEP_ONE);
+  const o = observed(run(adapter, [tried("a"), pod("b")]));
+  expect(updatedCondition(o, adapter)?.message).not.toContain("HTTPRoute");
+  expect(updatedCondition({ ...o, httpRoutes: true }, adapter)?.message).toContain("HTTPRoute, past the gateway plugin");
 });
 
 test.each([

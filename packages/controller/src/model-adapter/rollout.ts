@@ -3,6 +3,7 @@ import {
   ANNOTATION_PROMOTE,
   ANNOTATION_REFRESH,
   ArtifactUrlError,
+  DEFAULT_MIN_REQUESTS,
   parseArtifactUrl,
   REASONS,
   type Reason,
@@ -15,16 +16,18 @@ import {
   type Canary,
   dueMs as canaryDueMs,
   canaryPods,
+  type Followed,
   follow,
   type Health,
   intervalMs,
+  isJudged,
   type Pace,
   type Share,
   type Step,
   stepsOf,
   unhealthy,
 } from "./canary.ts";
-import type { Content, Handled, PodPlan, Rollout, Served, Update, UpdateState } from "./contents.ts";
+import type { Content, Handled, PodPlan, Rollout, Served, Trials, Update, UpdateState } from "./contents.ts";
 import { declaredUrl } from "./declared-url.ts";
 import type { ModelAdapterObject } from "./types.ts";
 
@@ -56,6 +59,8 @@ export interface RolloutPod {
   readonly via: "sidecar" | "direct";
   readonly view: PodView;
   readonly call: CallState;
+  /** How often its engine's container was started anew. */
+  readonly engineRestarts: number;
   /** Its engine lists the adapter, but not by our doing, or has not answered under its name yet. */
   readonly doubtful: boolean;
   /** How it would get a content. */
@@ -75,6 +80,8 @@ export interface RolloutInput {
   readonly secretTrouble: { readonly reason: Reason; readonly message: string } | undefined;
   /** What the gateways counted in a step, by the step's name. */
   readonly health?: ((step: string) => Health | undefined) | undefined;
+  /** What was seen so far of the pods that have the content on its way. */
+  readonly trials?: Trials | undefined;
   readonly nowMs: number;
 }
 
@@ -91,49 +98,52 @@ export const NOBODY: PodPlan = {
   weight: undefined,
 };
 
-/** Names the step of a canary that goes on; `undefined` before its pods serve, and where there is none. */
+/** Names the step of a canary of which the gateways send requests to the new content; `undefined` where there is none. */
 export function stepName(update: Update | undefined): string | undefined {
   const { canary } = update ?? {};
-  if (update?.state !== "Swapping" || canary?.sinceMs === undefined || canary.weight === 100) return undefined;
-  return `${update.startMs} ${canary.step} ${canary.sinceMs}`;
+  if (update?.state !== "Swapping" || canary === undefined || canary.weight === 0 || canary.weight === 100) return undefined;
+  // Not by when it began: a canary that comes and goes is judged by all that it answered.
+  return `${update.startMs} ${canary.step} ${canary.weight}`;
 }
 
 /** Decides which content each pod is to have. Pure. */
 export function rollout(i: RolloutInput): Rollout {
   const { adapter } = i;
-  if (adapter === undefined)
-    return { served: undefined, update: undefined, pods: new Map(), againAtMs: undefined, isEverywhere: true, handled: NOTHING_HANDLED };
-  const view = new View(i);
+  const nothing = { update: undefined, againAtMs: undefined, isEverywhere: true, trials: undefined };
+  if (adapter === undefined) return { ...nothing, served: undefined, pods: new Map(), handled: NOTHING_HANDLED };
   const said = told(adapter);
+  const view = new View(i, said.update);
   const asks = asksOf(adapter, said.update);
-  const before = afterCompletion(said, view, i, asks) ?? derived(adapter, view, i.nowMs);
+  const through = afterCompletion(said, view, i, asks);
+  const before = through?.before ?? derived(adapter, view, i.nowMs);
   const wanted = target(adapter, before, i.nowMs);
   const served = before.served ?? established(wanted, view, i.nowMs);
-  const { handled } = asks;
-  if (served === undefined)
-    return { served, update: undefined, pods: everywhere(view, wanted), againAtMs: undefined, isEverywhere: true, handled };
+  if (served === undefined) return { ...nothing, served, pods: everywhere(view, wanted), handled: asks.handled };
   const refreshAtMs = dueMs(adapter, served, i.nowMs);
-  const through = (now: Served): Rollout => ({
+  const settled = (now: Served): Rollout => ({
+    ...nothing,
     served: now,
-    update: undefined,
     pods: assign(view, () => now, { served: now, update: undefined }),
     againAtMs: refreshAtMs,
     isEverywhere: view.isEverywhere(now),
-    handled,
+    handled: asks.handled,
   });
-  if (isSame(wanted, served)) return through(served);
-  const update = advance(i, view, wanted, served, before.update, asks);
-  const done = completed(update, view, i, asks);
-  if (done !== undefined) return through(done);
+  if (isSame(wanted, served)) return settled(served);
+  const { update, promoted } = advance(i, view, wanted, served, before.update, asks);
+  const done = completed(update, before.update, view, i, asks);
+  if (done !== undefined) return settled(done);
   const steps = stepsOf(adapter.spec.rollout);
   const stepAtMs = update.canary === undefined || steps === undefined ? undefined : canaryDueMs(steps, update.canary);
+  // One that nothing came of waits, as long as there is something that it may lead on.
+  const waits = asks.promote && !promoted && update.state === "Swapping" && update.canary !== undefined;
   return {
     served,
     update,
     pods: assign(view, goals(view, served, update, steps, isPaused(adapter)), { served, update }),
     againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
     isEverywhere: view.isEverywhere(served),
-    handled,
+    handled: waits ? { ...asks.handled, promote: adapter.status?.lastHandledPromote } : asks.handled,
+    trials: update.state === "Swapping" ? view.trials(update) : undefined,
   };
 }
 
@@ -206,11 +216,13 @@ function told({ status }: ModelAdapterObject): Before {
   return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock, canary } };
 }
 
-/** An update that is through is so, whatever is declared since. */
-function afterCompletion(before: Before, view: View, i: RolloutInput, asks: Asks): Before | undefined {
-  if (before.served === undefined) return undefined;
-  const done = before.update === undefined ? undefined : completed(before.update, view, i, asks);
-  return done === undefined ? before : { served: done, update: undefined };
+/** An update that is through is so, whatever is declared since; but not where the same turn ends it. */
+function afterCompletion(before: Before, view: View, i: RolloutInput, asks: Asks): { readonly before: Before } | undefined {
+  const { served, update } = before;
+  if (served === undefined) return undefined;
+  const ends = update === undefined || ended(update, view, i, asks) !== undefined;
+  const done = ends ? undefined : completed(update, update, view, i, asks);
+  return { before: done === undefined ? before : { served: done, update: undefined } };
 }
 
 /**
@@ -305,44 +317,51 @@ function dueMs({ spec }: ModelAdapterObject, served: Served, nowMs: number): num
   return served.resolvedMs + (times + 1) * everyMs;
 }
 
+/** How far an update is, and whether a promotion led it on. */
+interface Advanced {
+  readonly update: Update;
+  readonly promoted: boolean;
+}
+
 /** How far the update is by now. */
-function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Update {
+function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Advanced {
   const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
   const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
-  const stays =
-    last?.state === "Failed" && last.fingerprint === fingerprint && (isSame(last.content, wanted) || isAbortedFor(last, wanted));
+  const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
   const goesOn = last !== undefined && last.state !== "Failed" && isSame(last.content, wanted);
   const isRefresh = wanted.url === served.url;
-  if (stays) return { ...last, content: { ...last.content, isRefresh, ask } };
+  if (stays) return { update: { ...last, content: { ...last.content, isRefresh, ask } }, promoted: false };
   const begun = goesOn ? last : undefined;
   const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
-  const at = (state: UpdateState, why: Why | undefined, canary?: Canary): Update => ({
-    content,
-    state,
-    fingerprint,
-    startMs: begun?.startMs ?? i.nowMs,
-    reason: why?.reason,
-    message: why?.message,
-    byClock: isByClock(wanted, served),
-    canary,
+  const at = (state: UpdateState, why: Why | undefined, canary?: Canary, promoted = false): Advanced => ({
+    update: {
+      content,
+      state,
+      fingerprint,
+      startMs: begun?.startMs ?? i.nowMs,
+      reason: why?.reason,
+      message: why?.message,
+      byClock: isByClock(wanted, served),
+      canary,
+    },
+    promoted,
   });
-  const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary));
-  if (asks.abort !== undefined)
-    return failed({ reason: "UpdateAborted", message: `the annotation ${ANNOTATION_ABORT} was set to "${asks.abort.slice(0, 100)}"` });
-  const bad = refused(view, content, begun?.state === "Swapping");
-  if (bad !== undefined) return failed(bad);
+  const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary, why));
+  const end = ended(begun, view, i, asks) ?? refused(view, content, begun?.state === "Swapping");
+  if (end !== undefined) return failed(end);
   const rollout = i.adapter?.spec.rollout;
-  const name = stepName(begun);
-  const ill = name === undefined ? undefined : unhealthy(rollout?.canary?.abortOn, i.health?.(name));
-  if (ill !== undefined) return failed({ reason: "UpdateAborted", message: ill });
   const paused = rollout?.paused === true ? PAUSED : undefined;
   const steps = stepsOf(rollout);
   const share = view.share(content);
   const lonely = steps !== undefined && share.pods < 2 ? loneliness(share.pods) : undefined;
   const waits = i.secretTrouble ?? waiting(view, content);
-  const swap = (): Update => {
-    const canary = steps === undefined ? undefined : onTrial(steps, begun?.canary, share, pace(i, asks));
-    return at("Swapping", waits ?? paused ?? (canary === undefined || canary.weight === 100 ? undefined : lonely), canary);
+  const swap = (): Advanced => {
+    const { canary, promoted } = (steps === undefined ? undefined : onTrial(steps, begun?.canary, share, pace(i, asks, begun))) ?? {};
+    const beside =
+      steps === undefined || canary === undefined || canary.weight === 100
+        ? undefined
+        : (lonely ?? abandonment(share, served) ?? unjudged(i, steps, canary, begun));
+    return at("Swapping", waits ?? paused ?? beside, canary, promoted);
   };
   if (begun?.state === "Swapping") return swap();
   // There is nothing to be kept: no pod serves the old content, or is about to.
@@ -352,7 +371,7 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   // Where a reference leads to by now only its digest tells.
   const told = !isRefresh || content.digest !== undefined;
   // What was on trial before an edit goes first.
-  const clear = !view.fresh.some((p) => p.onTrial && view.serving(p) && !view.serves(p, served) && !view.serves(p, content));
+  const clear = !view.fresh.some((p) => view.goesBack(p, served, content));
   const prepared = view.fresh.length > 0 && view.fresh.every((p) => view.isPrepared(p, content)) && view.isChecked(content);
   const ready = known && told && clear && prepared;
   if (!ready || i.secretTrouble !== undefined) return at("Preparing", waits);
@@ -362,14 +381,41 @@ function advance(i: RolloutInput, view: View, wanted: Content, served: Served, l
   return held === undefined ? swap() : at("Preparing", waits ?? held);
 }
 
-/** An update that was aborted is not begun again by the clock alone. */
-function isAbortedFor({ reason, content }: Update, wanted: Content): boolean {
-  return reason === "UpdateAborted" && String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
+/** Why an update that goes on ends: by somebody's word, or by what its content did to requests and engines; `undefined` where it does not. */
+function ended(update: Update | undefined, view: View, i: RolloutInput, asks: Asks): Why | undefined {
+  const reason = "UpdateAborted";
+  if (asks.abort !== undefined) return { reason, message: `the annotation ${ANNOTATION_ABORT} was set to "${asks.abort.slice(0, 100)}"` };
+  const restarted = update?.state === "Swapping" && update.canary !== undefined ? view.restarted() : undefined;
+  if (restarted !== undefined) {
+    const message = `the engine of pod ${restarted.name} was started anew after it had served the new content: look into the log of its run before`;
+    return { reason, message };
+  }
+  const ill = unhealthy(i.adapter?.spec.rollout?.canary?.abortOn, healthOf(i, update));
+  return ill === undefined ? undefined : { reason, message: ill };
 }
 
-/** Nobody is sent any more to what was on trial; where it was about to be everywhere, pods go back one after the other, in their places. */
-function withdrawn(canary: Canary | undefined): Canary | undefined {
-  return canary === undefined || canary.weight === 100 ? undefined : { ...canary, weight: 0 };
+/** What was counted in an update's present step. */
+function healthOf(i: RolloutInput, update: Update | undefined): Health | undefined {
+  const name = stepName(update);
+  return name === undefined ? undefined : i.health?.(name);
+}
+
+/**
+ * Whether an update that failed is not begun again. One that was ended on account of its content, or by somebody, is only where another content or
+ * another look is asked for; one that could not be had or loaded, after any edit and with other Secrets, but not while these cannot be read.
+ */
+function failsStill({ reason, content, fingerprint }: Update, wanted: Content, now: string, { secretTrouble }: RolloutInput): boolean {
+  if (reason === "UpdateAborted") return String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
+  return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
+}
+
+/**
+ * Nobody is sent any more to what was on trial. Where it was about to be everywhere that is so after an abort; if a pod could not load it, those that
+ * could go back one after the other, in their places.
+ */
+function withdrawn(canary: Canary | undefined, { reason }: Why): Canary | undefined {
+  if (canary === undefined || (canary.weight === 100 && reason !== "UpdateAborted")) return undefined;
+  return { ...canary, weight: 0 };
 }
 
 const PAUSED: Why = { reason: "UpdatePaused", message: "spec.rollout.paused is true: it goes on once that is false" };
@@ -379,14 +425,32 @@ function loneliness(pods: number): Why {
   return { reason: "CanaryNeedsPods", message };
 }
 
-function pace(i: RolloutInput, { promote }: Asks): Pace {
-  return { paused: i.adapter?.spec.rollout?.paused === true, promote, nowMs: i.nowMs };
+/** Where all pods that served the old content are lost. */
+function abandonment({ old, known }: Share, { url }: Served): Why | undefined {
+  if (old > 0 || !known) return undefined;
+  const message = `no pod serves ${url} any more, so that all requests go to the new content: the step goes on once a pod does`;
+  return { reason: "CanaryNeedsPods", message };
+}
+
+/** Where a step's time is over, and too few responses came to judge it. */
+function unjudged(i: RolloutInput, steps: readonly Step[], canary: Canary, begun: Update | undefined): Why | undefined {
+  const atMs = canaryDueMs(steps, canary);
+  const { judged } = pace(i, { promote: false }, begun);
+  if (atMs === undefined || i.nowMs < atMs || judged !== false) return undefined;
+  const { minRequests = DEFAULT_MIN_REQUESTS } = i.adapter?.spec.rollout?.canary?.abortOn ?? {};
+  const message = `its time is over, and fewer than ${minRequests} responses of the new content were counted (spec.rollout.canary.abortOn.minRequests): it goes on once there are as many, or by a promotion`;
+  return { reason: "UpdateOnTrial", message };
+}
+
+function pace(i: RolloutInput, { promote }: Pick<Asks, "promote">, update: Update | undefined): Pace {
+  const { paused, canary } = i.adapter?.spec.rollout ?? {};
+  return { paused: paused === true, promote, judged: isJudged(canary?.abortOn, healthOf(i, update)), nowMs: i.nowMs };
 }
 
 /** Where a canary is by now; `undefined` where there is no pod with the old content that it could be tried beside. */
-function onTrial(steps: readonly Step[], last: Canary | undefined, share: PodShare, at: Pace): Canary | undefined {
+function onTrial(steps: readonly Step[], last: Canary | undefined, share: Share, at: Pace): Followed | undefined {
   const from = last ?? (share.old > 0 && share.pods > 1 ? begin(steps, share) : undefined);
-  return from === undefined ? undefined : follow(steps, from, share, at).canary;
+  return from === undefined ? undefined : follow(steps, from, share, at);
 }
 
 /** Which content each pod is to have. */
@@ -456,19 +520,29 @@ function waiting(view: View, content: Content): Why | undefined {
     if (why !== undefined) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
   const [silent] = view.awaited;
-  return silent === undefined
-    ? undefined
-    : { reason: "RuntimeUnavailable", message: `pod ${silent.name} has not answered yet which content it serves` };
+  if (silent !== undefined)
+    return { reason: "RuntimeUnavailable", message: `pod ${silent.name} has not answered yet which content it serves` };
+  const [down] = view.down;
+  if (down === undefined) return undefined;
+  const { engineMessage } = down.view;
+  const message = `pod ${down.name} has served the new content and does not now${engineMessage === undefined ? "" : ` (${engineMessage})`}: no other pod takes its place, nor its turn, as long as it is there`;
+  return { reason: "EngineUnavailable", message };
 }
 
-/** The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. */
-function completed(update: Update, view: View, i: RolloutInput, asks: Asks): Served | undefined {
+/**
+ * The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. A canary is through only where the
+ * status has told already that every pod gets it.
+ */
+function completed(update: Update, said: Update | undefined, view: View, i: RolloutInput, asks: Asks): Served | undefined {
   const { content, canary } = update;
   if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
   const first = view.firstOfAll(content);
   if (first === undefined) return undefined;
   const steps = stepsOf(i.adapter?.spec.rollout);
-  if (canary !== undefined && steps !== undefined && !follow(steps, canary, view.share(content), pace(i, asks)).done) return undefined;
+  if (canary !== undefined && steps !== undefined) {
+    if (said?.canary?.weight !== 100) return undefined;
+    if (!follow(steps, canary, view.share(content), pace(i, asks, update)).done) return undefined;
+  }
   const { url, refresh } = content;
   return { url, refresh, ...found(content, first, view), resolvedMs: i.nowMs };
 }
@@ -496,10 +570,12 @@ function assign(
   const current = update?.content ?? served;
   const prepare = update?.state === "Preparing" ? update.content : undefined;
   const good = update === undefined ? [served] : [served, update.content];
-  const swapping = new Set(view.nextToSwap(goalOf));
+  const weights = new Map(view.pods.map((p) => [p, weightOf(view, p, served, update)]));
+  const swapping = new Set(view.nextToSwap(goalOf, (p) => weights.get(p) === 0));
   const checker = prepare === undefined ? undefined : view.checker(prepare);
   const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? view.resolver(prepare));
-  const others = (p: RolloutPod) => view.parts.some((q) => q !== p && q.ready && !swapping.has(q) && view.answers(q));
+  const others = (p: RolloutPod) =>
+    view.parts.some((q) => q !== p && q.ready && !swapping.has(q) && weights.get(q) !== 0 && view.answers(q));
   return new Map(
     view.pods.map((p): [string, PodPlan] => {
       const goal = goalOf(p);
@@ -514,14 +590,15 @@ function assign(
         {
           content,
           current: isCurrent,
-          unrouted: swapping.has(p) && moves && others(p),
+          // Not only by its weight: whoever uses the slices without our gateway knows of none.
+          unrouted: ((swapping.has(p) && moves) || weights.get(p) === 0) && others(p),
           decided: view.isDecided(p, good),
           prepare:
             (asks && view.wantsPrepare(p, prepare, p === checker)) || (update === undefined && view.isAbandoned(p, served))
               ? (prepare ?? served)
               : undefined,
           checks: p === checker,
-          weight: weightOf(view, p, served, update),
+          weight: weights.get(p),
         },
       ];
     }),
@@ -549,12 +626,6 @@ function isExact({ url, digest }: Content): boolean {
   );
 }
 
-/** How many pods have which content. */
-interface PodShare extends Share {
-  /** That serve, and something else than the new content. */
-  readonly old: number;
-}
-
 /** What pods show, in the words of this file. */
 class View {
   readonly pods: readonly RolloutPod[];
@@ -570,8 +641,12 @@ class View {
   /** It was said that no older content is served any more. */
   readonly #promised: boolean;
   readonly #maxUnavailable: number;
+  /** Of pods that have served the content on its way: how often their engines had been started anew by then. */
+  readonly #tried: ReadonlyMap<string, number>;
 
-  constructor({ pods, name, adapter }: RolloutInput) {
+  /** @param update - on its way, as the status tells */
+  constructor({ pods, name, adapter, trials }: RolloutInput, update: Update | undefined) {
+    this.#tried = trials !== undefined && trials.startMs === update?.startMs ? trials.restarts : new Map();
     this.#name = name;
     this.#hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
@@ -794,7 +869,7 @@ class View {
     return p.view.knowledge === "fresh" ? this.serves(p, content) || this.isTold(p, content) : p.onTrial;
   }
 
-  share(content: Content): PodShare {
+  share(content: Content): Share {
     const told = this.parts.filter((p) => this.#has(p, content) && (p.view.knowledge !== "fresh" || this.mayServe(p)));
     const serving = this.fresh.filter((p) => this.serves(p, content)).length;
     return {
@@ -803,7 +878,28 @@ class View {
       told: told.length,
       everywhere: this.firstOfAll(content) !== undefined,
       old: this.fresh.filter((p) => this.serving(p)).length - serving,
+      known: this.awaited.length === 0,
     };
+  }
+
+  /** What is known by now of the pods that have the content of an update. */
+  trials({ content, startMs }: Update): Trials {
+    const restarts = this.parts.flatMap((p): [string, number][] => {
+      const before = this.#tried.get(p.uid);
+      if (this.serves(p, content)) return [[p.uid, before ?? p.engineRestarts]];
+      return before === undefined || this.serving(p) ? [] : [[p.uid, before]];
+    });
+    return { startMs, restarts: new Map(restarts) };
+  }
+
+  /** A pod whose engine was started anew since it has served the content on its way. */
+  restarted(): RolloutPod | undefined {
+    return this.parts.find((p) => p.engineRestarts > (this.#tried.get(p.uid) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** Pods that have served the content on its way, and could not serve anything now. */
+  get down(): readonly RolloutPod[] {
+    return this.parts.filter((p) => this.#tried.has(p.uid) && !(p.view.knowledge === "fresh" && this.mayServe(p)));
   }
 
   /** It served, and gave up what it had: it is being swapped, or was when whoever asked for it ended. */
@@ -812,24 +908,37 @@ class View {
   }
 
   /**
-   * The pods that have a content on trial, or are to get it: those that have it already, and as many more as are missing.
+   * The pods that have a content on trial, or are to get it: those that have it already, and as many more as are missing. One that has got it and
+   * does not serve any more has no successor before it is gone: a content that ends engines would go from pod to pod.
    *
    * @param wanted - how many there are to be
    */
   onTrial(content: Content, wanted: number): readonly RolloutPod[] {
-    const has = this.parts.filter((p) => this.#has(p, content));
-    const able = has.filter((p) => p.view.knowledge !== "fresh" || this.mayServe(p)).length;
+    const has = this.parts.filter((p) => this.#has(p, content) || (this.#tried.has(p.uid) && !this.serving(p)));
     const others = this.fresh.filter((p) => !has.includes(p) && this.mayServe(p));
     const more = [...others.filter((p) => this.#isBetween(p)), ...others.filter((p) => this.serving(p))];
-    return [...has, ...more.slice(0, Math.max(0, wanted - able))];
+    return [...has, ...more.slice(0, Math.max(0, wanted - has.length))];
   }
 
   /**
-   * The pods that are swapped now, one at a time unless more are allowed: no further one while others are in the middle of it, or may be. Those
-   * that nobody is sent to come first, for they cost nothing.
+   * The pods that are swapped now, one at a time unless more are allowed: no further one while others are in the middle of it, or may be, or have
+   * not come back from it. Those that nobody is sent to come first, for they cost nothing.
+   *
+   * @param isWithdrawn - nobody is sent there until it has gone back: all such pods do at once
    */
-  nextToSwap(goalOf: (p: RolloutPod) => Content): readonly RolloutPod[] {
-    const open = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goalOf(p)));
+  nextToSwap(goalOf: (p: RolloutPod) => Content, isWithdrawn: (p: RolloutPod) => boolean): readonly RolloutPod[] {
+    const moving = this.fresh.filter((p) => this.mayServe(p) && !this.serves(p, goalOf(p)));
+    const back = moving.filter((p) => this.serving(p) && !p.listed && isWithdrawn(p));
+    return [
+      ...back,
+      ...this.#inTurn(
+        moving.filter((p) => !back.includes(p)),
+        goalOf,
+      ),
+    ];
+  }
+
+  #inTurn(open: readonly RolloutPod[], goalOf: (p: RolloutPod) => Content): readonly RolloutPod[] {
     const serving = open.filter((p) => this.serving(p));
     const atOnce = Math.max(1, Math.min(this.#maxUnavailable, this.fresh.filter((p) => this.serving(p)).length - 1));
     const begun = serving.filter((p) => this.isTold(p, goalOf(p))).slice(0, atOnce);
@@ -839,9 +948,17 @@ class View {
     const loads = (p: RolloutPod) => this.entry(p) === undefined && p.listed === false && p.call.running !== undefined;
     const between = silent.filter((p) => loads(p) || this.hasUsers(p));
     const others = serving.filter((p) => !begun.includes(p)).sort((a, b) => Number(a.listed) - Number(b.listed));
-    const free = atOnce - begun.length - between.length;
+    const free = atOnce - begun.length - between.length - this.down.length;
     if (free > 0) return [...begun, ...others.slice(0, free)];
     return begun.length > 0 || between.some(loads) ? begun : others.filter((p) => !p.listed).slice(0, 1);
+  }
+
+  /** It has neither of two contents, and nobody is sent there, or by a weight: it is to get the one that is served first. */
+  goesBack(p: RolloutPod, served: Content, next: Content): boolean {
+    const isAside = p.onTrial || (p.hasServed && !p.listed);
+    if (!isAside || !this.serving(p) || this.serves(p, served) || this.serves(p, next)) return false;
+    // Where that cannot be had any more, something newer is what helps.
+    return this.failure(p, served, true) === undefined;
   }
 
   /** Whether it was told to serve a content, and serves another one until that is in. */

@@ -110,6 +110,8 @@ export interface Observed {
   readonly names: NameFacts;
   /** Whether an engine has to answer a request after a first load, before the pod counts as serving. */
   readonly probe: "auto" | "off";
+  /** Clients may reach the adapter by an HTTPRoute too, which knows nothing of a canary's weights. */
+  readonly httpRoutes?: boolean;
   readonly service: ObservedService;
   readonly slices: readonly EndpointSlice[];
   /** Why the Service or the slices could not be written; `undefined` where they were, or nothing had to be. */

@@ -23,7 +23,7 @@ type Entry = NonNullable<ModelAdapterStatus["history"]>[number];
 export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: string | undefined): Content {
   const before = adapter.status ?? {};
   // What could not be written may still send clients to older content: no update is through before it is.
-  if (o.unwritten !== undefined) return kept(before);
+  if (o.unwritten !== undefined) return { ...kept(before), ...endStatus(o, adapter) };
   const { served, update, handled } = o.rollout;
   if (served === undefined) return { ...kept(before), ...handledStatus(handled) };
   const { revision } = served;
@@ -38,6 +38,19 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
     ...(history.length === 0 ? {} : { history }),
     ...handledStatus(handled),
   };
+}
+
+/** Whether an update ends without its content having come to be served, and the status does not say so yet. Pure. */
+export function endsNow({ update }: Rollout, before: ModelAdapterStatus | undefined): boolean {
+  return update?.state === "Failed" && (update.fingerprint !== before?.update?.fingerprint || before.update.state !== "Failed");
+}
+
+/** What the status says of that, whatever else may be told. */
+function endStatus({ rollout, nowMs }: Observed, adapter: ModelAdapterObject): Partial<Content> {
+  const { served, update, handled } = rollout;
+  if (served === undefined || update === undefined || !endsNow(rollout, adapter.status)) return {};
+  const history = [...entries(adapter.status ?? {}, served, update, nowMs), ...(adapter.status?.history ?? [])].slice(0, HISTORY);
+  return { update: updateStatus(update, adapter), ...(history.length === 0 ? {} : { history }), ...handledStatus(handled) };
 }
 
 function handledStatus({ promote, abort }: Rollout["handled"]): Pick<Content, "lastHandledPromote" | "lastHandledAbort"> {
@@ -121,14 +134,14 @@ function changes(before: Told, after: Told): boolean {
  * is declared: a wait for False is not to wait for that to be served.
  */
 export function updatedCondition(
-  { rollout, unwritten }: Observed,
+  { rollout, unwritten, httpRoutes }: Observed,
   { metadata, spec, status }: ModelAdapterObject,
 ): NewCondition | undefined {
   const known = status?.conditions?.find((c) => c.type === UPDATED);
   const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
   const before = "status" in last ? last : undefined;
   if (unwritten !== undefined) return before;
-  const next = updatedNow(rollout, spec, status, before);
+  const next = updatedNow(rollout, spec, status, before, httpRoutes === true);
   return next === undefined
     ? undefined
     : { ...next, ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }) };
@@ -141,6 +154,7 @@ function updatedNow(
   spec: ModelAdapterObject["spec"],
   status: ModelAdapterStatus | undefined,
   last: NewCondition | undefined,
+  httpRoutes: boolean,
 ): NewCondition | undefined {
   const type = UPDATED;
   if (served === undefined) return undefined;
@@ -168,7 +182,7 @@ function updatedNow(
   if (state === "Preparing" && reason === "CanaryNeedsPods")
     return { type, status: "False", reason, message: `${named(served)} goes on being served, and the new content waits${why}` };
   if (canary !== undefined && canary.weight < 100) {
-    const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${why}`;
+    const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${httpRoutes ? BY_ROUTES : ""}${why}`;
     return { type, status: "Unknown", reason: "UpdateOnTrial", message };
   }
   if (state === "Preparing") {
@@ -178,6 +192,8 @@ function updatedNow(
   const rolling = `${named(content)} takes the place of ${named(served)}, pod after pod${why}`;
   return { type, status: "Unknown", reason: "UpdateRolling", message: rolling };
 }
+
+const BY_ROUTES = "; clients that come by an HTTPRoute, past the gateway plugin, get it by its part of the pods";
 
 /** Which step it is, and how it ends. */
 function stepText(canary: Canary, { rollout }: ModelAdapterObject["spec"]): string {

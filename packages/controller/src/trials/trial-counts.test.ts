@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { samplesIn } from "./exposition.ts";
-import { quantile, TrialCounts, trialSamples } from "./trial-counts.ts";
+import { TrialCounts, trialSamples } from "./trial-counts.ts";
 
 const TRIAL = { namespace: "default", model: "x", step: "1" };
 const line = (code: string, value: number, labels = 'model="x",namespace="default",version="canary"') =>
@@ -19,7 +19,7 @@ test("what a gateway shows first is of before; then its differences count, also 
   const counts = new TrialCounts(TRIAL);
   const show = (gateway: string, page: string) => counts.add(gateway, trialSamples(page));
   show("a", line("200", 100) + line("500", 50));
-  expect(counts.health).toEqual({ responses: 0, errors: 0, latencyP95Ms: undefined });
+  expect(counts.health).toMatchObject({ responses: 0, errors: 0, timed: 0, recent: undefined });
   show("a", line("200", 110) + line("500", 52) + line("error", 1));
   expect(counts.health).toMatchObject({ responses: 12, errors: 2 });
   show("b", line("404", 7));
@@ -41,11 +41,35 @@ test("other models, namespaces and versions do not count", () => {
   expect(counts.health.responses).toBe(0);
 });
 
-test.each([
-  { name: "none", buckets: [], want: undefined },
-  { name: "nobody", buckets: [[1, 0] as const, [Number.POSITIVE_INFINITY, 0] as const], want: undefined },
-  { name: "even within a bucket", buckets: [[1, 0] as const, [2, 100] as const, [Number.POSITIVE_INFINITY, 100] as const], want: 1.95 },
-  { name: "beyond the last bound", buckets: [[1, 50] as const, [Number.POSITIVE_INFINITY, 100] as const], want: 1 },
-])("the quantile of $name", ({ buckets, want }) => {
-  expect(quantile(0.95, new Map(buckets))).toBe(want);
+const bucket = (le: string, value: number) =>
+  `aibrix_gateway_version_response_seconds_bucket{model="x",namespace="default",version="canary",le="${le}"} ${value}\n`;
+
+test("waits are added up by their bounds, those of clients that left too", () => {
+  const counts = new TrialCounts(TRIAL);
+  counts.add("a", trialSamples(bucket("1", 5) + bucket("+Inf", 9)));
+  counts.add("a", trialSamples(line("200", 1) + line("error", 1) + bucket("1", 6) + bucket("+Inf", 11)));
+  const { responses, timed, within } = counts.health;
+  expect([responses, timed, [...within]]).toEqual([
+    1,
+    2,
+    [
+      [1, 1],
+      [Number.POSITIVE_INFINITY, 2],
+    ],
+  ]);
+});
+
+test("once a step has lasted longer than five minutes, these are also told by themselves", () => {
+  const counts = new TrialCounts(TRIAL);
+  const minute = (n: number, ok: number, bad: number) => {
+    counts.add("a", trialSamples(line("200", ok) + line("500", bad) + bucket("+Inf", ok + bad)));
+    counts.mark(n * 60_000);
+    return counts.health.recent;
+  };
+  minute(0, 0, 0);
+  for (const n of [1, 2, 3, 4]) expect(minute(n, n * 100, 0)).toBeUndefined();
+  expect(minute(5, 500, 0)?.counted).toMatchObject({ responses: 500, errors: 0 });
+  for (const n of [6, 7, 8, 9]) minute(n, 600, (n - 5) * 10);
+  expect(minute(10, 600, 50)).toMatchObject({ minutes: 5, counted: { responses: 150, errors: 50, timed: 150 } });
+  expect(counts.health).toMatchObject({ responses: 650, errors: 50 });
 });

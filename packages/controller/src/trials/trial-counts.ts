@@ -1,4 +1,4 @@
-import type { Health } from "../model-adapter/canary.ts";
+import type { Counted, Health } from "../model-adapter/canary.ts";
 import { type Sample, samplesIn } from "./exposition.ts";
 
 /*
@@ -10,6 +10,9 @@ const RESPONSES = "aibrix_gateway_version_responses_total";
 const BUCKETS = "aibrix_gateway_version_response_seconds_bucket";
 /** Of requests that were sent to the content on trial. */
 const VERSION = "canary";
+
+/** How many minutes are looked at by themselves once a step has lasted longer. */
+const RECENT_MINUTES = 5;
 
 /** Whose responses. */
 export interface Trial {
@@ -32,6 +35,8 @@ export class TrialCounts {
   readonly #codes = new Map<string, number>();
   /** By upper bound, in seconds: responses that took no longer. */
   readonly #within = new Map<number, number>();
+  /** What was counted by then, the latest last: none is older than the recent minutes but the first one. */
+  #marks: { readonly atMs: number; readonly counted: Counted }[] = [];
 
   constructor(trial: Trial) {
     this.#trial = trial;
@@ -55,40 +60,48 @@ export class TrialCounts {
     this.#last.set(gateway, now);
   }
 
+  /**
+   * Remembers what was counted so far.
+   *
+   * @param nowMs - milliseconds, monotonic
+   */
+  mark(nowMs: number): void {
+    const since = nowMs - RECENT_MINUTES * 60_000;
+    // The last one that is old enough is where the recent minutes begin.
+    const first = this.#marks.findLastIndex(({ atMs }) => atMs <= since);
+    this.#marks = [...this.#marks.slice(Math.max(0, first)), { atMs: nowMs, counted: this.#counted() }];
+  }
+
   get health(): Health {
+    const now = this.#counted();
+    const [first] = this.#marks;
+    const last = this.#marks.at(-1);
+    const isLong = first !== undefined && last !== undefined && last.atMs - first.atMs >= RECENT_MINUTES * 60_000;
+    return { ...now, recent: isLong ? { counted: difference(now, first.counted), minutes: RECENT_MINUTES } : undefined };
+  }
+
+  #counted(): Counted {
     let responses = 0;
     let errors = 0;
     for (const [code, count] of this.#codes) {
-      // A client that left before its answer says nothing of the content.
+      // A client that left before its answer says nothing of the content but how long it waited.
       if (!/^\d{3}$/.test(code)) continue;
       responses += count;
       if (code >= "500") errors += count;
     }
-    const p95 = quantile(0.95, this.#within);
-    return { responses, errors, latencyP95Ms: p95 === undefined ? undefined : p95 * 1_000 };
+    return { responses, errors, timed: this.#within.get(Number.POSITIVE_INFINITY) ?? 0, within: new Map(this.#within) };
   }
+}
+
+function difference(now: Counted, before: Counted): Counted {
+  return {
+    responses: now.responses - before.responses,
+    errors: now.errors - before.errors,
+    timed: now.timed - before.timed,
+    within: new Map([...now.within].map(([bound, count]) => [bound, count - (before.within.get(bound) ?? 0)])),
+  };
 }
 
 function increase<K>(counts: Map<K, number>, key: K, by: number): void {
   counts.set(key, (counts.get(key) ?? 0) + by);
-}
-
-/**
- * A quantile of a histogram, as Prometheus' histogram_quantile has it: even within a bucket, and the greatest bound beyond the last one. Pure.
- *
- * @param within - by upper bound: how many are no greater
- */
-export function quantile(q: number, within: ReadonlyMap<number, number>): number | undefined {
-  const buckets = [...within].sort(([a], [b]) => a - b);
-  const total = buckets.at(-1)?.[1] ?? 0;
-  if (total === 0) return undefined;
-  const rank = q * total;
-  let lower = 0;
-  let below = 0;
-  for (const [upper, count] of buckets) {
-    if (count >= rank) return upper === Number.POSITIVE_INFINITY ? lower : lower + ((upper - lower) * (rank - below)) / (count - below);
-    lower = upper;
-    below = count;
-  }
-  return lower;
 }
