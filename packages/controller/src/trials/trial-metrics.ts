@@ -1,4 +1,4 @@
-import { ENDPOINT_SLICES, type KubeClient, type Log } from "@aibrix/kube";
+import { ENDPOINT_SLICES, type EndpointSlice, type KubeClient, type Log } from "@aibrix/kube";
 import { deadline, sleep } from "@aibrix/service";
 import { type Dispatcher, request } from "undici";
 import type { Connect } from "../engines/agent.ts";
@@ -38,6 +38,10 @@ export class TrialMetrics {
   readonly #trials = new Map<string, { readonly step: string; readonly counts: TrialCounts }>();
   #dispatcher: Dispatcher | undefined;
   #running: Promise<void> | undefined;
+  /** Ends the wait until the gateways are asked again. */
+  #wake = new AbortController();
+  /** Addresses of gateways that did not answer the last time. */
+  #silent: ReadonlySet<string> = new Set();
 
   constructor(options: TrialMetricsOptions) {
     this.#options = options;
@@ -47,6 +51,8 @@ export class TrialMetrics {
   follow(key: string, trial: Trial): void {
     if (this.#trials.get(key)?.step === trial.step) return;
     this.#trials.set(key, { step: trial.step, counts: new TrialCounts(trial) });
+    // What gateways show at first is of before the step: they are asked at once.
+    this.#wake.abort();
     this.#running ??= this.#run();
   }
 
@@ -72,6 +78,7 @@ export class TrialMetrics {
     let failing = false;
     try {
       do {
+        this.#wake = new AbortController();
         try {
           await this.#ask(signal);
           failing = false;
@@ -85,7 +92,8 @@ export class TrialMetrics {
             );
           failing = true;
         }
-      } while (this.#trials.size > 0 && (await sleep(periodMs, signal)) && this.#trials.size > 0);
+        await sleep(periodMs, AbortSignal.any([signal, this.#wake.signal]));
+      } while (this.#trials.size > 0 && !signal.aborted);
     } finally {
       this.#running = undefined;
     }
@@ -93,27 +101,44 @@ export class TrialMetrics {
 
   /** Asks every gateway once. One that does not answer is passed over: what it counted meanwhile comes with its next answer. */
   async #ask(signal: AbortSignal): Promise<void> {
-    const { client, service, onChange } = this.#options;
+    const { client, service, onChange, log } = this.#options;
     const slices = await client.list(
       ENDPOINT_SLICES,
       { namespace: service.namespace, labelSelector: `kubernetes.io/service-name=${service.name}` },
       deadline(ANSWER_MS, signal),
     );
-    const addresses = new Set(slices.flatMap((s) => (s.endpoints ?? []).flatMap((e) => e.addresses.slice(0, 1))));
-    if (addresses.size === 0) throw new Error("the Service has no endpoints");
-    const pages = await Promise.allSettled([...addresses].map(async (ip) => ({ ip, samples: await this.#page(ip, signal) })));
+    const gateways = gatewaysIn(slices);
+    if (gateways.size === 0) throw new Error("the Service has no endpoints");
+    const pages = await Promise.all([...gateways].map(async ([id, ip]) => ({ id, ip, ...(await this.#page(ip, signal)) })));
     signal.throwIfAborted();
-    const answered = pages.flatMap((p) => (p.status === "fulfilled" ? [p.value] : []));
+    const nowMs = performance.now();
     for (const [key, { counts }] of this.#trials) {
-      const before = counts.health.responses;
-      for (const { ip, samples } of answered) counts.add(ip, samples);
-      if (counts.health.responses !== before) onChange(key);
+      const before = counts.health;
+      for (const { id, samples } of pages) if (samples !== undefined) counts.add(id, samples);
+      counts.mark(nowMs);
+      const { responses, timed } = counts.health;
+      if (responses !== before.responses || timed !== before.timed) onChange(key);
     }
-    const failed = pages.find((p) => p.status === "rejected");
-    if (answered.length === 0 && failed !== undefined) throw failed.reason;
+    const silent = pages.filter((p) => p.samples === undefined);
+    const [first] = silent;
+    if (silent.length === pages.length) throw first?.error;
+    for (const { ip, error } of silent.filter((p) => !this.#silent.has(p.ip)))
+      log.warn(
+        { gateway: ip, error },
+        "a gateway's metrics cannot be had: what it answers is not compared with thresholds of canaries until they can",
+      );
+    this.#silent = new Set(silent.map((p) => p.ip));
   }
 
-  async #page(ip: string, signal: AbortSignal): Promise<Sample[]> {
+  async #page(ip: string, signal: AbortSignal): Promise<{ readonly samples?: Sample[]; readonly error?: unknown }> {
+    try {
+      return { samples: await this.#samples(ip, signal) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  async #samples(ip: string, signal: AbortSignal): Promise<Sample[]> {
     const { connect, service } = this.#options;
     this.#dispatcher ??= podDispatcher();
     const answer = await request(`${connect(ip, service.port)}/metrics`, {
@@ -128,4 +153,17 @@ export class TrialMetrics {
     if (answer.statusCode !== 200) throw new Error(`${ip} answered with status ${answer.statusCode}`);
     return trialSamples(page);
   }
+}
+
+/** An address of each gateway, by its pod: with two families a pod is in slices of both. Pure. */
+export function gatewaysIn(slices: readonly EndpointSlice[]): ReadonlyMap<string, string> {
+  const gateways = new Map<string, string>();
+  for (const { endpoints } of slices) {
+    for (const { addresses, targetRef } of endpoints ?? []) {
+      const [ip] = addresses;
+      const id = targetRef?.uid ?? ip;
+      if (ip !== undefined && id !== undefined && !gateways.has(id)) gateways.set(id, ip);
+    }
+  }
+  return gateways;
 }
