@@ -248,7 +248,11 @@ const Update = Type.Object(
       }),
     ),
     stepTime: Type.Optional(
-      Type.String({ description: "When the step's pods served the new content: its duration counts from then on.", format: "date-time" }),
+      Type.String({
+        description:
+          "Since when the step's pods serve the new content: its duration counts from then on, anew after each time that they did not.",
+        format: "date-time",
+      }),
     ),
     reason: Type.Optional(Type.String({ description: "One word for why it failed, or what it waits for.", maxLength: 1024 })),
     message: Type.Optional(Type.String({ description: "Why it failed or what it waits for, and what to do about it.", maxLength: 32_768 })),
@@ -263,7 +267,8 @@ const HistoryEntry = Type.Object(
     resolvedRevision: REVISION,
     time: Type.String({ description: "When every pod served it, or when it failed.", format: "date-time" }),
     outcome: stringEnum(HISTORY_OUTCOMES, {
-      description: "Served: every pod served it. Failed: it was not taken. Aborted: somebody, or a threshold, ended its rollout.",
+      description:
+        "Served: every pod served it. Failed: it was not taken. Aborted: somebody, a threshold, or an engine that had to be started anew ended its rollout.",
     }),
   },
   { additionalProperties: false },

@@ -56,7 +56,7 @@ const CanaryStep = Type.Object(
     duration: Type.Optional(
       Type.String({
         description:
-          "How long the step lasts once its pods serve the new content, for example `90s`, `10m` or `2h`. Leave it out to stay until the annotation `adapter.model.aibrix.ai/promote` gets another value.",
+          "How long the step lasts once its pods serve the new content, without a break, for example `90s`, `10m` or `2h`. Leave it out to stay until the annotation `adapter.model.aibrix.ai/promote` gets another value.",
         maxLength: 7,
         pattern: "^(0|[1-9][0-9]{0,5})[smh]$",
       }),
@@ -73,7 +73,7 @@ const AbortOn = Type.Object(
     errorPercent: Type.Optional(
       Type.Integer({
         description:
-          "How many of a hundred responses may be errors: status 500 and above, also Envoy's own where no engine answers. With more it ends.",
+          "How many of a hundred responses may be errors: status 500 and above, also Envoy's own where no engine answers. With more it ends. What goes wrong in a stream after its head has the status 200, and is none.",
         minimum: 0,
         maximum: 99,
         format: "int32",
@@ -82,14 +82,15 @@ const AbortOn = Type.Object(
     latencyP95: Type.Optional(
       Type.String({
         description:
-          "How long 95 of a hundred requests may wait for the beginning of their response, for example `500ms` or `2s`. With a longer wait it ends.",
+          "How long 95 of a hundred requests may wait for the head of their response, for example `500ms` or `2s`: nearly the whole time of an answer, but not of a stream, whose head comes before its first token. The gateway's histogram has bounds of 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5, 10, 30, 60, 120, 300 and 600 s: it ends once fewer than 95 of a hundred are within the first bound that is no less.",
         maxLength: 7,
         pattern: "^([1-9][0-9]{0,4}ms|[1-9][0-9]{0,3}s)$",
       }),
     ),
     minRequests: Type.Optional(
       Type.Integer({
-        description: "How many responses of the new content are waited for, from the step's beginning, before they are judged.",
+        description:
+          "How many responses of the new content are waited for, from the step's beginning, before they are judged. A step with fewer is not left by the clock.",
         minimum: 1,
         maximum: 1_000_000,
         default: DEFAULT_MIN_REQUESTS,
@@ -100,7 +101,7 @@ const AbortOn = Type.Object(
   {
     additionalProperties: false,
     description:
-      "What ends it: thresholds for the responses of the new content since the step began, as the gateway counts them (`aibrix_gateway_version_responses_total`, `aibrix_gateway_version_response_seconds`). Leave it out for none.",
+      "What ends it: thresholds for the responses of the new content since the step began, and in the last five minutes, as the gateway counts them (`aibrix_gateway_version_responses_total`, `aibrix_gateway_version_response_seconds`). A step of 100 is not judged. Leave it out for none.",
     "x-kubernetes-validations": validations(ABORT_RULES),
   },
 );
