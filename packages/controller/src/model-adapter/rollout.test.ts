@@ -407,6 +407,13 @@ test("what was on trial before an edit goes back before anything newer comes", (
   const before = of(tried("a", { view: pod("a", { ...second, prepared: ready }).view }));
   expect([before.update?.state, told(before), weights(before)]).toEqual(["Preparing", [ONE, ONE], [0, undefined]]);
   expect(of(pod("a", { prepared: ready })).update?.state).toBe("Swapping");
+  // Also where nobody is sent there any more; but not for ever.
+  const out = { onTrial: false, listed: false, view: pod("a", { ...second, prepared: ready }).view };
+  expect(of(tried("a", out)).update?.state).toBe("Preparing");
+  const failure = { kind: "load", fingerprint: "f", reason: "ArtifactNotFound", message: "m", retryable: true, attempts: 1 } as const;
+  const call = { ...pod("a").call, failure: { ...failure, retryAtMs: NOW + 1 } };
+  const isOf: RolloutPod["isOf"] = (_, { url }) => url === ONE;
+  expect(of(tried("a", { ...out, call, isOf })).update?.state).toBe("Swapping");
 });
 
 test("pods that are left with the new content alone do not make it through", () => {
@@ -476,7 +483,9 @@ test("a canary is not through because all other pods are away for a moment", () 
   // What ends it does so in the same turn.
   expect(of(onTrial(AT_HALF, HALF, ABORT), health(100, 0)).update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
   expect(of(onTrial(AT_HALF, HALF), health(1_000, 900)).update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
-  // A status that tells of the last step is needed for the end, and no abort.
+  // A status that tells of the last step is needed for the end, also where somebody asks for the next step, and no abort.
+  const promoted = of(onTrial(AT_HALF, HALF, PROMOTE), health(100, 0));
+  expect([promoted.served?.url, promoted.update?.canary]).toEqual([ONE, { step: 2, weight: 100, sinceMs: NOW }]);
   const last = { ...AT_HALF, step: 2, weight: 100 };
   expect(of(onTrial(last, HALF), health(100, 0)).served?.url).toBe(TWO);
   expect(of(onTrial(last, HALF, ABORT), health(100, 0)).update?.state).toBe("Failed");
@@ -513,6 +522,10 @@ test.each([
   expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
   expect(r.update).toMatchObject({ state: "Swapping", canary: { weight: 5, sinceMs: undefined }, reason: "EngineUnavailable" });
   expect(r.update?.message).toContain("pod a has served the new content and does not now");
+  // Nor does one get it that has nothing at the moment.
+  const empty = direct ? [pod("b", undefined, { ...via, view: { ...pod("b").view, adapters: new Map() } }), ...rest.slice(1)] : rest;
+  const input = { name: "x", adapter: onTrial(STEP_ONE), secrets: "", secretTrouble: undefined, trials, nowMs: NOW };
+  expect(told(rollout({ ...input, pods: [down, ...empty] })).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
   const again = of({ ...down, engineRestarts: 1 }, r.trials);
   expect(again.update).toMatchObject({ state: "Failed", reason: "UpdateAborted", canary: { weight: 0 } });
   expect(again.update?.message).toContain("the engine of pod a was started anew");
