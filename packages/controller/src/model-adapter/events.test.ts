@@ -1,6 +1,7 @@
 import type { ModelAdapterStatus } from "@aibrix/api";
 import { expect, test } from "vitest";
-import { eventsBetween } from "./events.ts";
+import { eventsBetween, repairsOf } from "./events.ts";
+import type { Observed, Plan } from "./types.ts";
 
 const pod = (state: string, more = {}): ModelAdapterStatus => ({ instances: ["a"], pods: [{ name: "a", state, ...more } as never] });
 
@@ -51,4 +52,16 @@ test.each<{ name: string; before: ModelAdapterStatus | undefined; after: ModelAd
   },
 ])("$name is told as $want", ({ before, after, want }) => {
   expect(eventsBetween(before, after).map((e) => e.reason)).toEqual(want);
+});
+
+test.each([
+  { name: "nothing goes on", update: undefined, want: ["Repaired"] },
+  { name: "an update goes on, which changes them too", update: { state: "Swapping" }, want: [] },
+  { name: "an update has failed", update: { state: "Failed" }, want: ["Repaired"] },
+])("slices that are written again while $name are told as $want", ({ update, want }) => {
+  const status = { phase: "Running", pods: [{ name: "a", uid: "a", state: "Serving" }], ...(update === undefined ? {} : { update }) };
+  const slices = [{ endpoints: [{ addresses: ["10.0.0.1"], targetRef: { uid: "a" } }] }];
+  const o = { adapter: { metadata: {}, status }, service: { kind: "ours" }, slices, rollout: { update } } as unknown as Observed;
+  const plan = { actions: [{ kind: "writeSlices" }] } as unknown as Plan;
+  expect(repairsOf(o, plan, o).map((e) => e.reason)).toEqual(want);
 });

@@ -45,7 +45,7 @@ export function repairsOf(o: Observed, p: Plan, after: Observed): NewEvent[] {
   const served = (told.pods ?? []).flatMap((row) => (row.state === "Serving" && row.uid !== undefined ? [row.uid] : []));
   const listed = listedIn(after.slices);
   // What an update changes there is nobody's edit.
-  const isSettled = told.update === undefined && o.rollout.update === undefined;
+  const isSettled = told.update?.state !== "Swapping" && o.rollout.update?.state !== "Swapping";
   const same = isSettled && listed.size === served.length && served.every((uid) => listed.has(uid));
   if (same && p.actions.some((a) => a.kind === "writeSlices"))
     repaired("WriteSlices", "somebody edited or deleted EndpointSlices: put back");

@@ -220,8 +220,12 @@ async function tellEnd(
   const next = statuses.known({ ...adapter.status, ...contentStatus(o, adapter, undefined) });
   // A CRD of an earlier release keeps nothing of updates.
   if (next.update === undefined) return adapter;
-  const written = await statuses.write(adapter, next, signal);
-  memory.adapter.wrote(o.key, written);
+  try {
+    memory.adapter.wrote(o.key, await statuses.write(adapter, next, signal));
+  } catch (error) {
+    if (error instanceof KubeError && error.notFound) return adapter;
+    throw error;
+  }
   for (const event of eventsBetween(adapter.status, next)) events.record(MODEL_ADAPTERS, adapter, event);
   return { ...adapter, status: next };
 }
