@@ -515,14 +515,14 @@ function whyNoRefresh(p: RolloutPod, url: string): string {
 
 /** What it waits for, where something goes wrong that may end by itself. */
 function waiting(view: View, content: Content): Why | undefined {
+  const [down] = view.down;
   for (const p of view.fresh) {
-    const why = view.failure(p, content, true);
+    const why = p === down ? undefined : view.failure(p, content, true);
     if (why !== undefined) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
-  const [silent] = view.awaited;
+  const [silent] = view.awaited.filter((p) => p !== down);
   if (silent !== undefined)
     return { reason: "RuntimeUnavailable", message: `pod ${silent.name} has not answered yet which content it serves` };
-  const [down] = view.down;
   if (down === undefined) return undefined;
   const { engineMessage } = down.view;
   const message = `pod ${down.name} has served the new content and does not now${engineMessage === undefined ? "" : ` (${engineMessage})`}: no other pod takes its place, nor its turn, as long as it is there`;
