@@ -114,7 +114,8 @@ test("ha has two of each, with a leader elected, and the budgets let one of them
 
 test("the kustomization of the guide gives images their names and adds a component, without an edit of the overlay", async () => {
   const guide = readFileSync(join(ROOT, "docs/guides/install.md"), "utf8");
-  const [, text = ""] = /```yaml\n([\s\S]*?)```/.exec(guide) ?? [];
+  const texts = [...guide.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = ""]) => text);
+  const text = texts.find((t) => /^images:$/m.test(t)) ?? "";
   const dir = mkdtempSync(join(tmpdir(), "kustomization-"));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   writeFileSync(join(dir, "kustomization.yaml"), text.replaceAll("../aibrix", relative(realpathSync(dir), realpathSync(ROOT))));
