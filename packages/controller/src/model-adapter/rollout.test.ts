@@ -613,6 +613,7 @@ test("that an update ended is told although nothing else could be written", () =
   const r = run(adapter, [tried("a"), pod("b")]);
   const now = contentStatus({ ...observed(r), unwritten: "m" }, adapter, undefined);
   expect(now).toMatchObject({ update: { state: "Failed" }, history: [{ artifactURL: TWO, outcome: "Aborted" }], lastHandledAbort: "1" });
+  expect(updatedCondition({ ...observed(r), unwritten: "m" }, adapter)).toMatchObject({ status: "False", reason: "UpdateAborted" });
   const { update: _, ...told } = now;
   const again = { ...adapter, status: { ...adapter.status, ...told, ...(now.update === undefined ? {} : { update: now.update }) } };
   expect(contentStatus({ ...observed(run(again, [tried("a"), pod("b")])), unwritten: "m" }, again, undefined)).toEqual(now);

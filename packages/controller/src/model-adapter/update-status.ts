@@ -140,7 +140,8 @@ export function updatedCondition(
   const known = status?.conditions?.find((c) => c.type === UPDATED);
   const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
   const before = "status" in last ? last : undefined;
-  if (unwritten !== undefined) return before;
+  // An end is told whatever could not be written, as `update` tells it.
+  if (unwritten !== undefined && !endsNow(rollout, status)) return before;
   const next = updatedNow(rollout, spec, status, before, httpRoutes === true);
   return next === undefined
     ? undefined
