@@ -12,7 +12,7 @@ import { enginePort, podFacts } from "../pods/facts.ts";
 import { limitsOf } from "../pods/limits.ts";
 import { observedPod, rolloutPod, type SeenPod } from "./observe.ts";
 import { plan } from "./plan.ts";
-import { rollout } from "./rollout.ts";
+import { rollout } from "./rollout/rollout.ts";
 import { status } from "./status.ts";
 import {
   BOUNDS,

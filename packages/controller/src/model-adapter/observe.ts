@@ -19,7 +19,9 @@ import type { TrialMetrics } from "../trials/trial-metrics.ts";
 import type { Content, Rollout } from "./contents.ts";
 import type { AdapterMemory, Memories } from "./memory.ts";
 import { isOurs } from "./ownership.ts";
-import { NOBODY, type RolloutPod, rollout } from "./rollout.ts";
+import { NOBODY } from "./rollout/assign.ts";
+import type { RolloutPod } from "./rollout/input.ts";
+import { rollout } from "./rollout/rollout.ts";
 import {
   type Bounds,
   MODEL_ADAPTERS,

@@ -14,7 +14,7 @@ import { plan } from "./plan.ts";
 import { podChanges, type TellDeps, tellPodChanges, tellTakenOut } from "./pod-changes.ts";
 import { isServed, leftIsOver, podState, shownCalls } from "./pod-state.ts";
 import { recallCalls } from "./recall.ts";
-import { stepName } from "./rollout.ts";
+import { stepName } from "./rollout/trial.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";

@@ -1,11 +1,12 @@
 import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
 import { expect, test } from "vitest";
-import { type AdapterView, NOTHING_KNOWN, type PodView } from "../engines/agent.ts";
-import type { Health } from "./canary.ts";
-import type { Rollout } from "./contents.ts";
-import { type RolloutPod, rollout } from "./rollout.ts";
-import type { ModelAdapterObject, Observed } from "./types.ts";
-import { contentStatus, updatedCondition } from "./update-status.ts";
+import { type AdapterView, NOTHING_KNOWN, type PodView } from "../../engines/agent.ts";
+import type { Health } from "../canary.ts";
+import type { Rollout } from "../contents.ts";
+import type { ModelAdapterObject, Observed } from "../types.ts";
+import { contentStatus, updatedCondition } from "../update-status.ts";
+import type { RolloutPod } from "./input.ts";
+import { rollout } from "./rollout.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");
 const [D1, D2, D3] = ["sha256:1", "sha256:2", "sha256:3"];

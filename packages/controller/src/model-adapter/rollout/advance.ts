@@ -1,0 +1,96 @@
+import { type Canary, stepsOf } from "../canary.ts";
+import type { Content, Served, Update, UpdateState } from "../contents.ts";
+import type { Asks } from "./asks.ts";
+import { askedIn, isByClock } from "./declared.ts";
+import { ended, refused, waiting } from "./end.ts";
+import { isSame, pinnable } from "./identity.ts";
+import type { RolloutInput, Why } from "./input.ts";
+import { isChecked, isPrepared, preparedOf } from "./preparation.ts";
+import { found } from "./told.ts";
+import { abandonment, loneliness, onTrial, PAUSED, pace, unjudged, withdrawn } from "./trial.ts";
+import { goesBack } from "./turns.ts";
+import type { View } from "./view.ts";
+
+/** How far an update is, and whether a promotion led it on. */
+interface Advanced {
+  readonly update: Update;
+  readonly promoted: boolean;
+}
+
+/** How far the update is by now. */
+export function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Advanced {
+  const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
+  const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
+  const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
+  const goesOn = last !== undefined && last.state !== "Failed" && isSame(last.content, wanted);
+  const isRefresh = wanted.url === served.url;
+  if (stays) return { update: { ...last, content: { ...last.content, isRefresh, ask } }, promoted: false };
+  const begun = goesOn ? last : undefined;
+  const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
+  const at = (state: UpdateState, why: Why | undefined, canary?: Canary, promoted = false): Advanced => ({
+    update: {
+      content,
+      state,
+      fingerprint,
+      startMs: begun?.startMs ?? i.nowMs,
+      reason: why?.reason,
+      message: why?.message,
+      byClock: isByClock(wanted, served),
+      canary,
+    },
+    promoted,
+  });
+  const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary, why));
+  const end = ended(begun, view, i, asks) ?? refused(view, content, begun?.state === "Swapping");
+  if (end !== undefined) return failed(end);
+  const rollout = i.adapter?.spec.rollout;
+  const paused = rollout?.paused === true ? PAUSED : undefined;
+  const steps = stepsOf(rollout);
+  const share = view.share(content);
+  const lonely = steps !== undefined && share.pods < 2 ? loneliness(share.pods) : undefined;
+  const waits = i.secretTrouble ?? waiting(view, content);
+  const swap = (): Advanced => {
+    const { canary, promoted } = (steps === undefined ? undefined : onTrial(steps, begun?.canary, share, pace(i, asks, begun))) ?? {};
+    const beside =
+      steps === undefined || canary === undefined || canary.weight === 100
+        ? undefined
+        : (lonely ?? abandonment(share, served) ?? unjudged(i, steps, canary, begun));
+    return at("Swapping", waits ?? paused ?? beside, canary, promoted);
+  };
+  if (begun?.state === "Swapping") return swap();
+  // There is nothing to be kept: no pod serves the old content, or is about to.
+  const known = view.awaited.length === 0;
+  const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
+  if (known && !protects) return at("Swapping", waits);
+  // Where a reference leads to by now only its digest tells.
+  const told = !isRefresh || content.digest !== undefined;
+  // What was on trial before an edit goes first.
+  const clear = !view.fresh.some((p) => goesBack(view, p, served, content));
+  const prepared = view.fresh.length > 0 && view.fresh.every((p) => isPrepared(view, p, content)) && isChecked(view, content);
+  const ready = known && told && clear && prepared;
+  if (!ready || i.secretTrouble !== undefined) return at("Preparing", waits);
+  // What it leads to may be what is served: then nothing is swapped.
+  const isOther = content.digest === undefined || content.digest !== served.digest;
+  const held = isOther ? (lonely ?? paused) : undefined;
+  return held === undefined ? swap() : at("Preparing", waits ?? held);
+}
+
+/**
+ * Whether an update that failed is not begun again. One that was ended on account of its content, or by somebody, is only where another content or
+ * another look is asked for; one that could not be had or loaded, after any edit and with other Secrets, but not while these cannot be read.
+ */
+function failsStill({ reason, content, fingerprint }: Update, wanted: Content, now: string, { secretTrouble }: RolloutInput): boolean {
+  if (reason === "UpdateAborted") return String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
+  return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
+}
+
+/** A reference is resolved once, by the first pod that has its content; every other pod gets exactly that. */
+function resolved(content: Content, view: View): Content {
+  if (content.digest !== undefined || !pinnable(content.url)) return content;
+  for (const p of view.fresh) {
+    const prepared = preparedOf(view, p, content);
+    if (prepared?.state === "Ready") return { ...content, digest: prepared.contentDigest, revision: prepared.revision };
+  }
+  const serving = content.isRefresh === true ? undefined : view.fresh.find((p) => view.servesDeclared(p, content));
+  return serving === undefined ? content : { ...content, ...found(content, serving, view) };
+}

@@ -1,0 +1,58 @@
+import { ANNOTATION_REFRESH } from "@aibrix/api";
+import { intervalMs } from "../canary.ts";
+import type { Content, Served, Update } from "../contents.ts";
+import { declaredUrl } from "../declared-url.ts";
+import type { ModelAdapterObject } from "../types.ts";
+import type { Before } from "./input.ts";
+
+/** What is declared now. */
+export function target(adapter: ModelAdapterObject, before: Before, nowMs: number): Content {
+  const url = declaredUrl(adapter);
+  return { url, refresh: refreshOf(adapter, url, before, nowMs), digest: undefined, revision: undefined };
+}
+
+const CLOCK = "@";
+
+/** Whether only time asks for a content: the same reference is to be looked at once more. */
+export function isByClock({ url, refresh }: Content, served: Served): boolean {
+  return url === served.url && refresh !== served.refresh && refresh?.includes(CLOCK) === true;
+}
+
+/** What of a request for another look is the annotation's value. */
+export function askedIn(refresh: string | undefined): string | undefined {
+  const asked = refresh?.split(CLOCK)[0];
+  return asked === "" ? undefined : asked;
+}
+
+/** Names a request for another look at the reference: by the annotation's value, and by how often the interval has passed since the last look. */
+function refreshOf(
+  { metadata, spec }: ModelAdapterObject,
+  url: Content["url"],
+  { served, update }: Before,
+  nowMs: number,
+): string | undefined {
+  const annotation = metadata.annotations?.[ANNOTATION_REFRESH]?.replaceAll(CLOCK, " ").slice(0, 900);
+  const asked = annotation === "" ? undefined : annotation;
+  if (served === undefined) return asked;
+  // Time that passes meanwhile, or an annotation that is taken away, asks for nothing new.
+  if (isUnderWay(update, url) && (asked === undefined || asked === askedIn(update.content.refresh))) return update.content.refresh;
+  const last = askedIn(served.refresh);
+  if (asked !== undefined && asked !== last) return asked;
+  const everyMs = intervalMs(spec.refreshInterval);
+  const times = everyMs === undefined ? 0 : Math.floor((nowMs - served.resolvedMs) / everyMs);
+  // What was resolved by the clock last stays so.
+  if (everyMs === undefined || times < 1) return served.refresh;
+  return `${last ?? ""}${CLOCK}${new Date(served.resolvedMs + times * everyMs).toISOString()}`;
+}
+
+function isUnderWay(update: Update | undefined, url: Content["url"]): update is Update {
+  return update !== undefined && update.state !== "Failed" && update.content.url === url;
+}
+
+/** When time alone asks for the next look at the reference, in milliseconds since the epoch; `undefined` without an interval. */
+export function dueMs({ spec }: ModelAdapterObject, served: Served, nowMs: number): number | undefined {
+  const everyMs = intervalMs(spec.refreshInterval);
+  if (everyMs === undefined) return undefined;
+  const times = Math.max(0, Math.floor((nowMs - served.resolvedMs) / everyMs));
+  return served.resolvedMs + (times + 1) * everyMs;
+}
