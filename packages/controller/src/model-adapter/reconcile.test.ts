@@ -72,7 +72,8 @@ function world(health: Health, taken: (write: string) => boolean) {
     secrets: { forAdapter: async () => ({ kind: "ok", credentials: undefined, apiKey: undefined, version: "" }) },
     statuses: {
       known: (s: unknown) => s,
-      write: async (_: unknown, { update }: NonNullable<ModelAdapterObject["status"]>) => await write(`status ${update?.state}`),
+      write: async (_: unknown, { update, conditions }: NonNullable<ModelAdapterObject["status"]>) =>
+        await write(`status ${update?.state}, Updated ${conditions?.find((c) => c.type === "Updated")?.status}`),
     },
     events: { record: vi.fn() },
     requeueAfter: vi.fn(),
@@ -94,7 +95,7 @@ test("what a step's gateways count is followed once the step is told", async () 
 test("that thresholds end an update is written down before the gateways are told", async () => {
   const { writes, trials, turn } = world({ ...GOOD, errors: 50 }, () => true);
   await turn();
-  expect([writes[0], writes.includes("slice")]).toEqual(["status Failed", true]);
+  expect([writes[0], writes.includes("slice")]).toEqual(["status Failed, Updated False", true]);
   expect(trials.unfollow).toHaveBeenCalled();
 });
 
@@ -114,5 +115,6 @@ test("slices that cannot be written keep no end from being written down", async 
   await expect(turn()).rejects.toThrow("not now");
   await expect(turn()).rejects.toThrow("not now");
   const ofSecond = writes.slice(writes.lastIndexOf("slice", writes.length - 2));
-  expect(ofSecond).toContain("status Failed");
+  expect(ofSecond).toContain("status Failed, Updated False");
+  expect(writes).not.toContain("status Failed, Updated Unknown");
 });

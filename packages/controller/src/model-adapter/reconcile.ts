@@ -1,5 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
-import { type EventRecorder, isRetryable, KubeError, type NewEvent, type Result, truncate } from "@aibrix/kube";
+import {
+  type Condition,
+  type EventRecorder,
+  isRetryable,
+  KubeError,
+  type NewEvent,
+  type Result,
+  setCondition,
+  truncate,
+} from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { baseBehindEvent } from "../names/told.ts";
 import { type Overcommitment, overcommittedEvent } from "../pods/overcommitment.ts";
@@ -18,7 +27,7 @@ import { stepName } from "./rollout/trial.ts";
 import { status } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
 import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type Plan } from "./types.ts";
-import { contentStatus, endsNow } from "./update-status.ts";
+import { contentStatus, endsNow, updatedCondition } from "./update-status.ts";
 
 export interface ReconcileDeps extends ObserveDeps, TellDeps, Omit<ActDeps, "caches"> {
   readonly secrets: SecretReader;
@@ -217,7 +226,10 @@ async function tellEnd(
 ): Promise<ModelAdapterObject | undefined> {
   const { adapter } = o;
   if (adapter?.status === undefined || !endsNow(o.rollout, adapter.status)) return adapter;
-  const next = statuses.known({ ...adapter.status, ...contentStatus(o, adapter, undefined) });
+  const known = (adapter.status.conditions ?? []) as Condition[];
+  const updated = updatedCondition(o, adapter);
+  const conditions = updated === undefined ? known : setCondition(known, updated, new Date(o.nowMs));
+  const next = statuses.known({ ...adapter.status, ...contentStatus(o, adapter, undefined), conditions: [...conditions] });
   // A CRD of an earlier release keeps nothing of updates.
   if (next.update === undefined) return adapter;
   try {

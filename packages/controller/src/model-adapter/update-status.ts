@@ -141,7 +141,7 @@ export function updatedCondition(
   const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
   const before = "status" in last ? last : undefined;
   // An end is told whatever could not be written, as `update` tells it.
-  if (unwritten !== undefined && !endsNow(rollout, status)) return before;
+  if (unwritten !== undefined && rollout.update?.state !== "Failed") return before;
   const next = updatedNow(rollout, spec, status, before, httpRoutes === true);
   return next === undefined
     ? undefined
