@@ -18,8 +18,6 @@ const UNNEEDED = new Set(["site-packages", "dist-packages", "test", "idlelib", "
  * What starts vLLM's server in it gets the flags of a small model, where it gives none itself.
  */
 export function vllmSource(hub: string): FilesSource {
-  // A pod's /dev/shm has 64 MiB, and the queues between an engine and workers of its own take 400: the engine is its own worker.
-  const oneProcess = { VLLM_ENABLE_V1_MULTIPROCESSING: "0" };
   const env = {
     PATH: `/usr/local/bin:${VENV}/bin:/usr/bin:/bin`,
     HOME: "/tmp",
@@ -31,7 +29,7 @@ export function vllmSource(hub: string): FilesSource {
     kind: "files",
     config: {
       User: IMAGE_USER,
-      Env: Object.entries({ ...env, ...CPU_ENVIRONMENT, ...oneProcess }).map(([name, value]) => `${name}=${value}`),
+      Env: Object.entries({ ...env, ...CPU_ENVIRONMENT }).map(([name, value]) => `${name}=${value}`),
       Entrypoint: ["/usr/local/bin/vllm", "serve"],
       WorkingDir: "/tmp",
     },

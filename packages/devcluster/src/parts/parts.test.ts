@@ -69,7 +69,9 @@ describe("vllm serve", () => {
       extraArgs: ["--seed", "1"],
     });
     expect(argv.slice(-2)).toEqual(["--seed", "1"]);
-    expect(env).toMatchObject({ HF_ENDPOINT: "http://127.0.0.1:9", HF_HOME: "/c/huggingface", VLLM_CACHE_ROOT: "/c/vllm" });
+    expect(env).toMatchObject({ HF_ENDPOINT: "http://127.0.0.1:9", HF_HOME: "/c/huggingface", VLLM_CONFIG_ROOT: "/c/vllm-config" });
+    // What one engine learnt of a model the next one knows.
+    expect(env.VLLM_CACHE_ROOT).toBe(vllmServeCommand({ ...base, cacheDir: "/d" }).env.VLLM_CACHE_ROOT);
     expect(env).not.toHaveProperty("HF_HUB_OFFLINE");
     expect(env).not.toHaveProperty("VLLM_ALLOW_RUNTIME_LORA_UPDATING");
   });
