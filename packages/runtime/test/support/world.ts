@@ -9,7 +9,8 @@ import { type Program, startProgram } from "./program.ts";
 /** Name under which the base model of every engine here is served. */
 export const BASE = "qwen-coder-1-5b-instruct";
 
-const STATE_MS = 20_000;
+/** A try that failed is made again after 1, 2, 4, 8 and 16 s, and a loaded machine takes its time for each. */
+const STATE_MS = 60_000;
 
 export interface RuntimeOptions {
   readonly args?: readonly string[];
