@@ -8,6 +8,7 @@ import { installEnvoyGateway } from "../src/cluster/envoy-gateway.ts";
 import { ExistingCluster } from "../src/cluster/kubeconfig.ts";
 import { Kubectl } from "../src/cluster/kubectl.ts";
 import type { ClusterHandle } from "../src/cluster/provider.ts";
+import { callApi } from "../src/kubernetes/api-client.ts";
 import { createClusterDirs, createStateDir, type StateDir, stateDir } from "../src/stack/state-dir.ts";
 import { Supervisor } from "../src/stack/supervisor.ts";
 import { sleep } from "../src/stack/time.ts";
@@ -87,12 +88,24 @@ async function addNode(): Promise<void> {
 const context = { log: (line: string) => said.push(line), signal };
 const there = async (...what: string[]) => (await admin.run(["get", ...what, "--ignore-not-found", "-o", "name"], signal)).trim() !== "";
 
+/**
+ * The work of the garbage collector, which this control plane does not have: it watches every kind, so the API server has each one's storage
+ * at hand when its CRD is deleted. Where it has not, the deletion of the CRD fails at first, and is tried again as late as minutes later.
+ */
+async function readEveryKind(): Promise<void> {
+  const names = await admin.run(["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"], signal);
+  await admin.run(["get", names.trim().replaceAll(" ", ","), "-A"], signal);
+}
+
 /** The work of the namespace controller, which this control plane does not have: what is in a namespace was deleted before. */
 async function finalizeNamespaces(stop: AbortSignal): Promise<void> {
   const file = join(scratch, "namespace.json");
   while (await sleep(300, stop)) {
-    const all = await admin.list<{ metadata: { name: string; deletionTimestamp?: string } }>(["namespaces"], signal).catch(() => []);
-    for (const namespace of all.filter((n) => n.metadata.deletionTimestamp !== undefined)) {
+    // Without a program for each look: these are many.
+    const answer = await callApi(`${plane.url}/api/v1/namespaces`, plane.admin, stop).catch(() => undefined);
+    if (answer?.status !== 200) continue;
+    const { items } = JSON.parse(answer.text) as { items: readonly { metadata: { name: string; deletionTimestamp?: string } }[] };
+    for (const namespace of items.filter((n) => n.metadata.deletionTimestamp !== undefined)) {
       writeFileSync(file, JSON.stringify({ ...namespace, spec: { finalizers: [] } }));
       const path = `/api/v1/namespaces/${namespace.metadata.name}/finalize`;
       await admin.run(["replace", "--raw", path, "-f", file], signal).catch(() => undefined);
@@ -140,6 +153,7 @@ test("what is deployed is deleted again: ModelAdapters while the controller is t
   expect(await there("crd", "modeladapters.model.aibrix.ai")).toBe(true);
 
   await apply(ADAPTER);
+  await readEveryKind();
   const removing = new ExistingCluster().remove(dir, signal);
   const deleting = () => admin.run(["get", "modeladapter", "sql", "-o", "jsonpath={.metadata.deletionTimestamp}"], signal);
   await expect.poll(deleting, { timeout: MS }).not.toBe("");
@@ -174,6 +188,7 @@ test("an Envoy Gateway that is there is used and stays, and the Gateway API's CR
   await installEnvoyGateway(kubectl, dir, undefined, context, signal);
   expect(said.join("\n")).toContain("the cluster has Envoy Gateway: it is used as it is");
   expect(await there("namespace", "envoy-gateway-system")).toBe(false);
+  await readEveryKind();
   await new ExistingCluster().remove(dir, signal);
   expect(await there("crd", "envoyproxies.gateway.envoyproxy.io")).toBe(true);
 });
@@ -190,6 +205,7 @@ test("a ModelAdapter that stays is named, and the controller that it needs stays
   );
   expect(await there("deployment", "-n", "aibrix-system", "aibrix-controller-manager")).toBe(true);
   await admin.run(["patch", "modeladapter", "sql", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'], signal);
+  await readEveryKind();
   await new ExistingCluster().remove(dir, signal);
   expect(await there("crd", "modeladapters.model.aibrix.ai")).toBe(false);
 });
