@@ -19,10 +19,8 @@ describe.runIf(ENGINE === "vllm")("a real vLLM", () => {
   let byHand: string;
 
   beforeAll(async () => {
-    stack = await startStack({
-      manifests: Object.fromEntries(ADAPTERS.map((name) => [`${name}.yaml`, manifest(name, `hf://acme/${name}`)])),
-    });
-    alone = await ReferenceEngine.start(stack);
+    const manifests = Object.fromEntries(ADAPTERS.map((name) => [`${name}.yaml`, manifest(name, `hf://acme/${name}`)]));
+    [stack, alone] = await ReferenceEngine.beside(startStack({ manifests }));
     byHand = alone.url;
     for (const name of ADAPTERS) expect(await alone.load(name, stack.hubRepo(`acme/${name}`))).toBe(200);
   }, 2 * VLLM_MS);

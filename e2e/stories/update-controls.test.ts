@@ -21,12 +21,12 @@ const dir = (name: string) => join(folder, name);
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "aibrix-e2e-"));
-  await writeBaseModel(dir(BASE));
   for (const seed of [1, 2, 3]) await writeAdapter(dir(`v${seed}`), { seed });
   if (ENGINE === "vllm") {
-    vllm = await ReferenceEngine.start({ folder, hubRepo: dir });
+    vllm = await ReferenceEngine.start();
     url = vllm.url;
   } else {
+    await writeBaseModel(dir(BASE));
     mock = await ownEngine();
     mock.start(dir(BASE), { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" });
     await mock.healthy();

@@ -31,14 +31,14 @@ describe.runIf(ENGINE === "vllm" && POD_IP !== "").each(CASES.filter((c) => !c.i
     const urlOf = (content: number) => `huggingface://acme/v${content}`;
 
     beforeAll(async () => {
-      all = await ManagedPods.start({
+      const starting = ManagedPods.start({
         pods,
         maxLoras,
         fill: async (root) => {
           for (let i = 0; i < CONTENTS; i++) await writeAdapter(`${root}/acme/v${i}`, { seed: i + 1 });
         },
       });
-      reference = await ReferenceEngine.start(all);
+      [all, reference] = await ReferenceEngine.beside(starting);
       for (let i = 0; i < CONTENTS; i++) says.push(await contentIn(all.hubRepo(`acme/v${i}`), reference));
       expect(new Set(says).size).toBe(CONTENTS);
       await all.declare(NAME, urlOf(0));

@@ -16,26 +16,27 @@ const SERVED_MS = ENGINE === "vllm" ? 300_000 : 60_000;
 const CLIENTS = Number(process.env.AIBRIX_E2E_CLIENTS ?? (ENGINE === "vllm" ? 6 : 50));
 const ENGINE_ARGS = ENGINE === "vllm" ? [] : ["--engine-arg=--max-loras=4"];
 
+/** The same contents are in every stack's Hub. */
+let reference: ReferenceEngine | undefined;
+afterAll(() => reference?.close());
+
 describe.each([
   { engines: 1, what: "one engine" },
   { engines: 2, what: "two engines" },
 ])("$what", ({ engines }) => {
   let stack: Stack;
-  let reference: ReferenceEngine | undefined;
   const expected = new Map<Repo, string>();
 
   beforeAll(async () => {
-    stack = await startStack({
+    const starting = startStack({
       args: [`--engines=${engines}`, ...ENGINE_ARGS],
       manifests: { "x.yaml": manifest("x-lora", `hf://${REPOS[0]}`) },
     });
-    if (ENGINE === "vllm") reference = await ReferenceEngine.start(stack);
+    if (ENGINE === "vllm" && reference === undefined) [stack, reference] = await ReferenceEngine.beside(starting);
+    else stack = await starting;
     for (const repo of REPOS) expected.set(repo, await contentIn(stack.hubRepo(repo), reference));
   });
-  afterAll(async () => {
-    await reference?.close();
-    await stack?.[Symbol.asyncDispose]();
-  });
+  afterAll(() => stack?.[Symbol.asyncDispose]());
 
   async function served(repo: Repo): Promise<void> {
     const look = async () => {
