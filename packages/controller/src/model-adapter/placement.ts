@@ -1,4 +1,5 @@
 import type { Reason } from "@aibrix/api";
+import { canaryPods, stepsOf } from "./canary.ts";
 import { exchangeAtMs, isDoubtful, whyExchanged } from "./exchange.ts";
 import { mayHold, mayTake, podState, routable } from "./pod-state.ts";
 import { adapterRank, podRankLimit, rankTooHigh } from "./rank.ts";
@@ -52,7 +53,11 @@ export function place(o: Observed): Placement {
   const kept = had
     .filter((p) => p.facts.ready || waitsForPod(p, o.nowMs))
     .sort((a, b) => order(o, a) - order(o, b) || a.load - b.load || byName(a, b));
-  const sound = kept.filter((p) => whyExchanged(o, p) === undefined).slice(0, replicas);
+  const sound = withOld(
+    o,
+    kept.filter((p) => whyExchanged(o, p) === undefined),
+    replicas,
+  ).slice(0, replicas);
   const failing = kept.filter((p) => whyExchanged(o, p) !== undefined);
   const how = { schedulerName: o.adapter?.spec.schedulerName, adapterUid: o.adapter?.metadata.uid ?? "" };
   const added = choose(
@@ -86,6 +91,21 @@ export function place(o: Observed): Placement {
     times: [...away.map((p) => (p.facts.readySinceMs ?? 0) + NOT_READY_GRACE_MS), ...kept.flatMap((p) => exchangeAtMs(o, p) ?? [])],
     replaced: added.length === 0 ? [] : left,
   });
+}
+
+/**
+ * The same pods; of those with a content on trial as many come first as the step has with that many pods, so that fewer `replicas` never leave it
+ * alone. Others of them come last.
+ */
+function withOld(o: Observed, pods: readonly ObservedPod[], replicas: number): readonly ObservedPod[] {
+  const { update } = o.rollout;
+  const old = pods.filter((p) => p.weight === undefined && routable(p, podState(o, p)));
+  // Better those than none.
+  if (update?.canary === undefined || old.length === 0) return pods;
+  const weight = stepsOf(o.adapter?.spec.rollout)?.[update.canary.step - 1]?.weight ?? update.canary.weight;
+  const tried = pods.filter((p) => p.weight !== undefined);
+  const staying = update.state === "Failed" ? [] : tried.slice(0, canaryPods(weight, Math.min(replicas, pods.length)));
+  return [...new Set([...old.slice(0, replicas - staying.length), ...staying, ...pods.filter((p) => !tried.includes(p)), ...tried])];
 }
 
 function result(
