@@ -10,7 +10,7 @@ export interface Content {
   /** Exactly this one, of all that the URL may lead to in time. */
   readonly digest: string | undefined;
   readonly revision: string | undefined;
-  /** It comes from where the content comes from that is served: only a digest tells the two apart. */
+  /** Another look is asked for at a reference that pods may have been given before: only a digest tells the two contents apart. */
   readonly isRefresh?: boolean;
   /** Names this asking for it, so that the outcome of an earlier one is not taken for it. */
   readonly ask?: string;

@@ -5,7 +5,7 @@ import { askedIn, isByClock } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
 import { isSame, pinnable } from "./identity.ts";
 import type { RolloutInput, Why } from "./input.ts";
-import { isChecked, isPrepared, preparedOf } from "./preparation.ts";
+import { canPrepare, isChecked, isPrepared, preparedOf } from "./preparation.ts";
 import { found } from "./told.ts";
 import { abandonment, loneliness, onTrial, PAUSED, pace, unjudged, withdrawn } from "./trial.ts";
 import { goesBack } from "./turns.ts";
@@ -23,7 +23,8 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
   const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
   const goesOn = last !== undefined && last.state !== "Failed" && isSame(last.content, wanted);
-  const isRefresh = wanted.url === served.url;
+  const begins = !goesOn || last.state === "Preparing";
+  const isRefresh = wanted.url === served.url || (begins && wanted.refresh !== served.refresh && canLookAgain(view, wanted));
   if (stays) return { update: { ...last, content: { ...last.content, isRefresh, ask } }, promoted: false };
   const begun = goesOn ? last : undefined;
   const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
@@ -41,7 +42,7 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
     promoted,
   });
   const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary, why));
-  const end = ended(begun, view, i, asks) ?? refused(view, content, begun?.state === "Swapping");
+  const end = ended(begun, view, i, asks) ?? refused(view, content, served, begun?.state === "Swapping");
   if (end !== undefined) return failed(end);
   const rollout = i.adapter?.spec.rollout;
   const paused = rollout?.paused === true ? PAUSED : undefined;
@@ -82,6 +83,11 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
 function failsStill({ reason, content, fingerprint }: Update, wanted: Content, now: string, { secretTrouble }: RolloutInput): boolean {
   if (reason === "UpdateAborted") return String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
   return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
+}
+
+/** Whether a pod finds out what another look at a reference leads to: what others have of it, from an update of before, is not that. */
+function canLookAgain(view: View, wanted: Content): boolean {
+  return pinnable(wanted.url) && view.fresh.some((p) => canPrepare(view, p, wanted) && (view.serving(p) || view.isComing(p)));
 }
 
 /** A reference is resolved once, by the first pod that has its content; every other pod gets exactly that. */

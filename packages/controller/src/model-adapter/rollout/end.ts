@@ -32,9 +32,9 @@ export function ended(update: Update | undefined, view: View, i: RolloutInput, a
 }
 
 /** Why the new content is not going to be served. */
-export function refused(view: View, content: Content, swapping: boolean): Why | undefined {
+export function refused(view: View, content: Content, served: Served, swapping: boolean): Why | undefined {
   if (content.url instanceof ArtifactUrlError) return { reason: "InvalidArtifactURL", message: content.url.message };
-  const { isRefresh = false } = content;
+  const isRefresh = content.url === served.url;
   for (const p of bearing(view, content)) {
     const delivery = p.delivery(content);
     if (delivery.kind === "refused") return { reason: delivery.reason, message: delivery.message };

@@ -458,6 +458,37 @@ test("what was aborted is begun again for another content or another look, and b
   expect(rollout(input).update?.state).toBe("Failed");
 });
 
+const ABORTED = { ...STEP_ONE, weight: 0, state: "Failed", reason: "UpdateAborted", message: "m" } as const;
+
+test.each([
+  { name: "in the middle of a canary", adapter: onTrial(STEP_ONE, CANARY, { [ANNOTATION_REFRESH]: "2" }), onTrial: true, listed: true },
+  { name: "soon after an abort", adapter: onTrial(ABORTED, CANARY, { [ANNOTATION_REFRESH]: "2" }), onTrial: false, listed: false },
+  { name: "in a rolling update", adapter: onTrial({}, { rollout: {} }, { [ANNOTATION_REFRESH]: "2" }), onTrial: false, listed: true },
+])("another look $name finds out what the reference leads to by now, whatever pods have of it", ({ adapter, onTrial, listed }) => {
+  const begun = run(adapter, [pod("a", second, { onTrial, listed }), pod("b"), pod("c")]);
+  expect(begun.update).toMatchObject({ state: "Preparing", content: { url: TWO, refresh: "2", digest: undefined } });
+  expect([told(begun), weights(begun)[0]]).toEqual([[ONE, ONE, ONE], onTrial ? 0 : undefined]);
+  const status = { ...adapter.status, ...contentStatus(observed(begun), adapter, undefined) };
+  const ask = [...begun.pods.values()].find((p) => p.prepare !== undefined)?.prepare?.ask ?? "none";
+  const found = { ...prepared, refresh: ask, contentDigest: D3 };
+  const ready = ["a", "b", "c"].map((name) => pod(name, { prepared: found }));
+  expect(run({ ...adapter, status }, ready).update).toMatchObject({ state: "Swapping", content: { refresh: "2", digest: D3 } });
+});
+
+test("an edit that asks for another look too is no look at what is served: nobody needs to tell what it led to", () => {
+  const direct = { artifactUrl: undefined, root: "/one", contentDigest: undefined, declaredDigest: undefined };
+  const adapter = declared("/two", served("/one", undefined), { refresh: "1" });
+  const r = run(
+    adapter,
+    ["a", "b"].map((name) => pod(name, direct, { via: "direct" })),
+  );
+  expect([r.update?.state, told(r)]).toEqual(["Swapping", ["/two", "/one"]]);
+  // Nor where only some can.
+  const hub = declared("huggingface://o/two", served(ONE, D1), { refresh: "1" });
+  const mixed = run(hub, [pod("a"), pod("b", { ...direct, root: "o/one" }, { via: "direct" })]);
+  expect([mixed.update?.state, mixed.pods.get("a")?.prepare?.refresh]).toEqual(["Preparing", "1"]);
+});
+
 test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
   const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
   const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "others", nowMs: NOW };
