@@ -3,8 +3,9 @@ import type { Content, Served, Update, UpdateState } from "../contents.ts";
 import type { Asks } from "./asks.ts";
 import { askedIn, isByClock } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
+import { failureOf } from "./failure.ts";
 import { isSame, pinnable } from "./identity.ts";
-import type { RolloutInput, Why } from "./input.ts";
+import type { RolloutInput, RolloutPod, Why } from "./input.ts";
 import { canPrepare, isChecked, isPrepared, preparedOf } from "./preparation.ts";
 import { found } from "./told.ts";
 import { abandonment, loneliness, onTrial, PAUSED, pace, unjudged, withdrawn } from "./trial.ts";
@@ -62,7 +63,9 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   // There is nothing to be kept: no pod serves the old content, or is about to.
   const known = view.awaited.length === 0;
   const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
-  if (known && !protects) return at("Swapping", waits);
+  // What has begun to be tried is not let through because all pods are gone for a moment: new ones get the old content.
+  const holds = begun !== undefined && (steps !== undefined || view.hasChecks) && !isLost(view, served);
+  if (known && !protects) return holds ? at("Preparing", waits ?? lonely) : at("Swapping", waits);
   // Where a reference leads to by now only its digest tells.
   const told = !isRefresh || content.digest !== undefined;
   // What was on trial before an edit goes first.
@@ -83,6 +86,12 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
 function failsStill({ reason, content, fingerprint }: Update, wanted: Content, now: string, { secretTrouble }: RolloutInput): boolean {
   if (reason === "UpdateAborted") return String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
   return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
+}
+
+/** Whether no pod can be given a content any more. */
+function isLost(view: View, content: Content): boolean {
+  const cannot = (p: RolloutPod) => p.delivery(content).kind === "refused" || failureOf(view, p, content, true)?.retryable === false;
+  return view.parts.length > 0 && view.parts.every(cannot);
 }
 
 /** Whether a pod finds out what another look at a reference leads to: what others have of it, from an update of before, is not that. */

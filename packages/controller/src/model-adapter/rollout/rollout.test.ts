@@ -505,6 +505,27 @@ const AT_HALF = { step: 1, weight: 50, stepTime: new Date(NOW - 60_000).toISOStr
 const ABORT = { "adapter.model.aibrix.ai/abort": "1" };
 const away = (name: string, more: Partial<RolloutPod> = {}) => ({ ...pod(name, {}, more), ready: false });
 
+const CHECKS = { rollout: { checks: [{ prompt: "hello", expect: { contains: "hi" } }] } };
+
+test.each([
+  { name: "checks", spec: CHECKS },
+  { name: "steps", spec: CANARY },
+])("an update that waits for $name is not let through where all pods are gone for a moment", ({ spec }) => {
+  const adapter = onTrial({ state: "Preparing" }, spec);
+  const gone = run(adapter, []);
+  expect([gone.update?.state, gone.served?.url]).toEqual(["Preparing", ONE]);
+  const { view, ...joins } = pod("b", undefined, { hasServed: false, listed: false });
+  const empty = { ...joins, view: { ...view, adapters: new Map() } };
+  const comes = pod("b", { state: "Loading", serving: false, contentDigest: undefined }, { hasServed: false, listed: false });
+  for (const b of [empty, comes]) expect([run(adapter, [b]).update?.state, told(run(adapter, [b]))]).toEqual(["Preparing", [ONE]]);
+  // The new content is better than none where the old one is to be had no more.
+  const reason = { state: "Failed", serving: false, reason: "ArtifactNotFound", message: "m", retryable: false } as const;
+  const lost = run(adapter, [pod("b", { ...reason, contentDigest: undefined }, { hasServed: false, listed: false })]);
+  expect([lost.update?.state, told(lost)]).toEqual(["Swapping", [TWO]]);
+  // Where nothing serves from the first there is nothing to be kept.
+  expect(told(run({ ...adapter, status: served(ONE, D1) }, [empty]))).toEqual([TWO]);
+});
+
 test("a canary is not through because all other pods are away for a moment", () => {
   const pods = [tried("a"), tried("b"), away("c"), away("d")];
   const of = (adapter: ModelAdapterObject, counted: Health) =>
