@@ -330,8 +330,8 @@ describe("engines without sidecar", () => {
     await adapters.condition(key, "Updated", "False", "ArtifactNotFound");
     await until("both have the old", () => all.every((p) => p.engine.adapters.get("x") === "/models/two"));
     await declare("/models/two", { [ANNOTATION_REFRESH]: "1" });
-    const s = await adapters.condition(key, "Updated", "False", "RefreshUnsupported");
-    expect(s.readyReplicas).toBe(2);
+    await adapters.condition(key, "Updated", "False", "RefreshUnsupported");
+    await until("both serve", async () => (await adapters.status(key))?.readyReplicas === 2);
     await declare("/models/three", {}, { rollout: { checks: [{ prompt: "hello" }] } });
     await adapters.condition(key, "Updated", "False", "ChecksUnsupported");
     await declare("/models/three");
