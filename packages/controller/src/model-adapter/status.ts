@@ -58,7 +58,7 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
     desiredReplicas: deleting ? 0 : replicas,
     readyReplicas: ready.length,
     ...(served === undefined ? {} : { observedGeneration: served }),
-    ...contentStatus(o, adapter, digestOf(placed)),
+    ...contentStatus(o, adapter, digestOf(o, placed)),
     ...rankOf(o, adapter),
     pods: [
       ...placed.map((r) => podRow(o, plan, r)),
@@ -74,9 +74,10 @@ function isGenerationServed({ rollout: { served, update, isEverywhere } }: Obser
   return update.state === "Failed" && update.content.url === served?.url && isEverywhere;
 }
 
-/** Of what is served, where that is one content. */
-function digestOf(rows: readonly Row[]): string | undefined {
-  return rows.find(({ state }) => state.serving && state.digest !== undefined)?.state.digest;
+/** Of what is decided on, where a pod says that it serves that, and nothing else next. */
+function digestOf({ name, rollout: { served } }: Observed, rows: readonly Row[]): string | undefined {
+  const hasIt = ({ pod, state }: Row) => state.state === "Serving" && pod.view.adapters.get(name)?.artifactUrl === served?.url;
+  return rows.find((row) => row.state.digest !== undefined && hasIt(row))?.state.digest;
 }
 
 function rankOf(o: Observed, { metadata }: ModelAdapterObject): Pick<ModelAdapterStatus, "adapterRank"> {
