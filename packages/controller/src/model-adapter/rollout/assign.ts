@@ -55,6 +55,7 @@ export function assign(
   const current = update?.content ?? served;
   const prepare = update?.state === "Preparing" ? update.content : undefined;
   const good = update === undefined ? [served] : [served, update.content];
+  const isOver = update === undefined || update.reason === "UpdateAborted";
   const weights = new Map(view.pods.map((p) => [p, weightOf(view, p, served, update)]));
   const swapping = new Set(nextToSwap(view, goalOf, (p) => weights.get(p) === 0));
   const checker = prepare === undefined ? undefined : checkerOf(view, prepare);
@@ -79,7 +80,7 @@ export function assign(
           unrouted: ((swapping.has(p) && moves) || weights.get(p) === 0) && others(p),
           decided: view.isDecided(p, good),
           prepare:
-            (asks && wantsPrepare(view, p, prepare, p === checker)) || (update === undefined && isAbandoned(view, p, served))
+            (asks && wantsPrepare(view, p, prepare, p === checker)) || (isOver && isAbandoned(view, p, served))
               ? (prepare ?? served)
               : undefined,
           checks: p === checker,

@@ -458,7 +458,18 @@ test("what was aborted is begun again for another content or another look, and b
   expect(rollout(input).update?.state).toBe("Failed");
 });
 
+const ABORT = { "adapter.model.aibrix.ai/abort": "1" };
 const ABORTED = { ...STEP_ONE, weight: 0, state: "Failed", reason: "UpdateAborted", message: "m" } as const;
+
+test("an abort ends what pods fetch and check, and what they have prepared", () => {
+  const loading = { ...prepared, state: "Downloading", contentDigest: undefined } as const;
+  const pods = [pod("a", { prepared: loading }), pod("b", { prepared }), pod("c")];
+  const given = (r: Rollout) => [...r.pods].map(([, p]) => p.prepare?.url);
+  expect(given(run(onTrial({ state: "Preparing" }, CANARY, ABORT), pods))).toEqual([ONE, ONE, undefined]);
+  expect(given(run(onTrial(ABORTED), pods))).toEqual([ONE, ONE, undefined]);
+  // What failed for a reason of its own goes on telling it.
+  expect(given(run(onTrial({ ...ABORTED, reason: "ArtifactDenied" }), pods))).toEqual([undefined, undefined, undefined]);
+});
 
 test.each([
   { name: "in the middle of a canary", adapter: onTrial(STEP_ONE, CANARY, { [ANNOTATION_REFRESH]: "2" }), onTrial: true, listed: true },
@@ -502,7 +513,6 @@ const HALF = {
   rollout: { strategy: "Canary", canary: { steps: [{ weight: 50, duration: "1m" }], abortOn: { errorPercent: 10 } } },
 } as const;
 const AT_HALF = { step: 1, weight: 50, stepTime: new Date(NOW - 60_000).toISOString() } as const;
-const ABORT = { "adapter.model.aibrix.ai/abort": "1" };
 const away = (name: string, more: Partial<RolloutPod> = {}) => ({ ...pod(name, {}, more), ready: false });
 
 const CHECKS = { rollout: { checks: [{ prompt: "hello", expect: { contains: "hi" } }] } };
