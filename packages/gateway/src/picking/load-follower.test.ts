@@ -44,3 +44,33 @@ test("what engines say counts, one that does not answer holds up no other, and t
   stop.abort();
   await following;
 });
+
+test("an engine is asked anew where choices are made by it, and its connection ends with its place among the engines", async () => {
+  let asked = 0;
+  let connections = 0;
+  let unused = 0;
+  const used = await engine((_, response) => {
+    asked++;
+    response.end("vllm:num_requests_running 3\n");
+  });
+  const idle = await engine((_, response) => {
+    unused++;
+    response.end("vllm:num_requests_running 3\n");
+  });
+  servers[0]?.on("connection", (socket) => {
+    connections++;
+    socket.on("close", () => connections--);
+  });
+  const loads = new Loads();
+  const stop = new AbortController();
+  let addresses = [used, idle];
+  // It stands still: none is asked because that was long ago.
+  const now = (): number => 0;
+  const following = followLoads({ loads, addresses: () => addresses, now, log: createLogger("test", "silent"), periodMs: 1 }, stop.signal);
+  await vi.waitFor(() => expect([loads.of(used, now()), asked > 5]).toEqual([3, true]));
+  expect([connections, unused]).toEqual([1, 1]);
+  addresses = [];
+  await vi.waitFor(() => expect(connections).toBe(0));
+  stop.abort();
+  await following;
+});

@@ -4,6 +4,12 @@ const HALF_LIFE_MS = 2_000;
 /** A report older than this says nothing any more, in milliseconds. */
 const STALE_MS = 10_000;
 
+/**
+ * An engine is asked again after this time, in milliseconds, though no choice was made by what it reported last: less than what a report is
+ * good for, and less than the five seconds after which vLLM ends a connection that says nothing.
+ */
+const REST_MS = 4_000;
+
 /** Above this number, engines that are long gone are forgotten. */
 const MAX_REMEMBERED = 1_024;
 
@@ -30,6 +36,9 @@ interface Load {
   /** Requests that the engine reported as running or waiting. */
   reported: number;
   reportedAtMs: number;
+  askedAtMs: number;
+  /** When a choice was made by this. */
+  comparedAtMs: number;
   /** What was sent before it was asked last, and after. */
   readonly sentBefore: Fading;
   readonly sent: Fading;
@@ -43,10 +52,11 @@ interface Load {
 export class Loads {
   readonly #loads = new Map<string, Load>();
 
-  /** Requests that an engine probably has, by its address (`ip:port`). */
+  /** Requests that an engine probably has, by its address (`ip:port`). A choice is made by that: the engine is to be asked again soon. */
   of(address: string, nowMs: number): number {
     const load = this.#loads.get(address);
     if (load === undefined) return 0;
+    load.comparedAtMs = nowMs;
     const reported = nowMs - load.reportedAtMs > STALE_MS ? 0 : load.reported;
     return reported + load.sentBefore.at(nowMs) + load.sent.at(nowMs);
   }
@@ -56,9 +66,17 @@ export class Loads {
     this.#load(address, nowMs).sent.add(1, nowMs);
   }
 
+  /** Whether an engine should be asked: a choice was made since it was asked last, or that is long ago. */
+  isDue(address: string, nowMs: number): boolean {
+    const load = this.#loads.get(address);
+    return load === undefined || load.comparedAtMs >= load.askedAtMs || nowMs - load.askedAtMs >= REST_MS;
+  }
+
   /** Notes that an engine is asked now: what was sent until now will be in its report. */
   onAsked(address: string, nowMs: number): void {
-    const { sentBefore, sent } = this.#load(address, nowMs);
+    const load = this.#load(address, nowMs);
+    load.askedAtMs = nowMs;
+    const { sentBefore, sent } = load;
     sentBefore.add(sent.at(nowMs), nowMs);
     sent.clear();
   }
@@ -75,7 +93,16 @@ export class Loads {
     let load = this.#loads.get(address);
     if (load === undefined) {
       if (this.#loads.size >= MAX_REMEMBERED) this.#forget(nowMs);
-      load = { reported: 0, reportedAtMs: Number.NEGATIVE_INFINITY, sentBefore: new Fading(), sent: new Fading(), usedAtMs: nowMs };
+      const never = Number.NEGATIVE_INFINITY;
+      load = {
+        reported: 0,
+        reportedAtMs: never,
+        askedAtMs: never,
+        comparedAtMs: never,
+        sentBefore: new Fading(),
+        sent: new Fading(),
+        usedAtMs: nowMs,
+      };
       this.#loads.set(address, load);
     }
     load.usedAtMs = nowMs;
