@@ -36,15 +36,37 @@ const FIXED_64 = 1;
 const BYTES = 2;
 const FIXED_32 = 5;
 
+interface Name {
+  readonly name: string;
+  readonly bytes: Buffer;
+  /** The value that was read last, where most requests have the same one. */
+  readonly last: Last | undefined;
+}
+
+/** A text and its bytes: to compare a few bytes is cheaper than to make a text of them. */
+interface Last {
+  bytes: Buffer;
+  text: string;
+}
+
 /** Names of headers, by their length. */
-type Names = readonly (readonly { readonly name: string; readonly bytes: Buffer }[] | undefined)[];
+type Names = readonly (readonly Name[] | undefined)[];
+
+/** Headers whose values are nearly always the same. */
+const REPEATED = [":method", ":path", "content-type"];
+
+/** A longer value is not remembered, in bytes. */
+const MAX_REMEMBERED_BYTES = 256;
 
 const REQUEST_NAMES = byLength(HEAD_HEADERS);
 const RESPONSE_NAMES = byLength([":status"]);
 
 function byLength(list: readonly string[]): Names {
-  const names: { readonly name: string; readonly bytes: Buffer }[][] = [];
-  for (const name of list) names[name.length] = [...(names[name.length] ?? []), { name, bytes: Buffer.from(name) }];
+  const names: Name[][] = [];
+  for (const name of list) {
+    const last = REPEATED.includes(name) ? { bytes: Buffer.alloc(0), text: "" } : undefined;
+    names[name.length] = [...(names[name.length] ?? []), { name, bytes: Buffer.from(name), last }];
+  }
   return names;
 }
 
@@ -242,7 +264,7 @@ function readHeaderMap(cursor: Cursor, headers: Header[], names: Names): void {
 /** `HeaderValue`, where its key is one that is looked at. Nothing is copied before that is known. */
 function readHeader(cursor: Cursor, names: Names): Header | undefined {
   const { bytes } = cursor;
-  let key: string | undefined;
+  let name: Name | undefined;
   let textAt = 0;
   let textEnd = 0;
   let rawAt = 0;
@@ -254,7 +276,7 @@ function readHeader(cursor: Cursor, names: Names): Header | undefined {
     }
     const end = cursor.length();
     if (cursor.field === 1) {
-      key = nameAt(names, bytes, cursor.at, end);
+      name = nameAt(names, bytes, cursor.at, end);
     } else if (cursor.field === 2) {
       textAt = cursor.at;
       textEnd = end;
@@ -264,17 +286,29 @@ function readHeader(cursor: Cursor, names: Names): Header | undefined {
     }
     cursor.at = end;
   }
-  if (key === undefined) return undefined;
-  return { key, value: rawEnd > rawAt ? bytes.toString("latin1", rawAt, rawEnd) : bytes.toString("utf8", textAt, textEnd) };
+  if (name === undefined) return undefined;
+  return { key: name.name, value: rawEnd > rawAt ? rawText(bytes, rawAt, rawEnd, name.last) : bytes.toString("utf8", textAt, textEnd) };
 }
 
-function nameAt(names: Names, bytes: Buffer, start: number, end: number): string | undefined {
+function rawText(bytes: Buffer, start: number, end: number, last: Last | undefined): string {
+  if (last !== undefined && last.bytes.length === end - start && isAt(last.bytes, bytes, start)) return last.text;
+  const text = bytes.toString("latin1", start, end);
+  if (last !== undefined && end - start <= MAX_REMEMBERED_BYTES) {
+    last.bytes = Buffer.from(bytes.subarray(start, end));
+    last.text = text;
+  }
+  return text;
+}
+
+function nameAt(names: Names, bytes: Buffer, start: number, end: number): Name | undefined {
   const alike = names[end - start];
   if (alike === undefined) return undefined;
-  for (const { name, bytes: want } of alike) {
-    let i = want.length - 1;
-    while (i >= 0 && want[i] === bytes[start + i]) i -= 1;
-    if (i < 0) return name;
-  }
+  for (const name of alike) if (isAt(name.bytes, bytes, start)) return name;
   return undefined;
+}
+
+function isAt(want: Buffer, bytes: Buffer, start: number): boolean {
+  let i = want.length - 1;
+  while (i >= 0 && want[i] === bytes[start + i]) i -= 1;
+  return i < 0;
 }

@@ -47,6 +47,11 @@ function placeOf(streamId: number): number {
   return (streamId >>> 1) & (REMEMBERED_RESETS - 1);
 }
 
+/** What clients send is nearly always the first. */
+function isGrpc(contentType: string): boolean {
+  return contentType === "application/grpc" || /^application\/grpc(?:[+;]|$)/.test(contentType);
+}
+
 /** A header block that comes in several frames. */
 interface OpenBlock {
   readonly streamId: number;
@@ -371,7 +376,7 @@ export class Connection implements FrameSink, CallHost {
       this.#reset(streamId, ERROR.PROTOCOL_ERROR);
     } else if (streamId > this.#lastTaken || this.#calls.size >= maxStreams) {
       this.#reset(streamId, ERROR.REFUSED_STREAM);
-    } else if (headers.method !== "POST" || !/^application\/grpc(?:[+;]|$)/.test(headers.contentType)) {
+    } else if (headers.method !== "POST" || !isGrpc(headers.contentType)) {
       this.#answerAtOnce(streamId, NOT_GRPC, endStream);
     } else if (headers.tooLarge) {
       this.#refuse(streamId, GRPC_STATUS.RESOURCE_EXHAUSTED, "the headers are too large", endStream);
