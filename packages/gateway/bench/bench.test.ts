@@ -1,5 +1,6 @@
 import { envoyBootstrap } from "@aibrix/devcluster";
 import { expect, test } from "vitest";
+import { atRestText, restFigures, sumOf } from "./at-rest.ts";
 import { chatBody, MODEL_PLACEHOLDER } from "./bodies.ts";
 import { cellFigures, type Sample, withPlain } from "./figures.ts";
 import { median, percentile } from "./histogram.ts";
@@ -33,6 +34,7 @@ const sample = (p50Us: number, cpuUs: number | undefined, more: Partial<Sample> 
   p50Us,
   p99Us: 10 * p50Us,
   cpuUs,
+  reads: cpuUs === undefined ? undefined : 0.5,
   envoyCpuUs: 50,
   ...more,
 });
@@ -65,8 +67,18 @@ test("event streams are set beside plain requests of their kind", () => {
   const plain = cellFigures(cell, new Map([["gateway", [sample(1, 40)]]]), "none", "go");
   const events = cellFigures({ ...cell, stream: true }, new Map([["gateway", [sample(1, 50)]]]), "none", "go");
   const other = { ...events, kib: 32 };
-  const of = withPlain([plain, events, other]).map((c) => c.variants[0]?.ofPlainCpu);
-  expect(of).toEqual([undefined, 1.25, undefined]);
+  const paced = cellFigures({ ...cell, paced: true }, new Map([["gateway", [sample(1, 100)]]]), "none", "go");
+  // The plain requests that are as many as can be stay the first ones to be set beside, wherever they stand.
+  const of = withPlain([paced, plain, events, other]).map((c) => [c.variants[0]?.ofPlainCpu, c.variants[0]?.ofPacedCpu]);
+  expect(of).toEqual([
+    [undefined, undefined],
+    [undefined, undefined],
+    [1.25, 0.5],
+    [undefined, undefined],
+  ]);
+  const text = table(withPlain([paced, events]));
+  expect(text).toContain("1 KB, 32 at a time, plain at the rate of the events");
+  expect(text).toContain("CPU ×paced");
 });
 
 test.each([1, 32, 256])("a body of %d KB is JSON of that size in openai-python's order", (kib) => {
@@ -86,6 +98,8 @@ test("an adapter is on the engines after its number, around the end too", () => 
   expect(adapterName(7)).toHaveLength(MODEL_PLACEHOLDER.length);
   const args = loadArgs({ to: "127.0.0.1:1", body: "/b", concurrency: 3, seconds: 2, checkEngine: true }, placement);
   expect(args).toEqual(expect.arrayContaining(["-duration=2s", "-requests=0", "-adapters=1000", "-copies=2", "-check-engine=true"]));
+  const one = loadArgs({ to: "127.0.0.1:1", body: "/b", concurrency: 3, adapter: 7, checkEngine: true }, placement);
+  expect(one).toEqual(expect.arrayContaining(["-adapters=1", "-first=7"]));
 });
 
 test("values are read from what processes say of themselves", () => {
@@ -148,4 +162,23 @@ test("a soak says how much the memory grew after 200,000 requests", () => {
   const text = soakText({ variant: "gateway", requests: 500_000, failures: { "HTTP 500": 3 }, connections: 1, memoryMib, peakMib: 120 });
   expect(text).toContain("over 1 connection(s), 3 failed");
   expect(text).toContain("104 % of that after 200000");
+});
+
+test("an adapter at rest is set beside one that was never updated, round by round, and so is another one of those", () => {
+  const rest = (p50Us: number, cpuUs: number) => ({ p50Us, p99Us: 2 * p50Us, cpuUs, failures: 0 });
+  const taken = {
+    limit: [rest(100, 0), rest(200, 0), rest(300, 0)],
+    never: [rest(200, 40), rest(300, 40), rest(500, 40)],
+    other: [rest(200, 44), rest(400, 40), rest(500, 38)],
+    updated: [rest(250, 50), rest(350, 40), rest(400, 60)],
+  };
+  const figures = restFigures(taken, { requests: 10, failures: 1, onTrial: 4 });
+  expect(figures.adapters.updated).toEqual({ p50Us: 350, p99Us: 700, addedP50Us: 150, addedP99Us: 300, cpuUs: 50, failures: 0 });
+  expect(figures.ratios.updated.addedP50).toEqual({ median: 1.5, least: 0.5, most: 1.5 });
+  expect(figures.ratios.updated.cpu).toEqual({ median: 1.25, least: 1, most: 1.5 });
+  expect(figures.ratios.other.addedP50).toEqual({ median: 1, least: 1, most: 2 });
+  const text = atRestText(figures);
+  expect(text).toContain("during them 10 requests, 1 failed, 4 answered by the content on trial");
+  expect(text).toContain("updated twice, beside the first: added p50 1.50x (0.50 to 1.50)");
+  expect(sumOf('a{x="1"} 2\nb 9\na{x="2"} 3\n', /^a\{[^}]*\} (\d+)$/gm)).toBe(5);
 });

@@ -3,7 +3,7 @@ import type { PartContext } from "@aibrix/devcluster";
 import { type Cell, type CellFigures, cellFigures, type Sample, withPlain } from "./figures.ts";
 import { percentile } from "./histogram.ts";
 import type { Placement } from "./loader.ts";
-import { cpuUs } from "./processes.ts";
+import { cpuUs, readCalls } from "./processes.ts";
 import { Stage, type Subject } from "./stage.ts";
 import { cellName } from "./table.ts";
 import { LIMIT, PEER, VARIANTS } from "./variants.ts";
@@ -47,6 +47,8 @@ export async function compare(options: CompareOptions, context: PartContext): Pr
     log(`${name} without requests: ${((cpuUs(server.pid) - beforeUs) / IDLE_MS).toFixed(1)} ms of CPU a second`);
   }
   const taken = cells.map((cell) => ({ cell, samples: new Map(variants.map((name): [string, Sample[]] => [name, []])) }));
+  /** Of the round, by variant and kind: how many event streams went through in a second. */
+  const streamed = new Map<string, number>();
   for (let round = 0; round < rounds; round += 1) {
     for (const [i, { cell, samples }] of taken.entries()) {
       log(`round ${round + 1} of ${rounds}, ${i + 1} of ${cells.length}: ${cellName(cell)}`);
@@ -55,8 +57,12 @@ export async function compare(options: CompareOptions, context: PartContext): Pr
         const name = variants[(round + i + t) % variants.length] ?? "";
         const subject = subjects.get(name);
         if (subject === undefined) continue;
-        const { sample, failures } = await turn(stage, subject, cell, seconds, variantOf(name).server.kind === "gateway");
+        const key = `${name} ${cell.kib} ${cell.concurrency}`;
+        const rate = cell.paced === true ? streamed.get(key) : undefined;
+        if (cell.paced === true && rate === undefined) throw new Error(`${cellName(cell)}: no event streams went before`);
+        const { sample, failures } = await turn(stage, subject, cell, seconds, variantOf(name).server.kind === "gateway", rate);
         if (sample.failures > 0) log(`  ${name}: ${JSON.stringify(failures)}`);
+        if (cell.stream) streamed.set(key, Math.max(1, Math.round(sample.requestsPerSecond)));
         samples.get(name)?.push(sample);
       }
     }
@@ -76,14 +82,27 @@ interface Turn {
   readonly failures: Readonly<Record<string, number>>;
 }
 
-async function turn(stage: Stage, subject: Subject, cell: Cell, seconds: number, checkEngine: boolean): Promise<Turn> {
+/** @param rate - requests per second; as many as can be where it is absent */
+async function turn(stage: Stage, subject: Subject, cell: Cell, seconds: number, checkEngine: boolean, rate?: number): Promise<Turn> {
   const { kib, concurrency, stream } = cell;
   const body = await stage.body(kib, stream);
   const [envoy] = subject.envoys;
-  const used = (): number[] => [subject.server?.pid, envoy?.pid].map((pid) => (pid === undefined ? 0 : cpuUs(pid)));
-  const [serverBefore = 0, envoyBefore = 0] = used();
-  const loaded = await stage.load({ to: subject.to[0] ?? "", body, concurrency, stream, seconds, checkEngine });
-  const [serverAfter = 0, envoyAfter = 0] = used();
+  const pid = subject.server?.pid;
+  const used = (): number[] => [
+    ...[pid, envoy?.pid].map((each) => (each === undefined ? 0 : cpuUs(each))),
+    pid === undefined ? 0 : readCalls(pid),
+  ];
+  const [serverBefore = 0, envoyBefore = 0, readsBefore = 0] = used();
+  const loaded = await stage.load({
+    to: subject.to[0] ?? "",
+    body,
+    concurrency,
+    stream,
+    seconds,
+    checkEngine,
+    ...(rate === undefined ? {} : { rate }),
+  });
+  const [serverAfter = 0, envoyAfter = 0, readsAfter = 0] = used();
   const { requests, failures, latencies } = loaded;
   const sample: Sample = {
     requests,
@@ -91,7 +110,8 @@ async function turn(stage: Stage, subject: Subject, cell: Cell, seconds: number,
     requestsPerSecond: requests / loaded.seconds,
     p50Us: percentile(latencies, 50),
     p99Us: percentile(latencies, 99),
-    cpuUs: subject.server === undefined ? undefined : (serverAfter - serverBefore) / requests,
+    cpuUs: pid === undefined ? undefined : (serverAfter - serverBefore) / requests,
+    reads: pid === undefined ? undefined : (readsAfter - readsBefore) / requests,
     envoyCpuUs: (envoyAfter - envoyBefore) / requests,
   };
   return { sample, failures };

@@ -5,6 +5,8 @@ export interface Cell {
   readonly kib: number;
   readonly concurrency: number;
   readonly stream: boolean;
+  /** Plain requests that are as many in a second as the same variant's event streams were in the same round, not as many as can be. */
+  readonly paced?: true;
 }
 
 /** What one turn of a variant gave. */
@@ -16,6 +18,8 @@ export interface Sample {
   readonly p99Us: number;
   /** CPU time of the ext_proc server for each request; undefined where there is none. */
   readonly cpuUs: number | undefined;
+  /** Calls of the system with which the server read, for each request: below one where it found several requests each time. */
+  readonly reads: number | undefined;
   /** CPU time of Envoy for each request. */
   readonly envoyCpuUs: number;
 }
@@ -29,6 +33,7 @@ export interface Figures {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly cpuUs?: number;
+  readonly reads?: number;
   readonly envoyCpuUs: number;
   /** Above Envoy without ext_proc in the same round. */
   readonly addedP50Us?: number;
@@ -37,6 +42,8 @@ export interface Figures {
   readonly ofPeer?: { readonly cpu: number; readonly addedP50: number; readonly addedP99: number; readonly requestsPerSecond: number };
   /** Of an event stream: CPU time, so many times that of the same variant's plain requests. */
   readonly ofPlainCpu?: number;
+  /** The same beside its plain requests at the streams' own rate: what the chunks cost, without what fewer requests in a second do. */
+  readonly ofPacedCpu?: number;
 }
 
 /** A cell with what was measured in it. */
@@ -65,6 +72,7 @@ function figuresOf(variant: string, all: readonly Sample[], limits: readonly Sam
   const above = (read: (s: Sample) => number): number =>
     median(all.flatMap((s, round) => (limits?.[round] === undefined ? [] : [read(s) - read(limits[round])])));
   const cpu = all.flatMap(({ cpuUs }) => cpuUs ?? []);
+  const reads = all.flatMap((s) => s.reads ?? []);
   return {
     variant,
     requests: all.reduce((sum, s) => sum + s.requests, 0),
@@ -73,6 +81,7 @@ function figuresOf(variant: string, all: readonly Sample[], limits: readonly Sam
     p50Us: of((s) => s.p50Us),
     p99Us: of((s) => s.p99Us),
     ...(cpu.length === 0 ? {} : { cpuUs: median(cpu) }),
+    ...(reads.length === 0 ? {} : { reads: median(reads) }),
     envoyCpuUs: of((s) => s.envoyCpuUs),
     ...(limits === undefined ? {} : { addedP50Us: above((s) => s.p50Us), addedP99Us: above((s) => s.p99Us) }),
   };
@@ -90,14 +99,20 @@ function withPeer(f: Figures, peer: Figures): Figures {
   return { ...f, ofPeer };
 }
 
-/** Sets event streams beside the plain requests of their kind. */
+/** Sets event streams beside the plain requests of their kind, as many as can be and at the streams' own rate. */
 export function withPlain(cells: readonly CellFigures[]): readonly CellFigures[] {
   return cells.map((cell) => {
-    const plain = cells.find((c) => !c.stream && c.kib === cell.kib && c.concurrency === cell.concurrency);
-    if (!cell.stream || plain === undefined) return cell;
+    if (!cell.stream) return cell;
+    const beside = (f: Figures, paced: boolean): number | undefined => {
+      const plain = cells.find(
+        (c) => !c.stream && (c.paced === true) === paced && c.kib === cell.kib && c.concurrency === cell.concurrency,
+      );
+      const cpuUs = plain?.variants.find((p) => p.variant === f.variant)?.cpuUs;
+      return f.cpuUs === undefined || cpuUs === undefined ? undefined : f.cpuUs / cpuUs;
+    };
     const variants = cell.variants.map((f) => {
-      const ofPlain = plain.variants.find((p) => p.variant === f.variant)?.cpuUs;
-      return f.cpuUs === undefined || ofPlain === undefined ? f : { ...f, ofPlainCpu: f.cpuUs / ofPlain };
+      const [ofPlainCpu, ofPacedCpu] = [beside(f, false), beside(f, true)];
+      return { ...f, ...(ofPlainCpu === undefined ? {} : { ofPlainCpu }), ...(ofPacedCpu === undefined ? {} : { ofPacedCpu }) };
     });
     return { ...cell, variants };
   });

@@ -23,6 +23,8 @@ export interface Load {
   readonly seconds?: number;
   /** Requests per second, whatever the answers do. */
   readonly rate?: number;
+  /** The number of the one adapter that is asked for; all in turn where it is absent. */
+  readonly adapter?: number;
   /** Every connection sends one request, for a stream that is held. */
   readonly hold?: boolean;
   /** Whether an answer must be from an engine that has the adapter. */
@@ -49,7 +51,7 @@ export function adapterName(number: number): string {
 
 /** The client's command line. */
 export function loadArgs(load: Load, { adapters, engines, copies }: Placement): readonly string[] {
-  const { to, body, concurrency, stream = false, hold = false, requests = 0, seconds, rate = 0, checkEngine } = load;
+  const { to, body, concurrency, stream = false, hold = false, requests = 0, seconds, rate = 0, adapter, checkEngine } = load;
   return [
     "load",
     `-to=${to}`,
@@ -60,7 +62,8 @@ export function loadArgs(load: Load, { adapters, engines, copies }: Placement): 
     `-requests=${requests}`,
     ...(seconds === undefined ? [] : [`-duration=${seconds}s`]),
     `-rate=${rate}`,
-    `-adapters=${adapters}`,
+    `-adapters=${adapter === undefined ? adapters : 1}`,
+    `-first=${adapter ?? 0}`,
     `-engines=${engines}`,
     `-copies=${copies}`,
     `-check-engine=${checkEngine}`,

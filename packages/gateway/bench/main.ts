@@ -3,7 +3,9 @@ import { arch, cpus, loadavg, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import type { PartContext } from "@aibrix/devcluster";
 import { arrivals, arrivalsText } from "./arrivals.ts";
+import { atRest, atRestText } from "./at-rest.ts";
 import { compare, variantOf } from "./compare.ts";
+import type { Cell } from "./figures.ts";
 import { plot } from "./plot.ts";
 import { soak, soakText } from "./soak.ts";
 import { streams, streamsText } from "./streams.ts";
@@ -21,6 +23,7 @@ const SCENARIOS: Readonly<Record<string, { readonly does: string; readonly run: 
   soak: { does: "very many requests over one ext_proc connection: failures and memory", run: runSoak },
   streams: { does: "very many event streams held at once: memory", run: runStreams },
   arrivals: { does: "adapters arrive while requests flow at a steady rate: added p99", run: runArrivals },
+  "at-rest": { does: "an adapter that was updated beside ones that never were, once it rests: added latency, CPU time", run: runAtRest },
 };
 
 const USAGE = `Usage: npm run bench -- gateway [SCENARIO] [flags]
@@ -31,11 +34,11 @@ Variants:
 ${list(VARIANTS)}
 
   --only NAME[,NAME…]   variants. Default: all for compare, else ${SHIPPED}
-  --rounds N            of compare and arrivals. Default: 3
-  --seconds S           of one turn. Default: 2 for compare, 20 for arrivals, 60 for streams
+  --rounds N            of compare, arrivals and at-rest. Default: 3, 9 for at-rest
+  --seconds S           of one turn. Default: 2 for compare, 20 for arrivals, 60 for streams, 4 for at-rest
   --bodies KB[,KB…]     of compare. Default: 1,32,256
   --concurrency N[,N…]  of compare, and of soak. Default: 1,32,128, and 128
-  --modes plain|events  of compare. Default: plain,events (server-sent events, 50 chunks)
+  --modes M[,M…]        of compare: plain, events (server-sent events, 50 chunks), paced (plain at the rate that events had). Default: all
   --envoy-threads N     of compare. Default: 2
   --adapters N          that the gateway knows. Default: 1000
   --engines N           Default: 50
@@ -43,7 +46,7 @@ ${list(VARIANTS)}
   --requests N          of soak. Default: 500000
   --streams N           Default: 10000
   --arriving N          adapters that arrive. Default: 10000
-  --rate N              requests per second while they do. Default: 1000
+  --rate N              requests per second while they do, and of at-rest. Default: 1000
   --smoke               a small size of everything, to see that it works
   --json FILE           write the figures there too
   --markdown FILE       write the table of compare there
@@ -61,7 +64,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string" },
     bodies: { type: "string" },
     concurrency: { type: "string" },
-    modes: { type: "string", default: "plain,events" },
+    modes: { type: "string", default: "plain,events,paced" },
     "envoy-threads": { type: "string", default: "2" },
     adapters: { type: "string", default: "1000" },
     engines: { type: "string", default: "50" },
@@ -109,13 +112,16 @@ async function measure(): Promise<void> {
 
 async function runCompare(): Promise<unknown> {
   const concurrencies = numbers("concurrency", values.concurrency ?? (smoke ? "8" : "1,32,128"), 1, 4_096);
-  const kinds = values.modes.split(",").map((mode) => {
-    if (mode !== "plain" && mode !== "events") throw new Error(`--modes ${mode}: write plain, events or both`);
-    return mode === "events";
+  const kinds = values.modes.split(",").map((mode): Pick<Cell, "stream" | "paced"> => {
+    if (mode === "paced") return { stream: false, paced: true };
+    if (mode !== "plain" && mode !== "events") throw new Error(`--modes ${mode}: write some of plain, events and paced`);
+    return { stream: mode === "events" };
   });
+  if (kinds.some((kind, i) => kind.paced === true && !kinds.slice(0, i).some(({ stream }) => stream)))
+    throw new Error(`--modes ${values.modes}: paced has the rate of the events, so write events before it`);
   const sizes = numbers("bodies", values.bodies ?? (smoke ? "1" : "1,32,256"), 1, 16_000);
   const variants = only(Object.keys(VARIANTS).filter((name) => VARIANTS[name]?.asked !== true));
-  const cells = kinds.flatMap((stream) => sizes.flatMap((kib) => concurrencies.map((concurrency) => ({ kib, concurrency, stream }))));
+  const cells = kinds.flatMap((kind) => sizes.flatMap((kib) => concurrencies.map((concurrency): Cell => ({ kib, concurrency, ...kind }))));
   const options = {
     ...placement(),
     variants,
@@ -166,6 +172,20 @@ async function runArrivals(): Promise<unknown> {
   );
   process.stdout.write(all.map(arrivalsText).join(""));
   return all;
+}
+
+async function runAtRest(): Promise<unknown> {
+  const figures = await atRest(
+    {
+      engines: number("engines", values.engines, 2, 500),
+      rate: number("rate", values.rate, 1, 100_000),
+      seconds: number("seconds", values.seconds ?? (smoke ? "1" : "4"), 1, 600),
+      rounds: number("rounds", values.rounds ?? (smoke ? "2" : "9"), 1, 100),
+    },
+    context,
+  );
+  process.stdout.write(atRestText(figures));
+  return figures;
 }
 
 function placement(): { readonly adapters: number; readonly engines: number; readonly copies: number } {

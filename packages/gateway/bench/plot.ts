@@ -20,7 +20,7 @@ const COLOURS: Readonly<Record<string, string>> = { none: "#9ca3af", go: "#d9770
  * @param subtitle - machine, date and the like
  */
 export function plot(cells: readonly CellFigures[], concurrency: number, subtitle: string): string {
-  const columns = cells.filter((c) => !c.stream && c.concurrency === concurrency);
+  const columns = cells.filter((c) => !c.stream && c.paced !== true && c.concurrency === concurrency);
   const most = Math.max(0, ...columns.map((c) => c.variants.length));
   const panelHeight = PANEL.head + most * (PANEL.bar + PANEL.gap) + PANEL.foot;
   const width = 2 * MARGIN + columns.length * PANEL.width;

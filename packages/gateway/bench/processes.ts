@@ -89,6 +89,11 @@ export function cpuUs(pid: number): number {
   return ns / 1000;
 }
 
+/** How often a process has called the system to read, whatever it was: sockets for the most part. */
+export function readCalls(pid: number): number {
+  return Number(/^syscr: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+}
+
 /** Memory of a process that is in RAM now, and the most that ever was, in MiB. */
 export function memoryMib(pid: number): { readonly now: number; readonly peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

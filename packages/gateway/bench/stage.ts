@@ -10,9 +10,10 @@ import { freePorts } from "../test/support/ports.ts";
 import { chatBody } from "./bodies.ts";
 import { adapterName, enginesOf, type Load, type Loaded, loadArgs, type Placement } from "./loader.ts";
 import { answers, type Running, start } from "./processes.ts";
-import type { Variant } from "./variants.ts";
+import type { Server, Variant } from "./variants.ts";
 
 const GATEWAY = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const CLUSTER_GATEWAY = fileURLToPath(new URL("cluster-gateway.ts", import.meta.url));
 
 /** What the engines and the gateway's Envoys are like. */
 export interface StageOptions extends Placement {
@@ -33,6 +34,8 @@ export interface Subject {
   readonly stat: (name: string) => Promise<number>;
   /** How many models the gateway knows; NaN of another server. */
   readonly models: () => Promise<number>;
+  /** The gateway's metrics, in Prometheus' text form; empty of another server. */
+  readonly metrics: () => Promise<string>;
 }
 
 interface ExtProcServer {
@@ -111,6 +114,8 @@ export class Stage implements AsyncDisposable {
       await answers(`${adminUrl}/ready`, join(this.#dir, log), this.#signal);
       all.push({ to: `127.0.0.1:${listenPort}`, adminUrl, running: process });
     }
+    const metrics = async (): Promise<string> =>
+      metricsUrl === undefined ? "" : await (await fetch(metricsUrl, { signal: this.#signal })).text();
     return {
       to: all.map(({ to }) => to),
       envoys: all.map((e) => e.running),
@@ -119,10 +124,8 @@ export class Stage implements AsyncDisposable {
         const answer = await fetch(`${all[0]?.adminUrl}/stats?filter=^${stat}$`, { signal: this.#signal });
         return Number(/: (\d+)/.exec(await answer.text())?.[1]);
       },
-      models: async () => {
-        if (metricsUrl === undefined) return Number.NaN;
-        return metric(await (await fetch(metricsUrl, { signal: this.#signal })).text(), "aibrix_gateway_models");
-      },
+      models: async () => metric(await metrics(), "aibrix_gateway_models"),
+      metrics,
     };
   }
 
@@ -136,20 +139,15 @@ export class Stage implements AsyncDisposable {
       return { port: ((await running.say()) as { readonly port: number }).port, running };
     }
     const [grpcPort = 0, metricsPort = 0] = await freePorts(2);
-    const endpoints = join(this.#dir, `${name}.yaml`);
-    const listed = this.#ports.map((port, i) => ({ engine: `http://127.0.0.1:${port}`, runtime: this.#runtimes[i]?.url }));
-    // JSON is YAML.
-    await writeFile(endpoints, JSON.stringify({ engines: listed }));
+    const program = server.kind === "cluster" ? this.#clusterProgram(server) : await this.#fileProgram(name, server.flags);
     const running = this.#start(
       [
         process.execPath,
         ...nodeFlags(GATEWAY),
         ...MORE_NODE_FLAGS,
-        GATEWAY,
+        ...program,
         `--grpc-bind-address=127.0.0.1:${grpcPort}`,
         `--metrics-bind-address=127.0.0.1:${metricsPort}`,
-        `--endpoints-config=${endpoints}`,
-        ...server.flags,
       ],
       `${name}.log`,
       false,
@@ -157,6 +155,22 @@ export class Stage implements AsyncDisposable {
     const side = `http://127.0.0.1:${metricsPort}`;
     await answers(`${side}/readyz`, join(this.#dir, `${name}.log`), this.#signal);
     return { port: grpcPort, running, metricsUrl: `${side}/metrics` };
+  }
+
+  /** The gateway's program, which reads the engines from a file. */
+  async #fileProgram(name: string, flags: readonly string[]): Promise<readonly string[]> {
+    const endpoints = join(this.#dir, `${name}.yaml`);
+    const listed = this.#ports.map((port, i) => ({ engine: `http://127.0.0.1:${port}`, runtime: this.#runtimes[i]?.url }));
+    // JSON is YAML.
+    await writeFile(endpoints, JSON.stringify({ engines: listed }));
+    return [GATEWAY, `--endpoints-config=${endpoints}`, ...flags];
+  }
+
+  /** The same that follows a cluster. */
+  #clusterProgram({ kubeconfig, reach }: Server & { readonly kind: "cluster" }): readonly string[] {
+    const engines = Object.entries(reach).map(([address, engine]) => [address, `127.0.0.1:${this.#ports[engine]}`]);
+    const flags = [`--kubeconfig=${kubeconfig}`];
+    return ["--conditions=@aibrix/source", CLUSTER_GATEWAY, JSON.stringify(Object.fromEntries(engines)), ...flags];
   }
 
   /** A file with a body of so many KiB. */

@@ -1,4 +1,4 @@
-import type { CellFigures, Figures } from "./figures.ts";
+import type { Cell, CellFigures, Figures } from "./figures.ts";
 
 type Column = readonly [title: string, of: (f: Figures) => string];
 
@@ -11,6 +11,7 @@ const COLUMNS: readonly Column[] = [
   ["added p50", (f) => whole(f.addedP50Us)],
   ["added p99", (f) => whole(f.addedP99Us)],
   ["CPU µs", (f) => fine(f.cpuUs)],
+  ["reads", (f) => ratio(f.reads)],
   ["Envoy CPU µs", (f) => fine(f.envoyCpuUs)],
   ["failed", (f) => `${f.failures}/${f.requests}`],
   ["CPU ×go", (f) => ratio(f.ofPeer?.cpu)],
@@ -18,11 +19,13 @@ const COLUMNS: readonly Column[] = [
   ["p99 ×go", (f) => ratio(f.ofPeer?.addedP99)],
   ["req/s ×go", (f) => ratio(f.ofPeer?.requestsPerSecond)],
   ["CPU ×plain", (f) => ratio(f.ofPlainCpu)],
+  ["CPU ×paced", (f) => ratio(f.ofPacedCpu)],
 ];
 
 /** A cell in words. */
-export function cellName({ kib, concurrency, stream }: Pick<CellFigures, "kib" | "concurrency" | "stream">): string {
-  return `${kib} KB, ${concurrency} at a time, ${stream ? "events" : "plain"}`;
+export function cellName({ kib, concurrency, stream, paced }: Cell): string {
+  const kind = stream ? "events" : paced === true ? "plain at the rate of the events" : "plain";
+  return `${kib} KB, ${concurrency} at a time, ${kind}`;
 }
 
 /** What was measured, in columns for people. */

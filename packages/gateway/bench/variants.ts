@@ -2,7 +2,12 @@ import type { Json, JsonObject } from "@aibrix/devcluster";
 import { DEFAULT_TRANSPORT, TRANSPORTS } from "../src/grpc/server.ts";
 
 /** Who answers Envoy's ext_proc filter. */
-export type Server = { readonly kind: "none" } | { readonly kind: "go" } | { readonly kind: "gateway"; readonly flags: readonly string[] };
+export type Server =
+  | { readonly kind: "none" }
+  | { readonly kind: "go" }
+  | { readonly kind: "gateway"; readonly flags: readonly string[] }
+  /** The gateway that follows a cluster; `reach` says where the engine of a pod's address (`ip:port`) really is, by the engine's number. */
+  | { readonly kind: "cluster"; readonly kubeconfig: string; readonly reach: Readonly<Record<string, number>> };
 
 /** One thing that is measured beside the others. */
 export interface Variant {

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { ANNOTATION_CANARY_WEIGHT } from "@aibrix/api";
 import { type ControlPlane, ensureKubernetes, startControlPlane } from "@aibrix/devcluster";
 import {
   ENDPOINT_SLICES,
@@ -115,6 +116,16 @@ export class TestCluster implements AsyncDisposable {
     await this.#admin.mergePatch(ADAPTERS, { namespace, name }, { status }, { subresource: "status" }, inTime());
   }
 
+  /** Asks for other content. */
+  async editAdapter(namespace: string, name: string, artifactURL: string): Promise<void> {
+    await this.#admin.mergePatch(ADAPTERS, { namespace, name }, { spec: { artifactURL } }, {}, inTime());
+  }
+
+  /** Changes an adapter's status; `null` takes a field away. */
+  async adapterStatus(namespace: string, name: string, status: object): Promise<void> {
+    await this.#admin.mergePatch(ADAPTERS, { namespace, name }, { status }, { subresource: "status" }, inTime());
+  }
+
   async deleteAdapter(namespace: string, name: string): Promise<void> {
     await this.#admin.delete(ADAPTERS, { namespace, name }, {}, inTime());
   }
@@ -122,6 +133,18 @@ export class TestCluster implements AsyncDisposable {
   /** Writes an adapter's slice as the controller does; `ips` puts other addresses in the place of the pods' own. */
   async slice(namespace: string, adapter: string, pods: readonly TestPod[], ips?: readonly string[]): Promise<void> {
     await this.#admin.apply(ENDPOINT_SLICES, sliceObject(namespace, adapter, 8000, pods, ips), {}, inTime());
+  }
+
+  /** Writes the slice of the pods that have an adapter's content on trial, as the controller does; without pods there is none. */
+  async canarySlice(namespace: string, adapter: string, pods: readonly TestPod[], weight: number): Promise<void> {
+    const { metadata, ...rest } = sliceObject(namespace, adapter, 8000, pods);
+    const name = `${adapter}-ipv4-8000-canary-0`;
+    if (pods.length === 0) {
+      await this.#admin.delete(ENDPOINT_SLICES, { namespace, name }, {}, inTime());
+      return;
+    }
+    const annotations = { [ANNOTATION_CANARY_WEIGHT]: `${weight}` };
+    await this.#admin.apply(ENDPOINT_SLICES, { ...rest, metadata: { ...metadata, name, annotations } }, {}, inTime());
   }
 
   /** Writes the slice of `aibrix-engines` for a port: what Envoy can connect to. */
