@@ -82,9 +82,12 @@ export class Stage implements AsyncDisposable {
     this.#ports = ((await upstream.say()) as { readonly ports: readonly number[] }).ports;
     for (const port of this.#ports) this.#runtimes.push(await new FakeRuntime(`http://127.0.0.1:${port}`, ["base"]).start());
     for (let i = 0; i < adapters; i += 1) this.add(i);
+    // Each as often as a real runtime does, and not all at once: what the gateway does with them is counted too.
+    let next = 0;
     this.#bookmarks = setInterval(() => {
-      for (const runtime of this.#runtimes) runtime.send({ type: "BOOKMARK" });
-    }, BOOKMARK_PERIOD_MS / 2);
+      this.#runtimes[next]?.send({ type: "BOOKMARK" });
+      next = (next + 1) % engines;
+    }, BOOKMARK_PERIOD_MS / engines);
   }
 
   /** An adapter arrives on its engines. */

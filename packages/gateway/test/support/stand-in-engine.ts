@@ -77,7 +77,9 @@ export class StandInEngine {
     }
     if (path === "/v1/models") return json(response, 200, { object: "list", data: this.#list() });
     if (this.handler !== undefined) return this.handler(request, response, body);
-    const { model } = JSON.parse(body.toString()) as { model: string };
+    const model = modelOf(body);
+    // As an engine does. What a stranger asks who was given this port before must not end the test run.
+    if (model === undefined) return json(response, 400, { error: { message: `${method} ${path}: the body is no JSON with a model` } });
     if (!this.models.has(model)) return json(response, 404, { error: { message: `no ${model} here`, code: 404 } });
     return json(response, 200, { engine: this.name, model, bodyBytes: body.length });
   }
@@ -90,6 +92,14 @@ export class StandInEngine {
       root: id,
       parent: this.parents.get(id) ?? null,
     }));
+  }
+}
+
+function modelOf(body: Buffer): string | undefined {
+  try {
+    return (JSON.parse(body.toString()) as { readonly model?: string }).model;
+  } catch {
+    return undefined;
   }
 }
 
