@@ -7,9 +7,9 @@ import { DEFAULT_HEADER_TABLE_BYTES, DEFAULT_WINDOW_BYTES, ERROR, type ErrorCode
 import { ConnectionError, frameSizeError, protocolError } from "./errors.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
-import { HpackDecoder } from "./hpack.ts";
+import { HeaderBlocks } from "./header-blocks.ts";
 import type { Limits } from "./limits.ts";
-import { RequestHeaders } from "./request-headers.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 import { ANSWER, NO_TABLE, NOT_GRPC, trailersOf } from "./response-headers.ts";
 import { applySettings, defaultSettings, OWN_SETTINGS } from "./settings.ts";
 import { Waste } from "./waste.ts";
@@ -66,7 +66,7 @@ export class Connection implements FrameSink, CallHost {
   readonly #deps: ConnectionDeps;
   readonly #reader = new FrameReader(this);
   readonly #writer: FrameWriter;
-  readonly #hpack = new HpackDecoder();
+  readonly #blocks = new HeaderBlocks();
   readonly #settings = defaultSettings();
   readonly #waste: Waste;
   readonly #calls = new Map<number, Call>();
@@ -353,12 +353,14 @@ export class Connection implements FrameSink, CallHost {
   }
 
   #onBlock(streamId: number, block: Buffer, endStream: boolean): void {
-    const headers = new RequestHeaders();
-    this.#hpack.decode(block, (field) => headers.add(field));
     const call = this.#calls.get(streamId);
-    if (call !== undefined) this.#onTrailers(call, headers.finishTrailers(), endStream);
-    else if (streamId <= this.#lastId) this.#refuseOnClosed(streamId, true);
-    else this.#open(streamId, headers.finish(), endStream);
+    if (call === undefined && streamId > this.#lastId) {
+      this.#open(streamId, this.#blocks.request(block), endStream);
+      return;
+    }
+    const trailers = this.#blocks.trailers(block);
+    if (call !== undefined) this.#onTrailers(call, trailers, endStream);
+    else this.#refuseOnClosed(streamId, true);
   }
 
   #onTrailers(call: Call, headers: RequestHeaders, endStream: boolean): void {

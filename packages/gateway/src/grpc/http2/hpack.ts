@@ -33,8 +33,14 @@ export class HpackDecoder {
   readonly #dynamic: HeaderField[] = [];
   #dynamicBytes = 0;
   #maxBytes = DEFAULT_HEADER_TABLE_BYTES;
+  #changes = 0;
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
+
+  /** How often the table was changed. While it was not, a block means what it meant before. */
+  get changes(): number {
+    return this.#changes;
+  }
 
   /**
    * Decodes a whole header block. It must be called for every block, also of streams that are not served: each changes the table.
@@ -104,6 +110,7 @@ export class HpackDecoder {
 
   #add(field: HeaderField): void {
     const bytes = sizeOf(field);
+    this.#changes += 1;
     this.#evict(Math.max(this.#maxBytes - bytes, 0));
     if (bytes > this.#maxBytes) return; // It empties the table, by the RFC.
     this.#dynamic.push(field);
@@ -112,6 +119,7 @@ export class HpackDecoder {
 
   #resize(maxBytes: number): void {
     if (maxBytes > DEFAULT_HEADER_TABLE_BYTES) throw compressionError(`a table of ${maxBytes} bytes; at most 4096 were offered`);
+    this.#changes += 1;
     this.#maxBytes = maxBytes;
     this.#evict(maxBytes);
   }
