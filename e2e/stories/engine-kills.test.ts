@@ -10,8 +10,8 @@ import { manifest } from "../support/manifest.ts";
 import { connectionsEnd } from "../support/processes.ts";
 import { type Stack, startStack } from "../support/stack.ts";
 
-/** A vLLM takes half a minute to start on two free cores. */
-const KILLS = Number(process.env.AIBRIX_E2E_KILLS ?? (ENGINE === "vllm" ? 2 : 20));
+/** A vLLM takes half a minute to start on two free cores, and the supervisor waits longer before each start of what crashes again and again. */
+const KILLS = Number(process.env.AIBRIX_E2E_KILLS ?? (ENGINE === "vllm" ? 2 : 6));
 const BACK_MS = ENGINE === "vllm" ? 300_000 : 60_000;
 const CLIENTS = 4;
 const NAMES = ["sql-lora", "chat-lora"];

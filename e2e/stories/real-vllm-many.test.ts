@@ -17,13 +17,14 @@ const VLLM_MS = 600_000;
 const SLOTS = ["--engine-arg=--max-loras=2", "--engine-arg=--max-cpu-loras=4"];
 /** Fewer requests at once than the engine batches would not make it choose between adapters. */
 const CLIENTS = 8;
+/** More than the 12 names, so that each goes and comes again. */
+const CYCLES = Number(process.env.AIBRIX_E2E_CYCLES ?? 100);
 
 describe.runIf(ENGINE === "vllm")("a real vLLM with 2 slots on the device and 4 in memory", () => {
   let stack: Stack;
   let alone: ReferenceEngine;
   beforeAll(async () => {
-    stack = await startStack({ args: SLOTS });
-    alone = await ReferenceEngine.start(stack);
+    [stack, alone] = await ReferenceEngine.beside(startStack({ args: SLOTS }));
   }, 2 * VLLM_MS);
   afterAll(async () => {
     await alone?.close();
@@ -82,7 +83,7 @@ describe.runIf(ENGINE === "vllm")("a real vLLM with 2 slots on the device and 4 
   );
 
   test(
-    "a storm of 200 loads and unloads over 12 names, under requests: the engine lives, and no answer is wrong",
+    `a storm of ${CYCLES} loads and unloads over 12 names, under requests: the engine lives, and no answer is wrong`,
     async () => {
       const names = Array.from({ length: 12 }, (_, i) => `storm-${i}`);
       const texts = await publish(names, 2_000);
@@ -104,7 +105,7 @@ describe.runIf(ENGINE === "vllm")("a real vLLM with 2 slots on the device and 4 
       const { boot_id: before } = (await stack.snapshot()).engine;
       try {
         // By calls, which let nothing drain: a manifest that goes waits for the requests of its name.
-        for (let cycle = 0; cycle < 200; cycle += 1) {
+        for (let cycle = 0; cycle < CYCLES; cycle += 1) {
           const name = names[cycle % names.length] ?? "";
           await call("load", { lora_name: name, artifact_url: `hf://many/${name}` });
           await adapterState(stack, name, (a) => a.state === "Serving");
