@@ -44,6 +44,11 @@ const COMMANDS = {
     needs: "build",
     steps: e2eSteps,
   },
+  parts: {
+    does: "fetch or build what stories start, before they do (parts -- vllm|cluster)",
+    needs: "install",
+    steps: partsSteps,
+  },
   bench: {
     does: "measure a part of the system and print figures (bench -- NAME [FLAGS])",
     needs: "build",
@@ -74,6 +79,9 @@ const COMMANDS = {
 /** What can be measured, with the parts that it takes; each is packages/NAME/bench/main.ts. */
 const BENCHES = { controller: ["kubernetes"], gateway: ["envoy", "gateway-bench"], runtime: ["versitygw", "s5cmd", "python-clients"] };
 
+/** What stories start besides what component tests do. */
+const STORY_PARTS = { vllm: ["vllm"], cluster: ["cluster-node", "envoy-gateway", "helm"] };
+
 /** They run from the sources, so they never write what an old build says. */
 const GENERATORS = [["--conditions=@aibrix/source", "packages/api/scripts/generate.ts"], ["packages/gateway/scripts/generate.ts"]];
 
@@ -87,6 +95,13 @@ function devcluster(command, args) {
 
 function testSteps(args) {
   return [vitest(["unit", "component"], args, { parts: ["envoy", "versitygw", "fake-gcs", "nginx", "kubernetes"] })];
+}
+
+function partsSteps(names) {
+  const unknown = names.find((name) => !Object.hasOwn(STORY_PARTS, name));
+  if (unknown !== undefined || names.length === 0)
+    throw new UserError(`${unknown ?? "parts"}: write what is needed, as in npm run parts -- ${Object.keys(STORY_PARTS).join(" ")}`);
+  return [step("parts", "node", ["--eval", ""], { parts: names.flatMap((name) => STORY_PARTS[name]) })];
 }
 
 function benchSteps([name, ...flags]) {

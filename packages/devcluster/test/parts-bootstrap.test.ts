@@ -100,6 +100,16 @@ test("an engine that does not exist is refused before anything is fetched", asyn
   await expect(readdir(cache)).rejects.toThrow("ENOENT");
 });
 
+test.each([
+  { args: [], said: "parts" },
+  { args: ["vllm", "moon"], said: "moon" },
+])("parts of $args: what can be had is told, and nothing is fetched", async ({ args, said }) => {
+  const { code, stderr } = await bootstrap(["parts", ...args]);
+  expect(code).toBe(1);
+  expect(stderr).toBe(`error: ${said}: write what is needed, as in npm run parts -- vllm cluster\n`);
+  await expect(readdir(cache)).rejects.toThrow("ENOENT");
+});
+
 test("an unknown command is told, with the help", async () => {
   const { code, stderr } = await bootstrap(["strat"]);
   expect(code).toBe(1);

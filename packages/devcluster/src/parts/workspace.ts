@@ -3,9 +3,11 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { ensureKubernetes } from "../kubernetes/binaries.ts";
+import { ensureNodeParts } from "../kubernetes/node/programs.ts";
 import { span } from "../stack/time.ts";
 import { cacheRoot, ensureCached } from "./cache.ts";
 import { ensureEnvoy } from "./envoy.ts";
+import { ensureEnvoyGateway, ensureHelm } from "./envoy-gateway.ts";
 import { ensureFakeGcs } from "./fake-gcs.ts";
 import { ensureGatewayBench } from "./gateway-bench.ts";
 import { withLock } from "./lock.ts";
@@ -21,7 +23,19 @@ import { ensureVllm } from "./vllm.ts";
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** A real part that tests start. */
-type PartName = "envoy" | "fake-gcs" | "gateway-bench" | "kubernetes" | "nginx" | "python-clients" | "s5cmd" | "versitygw" | "vllm";
+type PartName =
+  | "cluster-node"
+  | "envoy"
+  | "envoy-gateway"
+  | "fake-gcs"
+  | "gateway-bench"
+  | "helm"
+  | "kubernetes"
+  | "nginx"
+  | "python-clients"
+  | "s5cmd"
+  | "versitygw"
+  | "vllm";
 
 /** What a command needs before it can run. */
 export interface WorkspaceNeeds {
@@ -34,9 +48,12 @@ export interface WorkspaceNeeds {
 }
 
 const PARTS: Readonly<Record<PartName, (context: PartContext) => Promise<unknown>>> = {
+  "cluster-node": ensureNodeParts,
   envoy: ensureEnvoy,
+  "envoy-gateway": ensureEnvoyGateway,
   "fake-gcs": ensureFakeGcs,
   "gateway-bench": ensureGatewayBench,
+  helm: ensureHelm,
   kubernetes: ensureKubernetes,
   nginx: ensureNginx,
   "python-clients": ensurePythonClients,
