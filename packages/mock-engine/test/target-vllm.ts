@@ -25,7 +25,7 @@ export function vllmTarget(bin: () => Promise<string>): ContractTarget {
         },
         cwd,
         port,
-        readyTimeoutMs: 280_000,
+        readyTimeoutMs: 600_000,
         stopTimeoutMs: 30_000,
       });
     },
