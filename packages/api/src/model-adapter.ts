@@ -206,10 +206,18 @@ const REFRESH = Type.Optional(
   Type.String({ description: "Value of the annotation `adapter.model.aibrix.ai/refresh` that it was resolved for.", maxLength: 1024 }),
 );
 
+const SECRETS = Type.Optional(
+  Type.String({
+    description: "Stands for the credentials and the API key, and for which Secrets they are of; says nothing about them. Absent without.",
+    maxLength: 256,
+  }),
+);
+
 const Served = Type.Object(
   {
     artifactURL: Type.String({ description: "Where the content that is served came from, with its pin." }),
     refresh: REFRESH,
+    secrets: SECRETS,
     resolvedTime: Type.String({ description: "When the reference was last resolved.", format: "date-time" }),
   },
   {
@@ -222,6 +230,7 @@ const Update = Type.Object(
   {
     artifactURL: Type.String({ description: "Where the new content comes from, with its pin." }),
     refresh: REFRESH,
+    secrets: SECRETS,
     fingerprint: Type.String({ description: "Of all that was asked for: the same is not tried again once it has failed." }),
     state: stringEnum(UPDATE_STATES, {
       description:

@@ -151,6 +151,7 @@ export const PrepareRequestSchema = Type.Object(
     artifact_url: Type.String({ minLength: 1, description: "As a ModelAdapter's artifactURL." }),
     credentials: Type.Optional(STRING_MAP),
     credentials_hosts: Type.Optional(CREDENTIALS_HOSTS),
+    additional_config: Type.Optional(STRING_MAP),
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
     content: CONTENT,
@@ -161,6 +162,12 @@ export const PrepareRequestSchema = Type.Object(
       }),
     ),
     checks: Type.Optional(SmokeChecksSchema),
+    prove: Type.Optional(
+      Type.Boolean({
+        description:
+          "Try the API key at the engine, and the credentials at the source, also where the content is here: one byte of it is read. By default false.",
+      }),
+    ),
     owner: OWNER,
   },
   { additionalProperties: false },

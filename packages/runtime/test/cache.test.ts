@@ -129,6 +129,32 @@ describe("what a token brought here is nobody else's", () => {
     await givesToTheTokenOnly(await pod(other.url, "pod-2"), "pod-2");
   });
 
+  test("other tokens are tried before they are used, though the content is here", async () => {
+    const engine = await world.engine();
+    const runtime = await pod(engine.url, "pod-1");
+    await runtime.load("x", "hf://acme/gated", withToken);
+    await runtime.serves("x");
+    const { content_digest: digest } = await runtime.until("x", { state: "Serving" });
+    const prepare = (refresh: string, token: string) =>
+      fetch(`${runtime.url}/v1/lora_adapter/prepare`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          lora_name: "x",
+          artifact_url: "hf://acme/gated",
+          credentials: { huggingface_token: token },
+          content: { digest },
+          prove: true,
+          refresh,
+        }),
+      });
+    await prepare("1", "hf_wrong");
+    await runtime.until("x", { state: "Serving", prepared: { refresh: "1", state: "Failed", reason: "ArtifactDenied" } });
+    await prepare("2", TOKEN);
+    await runtime.until("x", { state: "Serving", prepared: { refresh: "2", state: "Ready", content_digest: digest } });
+    expect(fetches()["acme/gated"]).toBe(1);
+  });
+
   test("from a download that was all there when its runtime was killed", async () => {
     const engine = await world.engine();
     const crash = crashingAt({ op: "rename", path: "/.cache/contents/[0-9a-f]{64}$", when: "before" });

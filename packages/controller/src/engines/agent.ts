@@ -116,6 +116,8 @@ export interface LoadCall {
   readonly drainSeconds?: number | undefined;
   /** Names a request for another look at the reference. */
   readonly refresh?: string | undefined;
+  /** Key and credentials are to be tried, also where the content is there. Of a prepare call. */
+  readonly proves?: boolean | undefined;
   /** What the content has to answer as expected before it is taken. Of a prepare call. */
   readonly checks?: readonly SmokeCheck[] | undefined;
   /** Without the API key. */
@@ -143,7 +145,7 @@ export interface PodAgent {
   readonly via: "sidecar" | "direct";
   readonly view: PodView;
   load(call: LoadCall, signal: AbortSignal): Promise<void>;
-  /** Has content fetched and checked that is to be served next; what serves is not touched. Not for engines without sidecar. */
+  /** Has content fetched and checked that is to be served next; what serves is not touched. An engine without sidecar is only asked whether it takes the key. */
   prepare(call: LoadCall, signal: AbortSignal): Promise<void>;
   /** Takes an adapter away; one that is not there is no error. */
   unload(call: UnloadCall, signal: AbortSignal): Promise<void>;

@@ -79,8 +79,9 @@ export class DirectAgent implements PodAgent {
     await this.#look(signal);
   }
 
-  async prepare(): Promise<void> {
-    // Nobody is there who could fetch anything.
+  /** @throws {@link CallError} where the engine does not take the key: nobody is there who could fetch anything */
+  async prepare({ apiKey }: LoadCall, signal: AbortSignal): Promise<void> {
+    adaptersOf(await this.#call("GET", "/v1/models", { apiKey, timeoutMs: LIST_TIMEOUT_MS }, signal));
   }
 
   /** Has the engine list it; one that does so already, and was not known to answer, is not asked to load it again, nor to unload it for that. */

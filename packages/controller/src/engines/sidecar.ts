@@ -76,6 +76,9 @@ export class SidecarAgent implements PodAgent {
   /** Fields that a sidecar does not know, and its instance. */
   #unknown: { readonly instance: string | undefined; readonly fields: ReadonlySet<Spare> } = { instance: undefined, fields: new Set() };
 
+  /** The instance that tries no key and no credentials before they are used: it is of a release before that. */
+  #provesNot: string | undefined;
+
   constructor(options: SidecarOptions) {
     this.#options = options;
     this.#silenceMs = options.silenceMs ?? 3 * BOOKMARK_PERIOD_MS;
@@ -91,6 +94,7 @@ export class SidecarAgent implements PodAgent {
       lora_name: c.name,
       artifact_url: c.artifactUrl,
       ...credentialsOf(c),
+      ...(c.proves === true && this.#provesNot !== (this.#view.instance ?? "") ? proofOf(c) : {}),
       ...(delivery === undefined ? {} : { delivery }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       ...(c.content === undefined ? {} : { content: c.content }),
@@ -99,6 +103,10 @@ export class SidecarAgent implements PodAgent {
       owner: c.owner,
     };
     const answer = await this.#post(RUNTIME_PATHS.prepare, body, signal);
+    if (body.prove === true && (isUnknownField(answer, "prove") || isUnknownField(answer, "additional_config"))) {
+      this.#provesNot = this.#view.instance ?? "";
+      return await this.prepare(c, signal);
+    }
     // One that is not there at all: the sidecar is of an earlier release.
     if (answer.status === 404 && !errorMessage(answer.body).startsWith("no adapter")) {
       this.#view = { ...this.#view, prepares: false };
@@ -438,6 +446,10 @@ function errorMessage(body: string): string {
 function isUnknownField({ status, body }: Answer, field: string): boolean {
   const { message } = errorOf(body);
   return status === 400 && typeof message === "string" && message.startsWith(`${field}: is not a field`);
+}
+
+function proofOf({ apiKey }: LoadCall): Pick<PrepareRequest, "prove" | "additional_config"> {
+  return { prove: true, ...(apiKey === undefined ? {} : { additional_config: { [CONFIG_API_KEY]: apiKey } }) };
 }
 
 /** @throws {@link CallError} for an answer that is no success */

@@ -212,6 +212,7 @@ function startPrepare(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps
   const call = {
     ...loadCall(adapter, o, { ...p, content, delivery, unrouted: false }, secrets),
     refresh: content.ask,
+    proves: content.proves,
     checks: checks ? smokeChecks(adapter.spec.rollout?.checks) : undefined,
   };
   deps.calls.start({

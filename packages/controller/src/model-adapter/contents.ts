@@ -7,11 +7,17 @@ export interface Content {
   readonly url: string | ArtifactUrlError;
   /** At which request for another look its reference is resolved. */
   readonly refresh: string | undefined;
+  /** With which credentials and which key it is had, see `rollout/secrets.ts`; `undefined` without any. */
+  readonly secrets?: string | undefined;
   /** Exactly this one, of all that the URL may lead to in time. */
   readonly digest: string | undefined;
   readonly revision: string | undefined;
   /** Another look is asked for at a reference that pods may have been given before: only a digest tells the two contents apart. */
   readonly isRefresh?: boolean;
+  /** It is what is served, with other credentials or another key, which are tried before they are used. */
+  readonly proves?: boolean;
+  /** The same, and its reference is not resolved anew for that. */
+  readonly isCheck?: boolean;
   /** Names this asking for it, so that the outcome of an earlier one is not taken for it. */
   readonly ask?: string;
 }
@@ -33,7 +39,7 @@ export interface Update {
   /** Why it failed, or what it waits for. */
   readonly reason: Reason | undefined;
   readonly message: string | undefined;
-  /** Only time asked for it: there is nothing to tell before it leads to something else. */
+  /** Only time asked for it, or a Secret that has changed: there is nothing to tell before it leads to something else. */
   readonly byClock: boolean;
   /** Where it is, of a content that some pods get first; once it has failed, with weight 0. */
   readonly canary: Canary | undefined;

@@ -22,6 +22,7 @@ import { isOurs } from "./ownership.ts";
 import { NOBODY } from "./rollout/assign.ts";
 import type { RolloutPod } from "./rollout/input.ts";
 import { rollout } from "./rollout/rollout.ts";
+import { secretsName } from "./rollout/secrets.ts";
 import {
   type Bounds,
   MODEL_ADAPTERS,
@@ -86,6 +87,7 @@ export function observe(key: string, secrets: AdapterSecrets, deps: ObserveDeps,
     adapter,
     pods: pods.map((p) => rolloutPod(p, name, adapter, placed, { listed, onTrial: onTrialIn(slices) })),
     secrets: secretsHash,
+    secretsName: nameOfSecrets(adapter, secrets),
     secretTrouble: trouble,
     health: (step) => deps.trials?.health(key, step),
     trials: memory?.trials,
@@ -157,7 +159,7 @@ function seePod(
   // It may have other flags or files by now. A sidecar restores by itself, and is not told again for that.
   const restarts = `restarts ${facts.engineRestarts}`;
   const fingerprint = (content: Content) =>
-    hash([
+    told(instance, [
       adapter?.metadata.uid,
       adapter?.metadata.generation,
       String(content.url),
@@ -234,6 +236,7 @@ export function rolloutPod(
     delivery: deliver,
     isOf: ({ kind, fingerprint, retryable }, content) =>
       fingerprint === (retryable || kind === "prepare" ? p.fingerprintOf(content) : p.refusedAs(content)),
+    takesKey: (content) => call.accepted.prepare?.fingerprint === p.fingerprintOf(content),
     hasSecrets: (content) => !p.withSecrets || (call.done?.kind === "load" && call.done.fingerprint === p.fingerprintOf(content)),
   };
 }
@@ -345,6 +348,21 @@ function secretTrouble(secrets: AdapterSecrets): SecretTrouble | undefined {
 
 function secretsFingerprint(adapter: ModelAdapterObject | undefined, secrets: AdapterSecrets): string {
   return usesSecrets(adapter) ? hash([secrets.kind === "ok" ? secrets.version : "missing"]) : "";
+}
+
+/** See `rollout/secrets.ts`; `undefined` where an adapter uses none. */
+function nameOfSecrets(adapter: ModelAdapterObject | undefined, secrets: AdapterSecrets): string | undefined {
+  if (adapter === undefined || !usesSecrets(adapter)) return undefined;
+  const { credentialsSecretRef, apiKeySecretRef, additionalConfig } = adapter.spec;
+  const word = (value: unknown) => hash([adapter.metadata.uid, value]).slice(0, 10);
+  // A key in the spec is there for whoever may read the status.
+  const key = apiKeySecretRef ?? additionalConfig?.[CONFIG_API_KEY];
+  return secretsName(word(credentialsSecretRef?.name), word(key), word(secrets.kind === "ok" ? secrets.version : "missing"));
+}
+
+/** Stands for what is asked of a pod; with the run of its sidecar at the end, where that holds something that is written down nowhere. */
+function told(instance: string, what: readonly unknown[]): string {
+  return instance === "" ? hash(what) : `${hash(what)}.${hash(instance).slice(0, 8)}`;
 }
 
 function hash(value: unknown): string {

@@ -172,10 +172,16 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (!isOurs(entry, rowOf(o, p), p)) return false;
   // One that was made again goes on with what the one before it declared.
   if (!isDeclaredBy(entry, o.adapter) || !isTold(p, entry) || entry.state === "Draining") return true;
-  // What comes next is told then: what is there is as it was.
-  if (o.rollout.update !== undefined && !o.usesSecrets) return false;
+  // What comes next is told then: what is there is as it was, but for what a sidecar that was restarted has lost.
+  if (o.rollout.update !== undefined && (!o.usesSecrets || (entry.serving && p.view.engineReady && isOfThisRun(p)))) return false;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.
   return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
+}
+
+/** Whether the sidecar, as it runs now, was told what serves. */
+function isOfThisRun({ call: { done }, fingerprint }: ObservedPod): boolean {
+  const run = (of: string) => of.split(".")[1];
+  return done?.kind === "load" && run(done.fingerprint) === run(fingerprint);
 }
 
 /** Whether an engine without sidecar has older content under this name: it is unloaded first, and loaded from the new path. */

@@ -16,6 +16,7 @@ import {
   taken,
 } from "./pod-state.ts";
 import { adapterRank, toldRank } from "./rank.ts";
+import { namesSameSecrets } from "./rollout/secrets.ts";
 import { rememberedRefusal } from "./rows.ts";
 import type { ModelAdapterObject, Observed, ObservedPod, Plan, PodRow } from "./types.ts";
 import { contentStatus, updatedCondition } from "./update-status.ts";
@@ -71,7 +72,8 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
 /** Before an update is through it may be taken back. Another look at a reference that came to nothing keeps no other edit from being served. */
 function isGenerationServed({ rollout: { served, update, isEverywhere } }: Observed, ready: readonly Row[]): boolean {
   if (update === undefined) return ready.every(({ state }) => state.current);
-  return update.state === "Failed" && update.content.url === served?.url && isEverywhere;
+  if (update.state !== "Failed" || served === undefined || update.content.url !== served.url) return false;
+  return namesSameSecrets(update.content, served) && isEverywhere;
 }
 
 /** Of what is decided on, where a pod says that it serves that, and nothing else next. */

@@ -3,6 +3,8 @@ import type { NewCondition, NewEvent } from "@aibrix/kube";
 import { truncate } from "@aibrix/kube";
 import { type Canary, dueMs, stepsOf } from "./canary.ts";
 import type { Rollout, Served, Update } from "./contents.ts";
+import { withSecrets } from "./rollout/identity.ts";
+import { namesSameSecrets } from "./rollout/secrets.ts";
 import type { ModelAdapterObject, Observed } from "./types.ts";
 
 /** Contents that the status tells of. */
@@ -33,7 +35,12 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
   return {
     ...(shown === undefined ? {} : { contentDigest: shown }),
     ...(revision === undefined ? {} : { resolvedRevision: revision }),
-    served: { artifactURL: served.url, ...refreshOf(served), resolvedTime: new Date(served.resolvedMs).toISOString() },
+    served: {
+      artifactURL: served.url,
+      ...refreshOf(served),
+      ...withSecrets(served.secrets),
+      resolvedTime: new Date(served.resolvedMs).toISOString(),
+    },
     ...(update === undefined ? {} : { update: updateStatus(update, adapter) }),
     ...(history.length === 0 ? {} : { history }),
     ...handledStatus(handled),
@@ -83,6 +90,7 @@ function updateStatus(
   return {
     artifactURL: typeof content.url === "string" ? content.url : spec.artifactURL,
     ...refreshOf(content),
+    ...withSecrets(content.secrets),
     fingerprint,
     state,
     ...(content.digest === undefined ? {} : { contentDigest: content.digest }),
@@ -106,6 +114,8 @@ function entries(before: ModelAdapterStatus, served: Served, update: Update | un
     outcome,
   });
   const isNew = update?.fingerprint !== before.update?.fingerprint || before.update?.state !== "Failed";
+  // Other secrets for what is served are no content.
+  if (update?.state === "Failed" && update.content.isCheck === true) return [];
   if (update?.state === "Failed" && isNew && typeof update.content.url === "string")
     return [entry(update.content.url, update.content, update.reason === "UpdateAborted" ? "Aborted" : "Failed")];
   const last = before.served;
@@ -116,7 +126,9 @@ function entries(before: ModelAdapterStatus, served: Served, update: Update | un
 
 interface Told {
   readonly contentDigest?: string | undefined;
-  readonly served?: { readonly artifactURL: string; readonly refresh?: string | undefined } | undefined;
+  readonly served?:
+    | { readonly artifactURL: string; readonly refresh?: string | undefined; readonly secrets?: string | undefined }
+    | undefined;
 }
 
 /** Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell. */
@@ -125,7 +137,8 @@ function changes(before: Told, after: Told): boolean {
   return (
     before.served?.artifactURL !== after.served?.artifactURL ||
     before.contentDigest !== after.contentDigest ||
-    asked(before) !== asked(after)
+    asked(before) !== asked(after) ||
+    !namesSameSecrets(before.served ?? {}, after.served ?? {})
   );
 }
 
@@ -160,7 +173,7 @@ function updatedNow(
   const type = UPDATED;
   if (served === undefined) return undefined;
   if (update === undefined) {
-    const now = { artifactURL: served.url, refresh: served.refresh };
+    const now = { artifactURL: served.url, refresh: served.refresh, secrets: served.secrets };
     const isOther = status?.served !== undefined && changes(status, { contentDigest: served.digest ?? status.contentDigest, served: now });
     const isOver = last !== undefined && last.status !== "True";
     if ((isOther || isOver) && !isEverywhere)
@@ -170,7 +183,8 @@ function updatedNow(
   const { state, reason, message, content, canary } = update;
   const why = message === undefined ? "" : `: ${truncate(message, MAX_MESSAGE)}`;
   if (state === "Failed") {
-    const end = reason === "UpdateAborted" ? "the rollout of the new content was aborted" : "the new content cannot be";
+    const cannot = content.proves === true ? "it cannot be had or loaded with what is declared now" : "the new content cannot be";
+    const end = reason === "UpdateAborted" ? "the rollout of the new content was aborted" : cannot;
     const kept = `${named(served)} goes on being served, for ${end}${why}`;
     return { type, status: "False", reason: reason ?? "ArtifactInvalid", message: kept };
   }
@@ -185,6 +199,13 @@ function updatedNow(
   if (canary !== undefined && canary.weight < 100) {
     const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${httpRoutes ? BY_ROUTES : ""}${why}`;
     return { type, status: "Unknown", reason: "UpdateOnTrial", message };
+  }
+  // Somebody has to make or allow it.
+  if (state === "Preparing" && (reason === "SecretNotFound" || reason === "SecretForbidden"))
+    return { type, status: "False", reason, message: `${named(served)} goes on being served, and what is declared now waits${why}` };
+  if (state === "Preparing" && content.isCheck === true) {
+    const message = `credentials and API key that are declared now are tried, and ${named(served)} is served${why}`;
+    return { type, status: "Unknown", reason: "UpdatePreparing", message };
   }
   if (state === "Preparing") {
     const preparing = `the new content is fetched and checked, and ${named(served)} is served${why}`;
@@ -232,6 +253,16 @@ export function updateEvents(before: ModelAdapterStatus | undefined, after: Mode
   const sameUrl = before.served.artifactURL === after.served.artifactURL;
   const digest = after.contentDigest === undefined ? "" : ` (${after.contentDigest})`;
   const same = before.contentDigest !== undefined && before.contentDigest === after.contentDigest;
+  const isSecrets = same && sameUrl && before.served.refresh === after.served.refresh;
+  if (isSecrets)
+    return [
+      {
+        type: "Normal",
+        reason: "Updated",
+        action: "Update",
+        note: `${after.served.artifactURL} is served with other credentials or another API key`,
+      },
+    ];
   const note = same
     ? `${after.served.artifactURL} leads to the content that was served before${digest}${sameUrl ? `: looked at again for the annotation ${ANNOTATION_REFRESH}` : ""}`
     : `${after.served.artifactURL}${digest} is served by every pod, in place of ${before.served.artifactURL}`;

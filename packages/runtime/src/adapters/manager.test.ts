@@ -789,6 +789,38 @@ test("what comes next is fetched and checked beside what serves, and then needs 
   expect([artifacts.asked.length, engine.calls]).toEqual([asked, ["load a /store/one", "unload a", "load a /store/two"]]);
 });
 
+test("another key is tried at the engine before it is used, and again once that was restarted", async () => {
+  engine.apiKey = "right";
+  await load("a", "/one", "right");
+  await serves("a", "one");
+  const withKey = (key: string) => prepare("/one", { prove: true, refresh: key, additional_config: { "api-key": key } });
+  withKey("wrong");
+  await prepared({ state: "Failed", reason: "EngineUnauthorized", retryable: false });
+  expect(status("a")).toMatchObject({ state: "Serving" });
+  withKey("right");
+  await prepared({ refresh: "right", state: "Ready" });
+  withKey("next");
+  await prepared({ refresh: "next", state: "Failed" });
+  // It is started anew, with that key and without adapters.
+  engine.apiKey = "next";
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await prepared({ refresh: "next", state: "Ready" });
+  await load("a", "/one", "next");
+  await world.observer.refresh(NEVER);
+  await serves("a", "one");
+});
+
+test("credentials are tried at the source where that is asked for", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  prepare("/one", { refresh: "1" });
+  await prepared({ refresh: "1", state: "Ready" });
+  prepare("/one", { refresh: "2", prove: true, content: { digest: "sha256:one" } });
+  await prepared({ refresh: "2", state: "Ready" });
+  expect(artifacts.asked.slice(-2).map((w) => w.prove)).toEqual([false, true]);
+});
+
 test("what comes next and cannot be served is told, and touches nothing", async () => {
   await load("a", "/one");
   await serves("a", "one");

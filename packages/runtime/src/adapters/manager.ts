@@ -173,7 +173,17 @@ export class AdapterManager {
    * @throws RequestError 404 for a name that is not declared, 409 where a manifest or somebody else owns it, 422 for checks that cannot be read
    */
   prepare(request: PrepareRequest): { readonly status: number; readonly body: AdapterStatus } {
-    const { lora_name: name, artifact_url: url, credentials = {}, credentials_hosts: credentialsHosts, content, refresh, checks } = request;
+    const {
+      lora_name: name,
+      artifact_url: url,
+      credentials = {},
+      credentials_hosts: credentialsHosts,
+      content,
+      refresh,
+      checks,
+      prove,
+    } = request;
+    const apiKey = request.additional_config?.[CONFIG_API_KEY];
     const bad = badPattern(checks ?? []);
     if (bad !== undefined) throw new RequestError(422, "InvalidManifest", bad);
     const a = this.#adapters.get(name);
@@ -183,7 +193,7 @@ export class AdapterManager {
     if (!mayReplace(a.declaration, request)) throw notOurs(a.declaration);
     const limits = limitsOf(request);
     const delivery = deliveryOf(request);
-    const wanted = { ...a.declaration, url, credentials, credentialsHosts, limits, delivery, content, restored: false };
+    const wanted = { ...a.declaration, url, credentials, credentialsHosts, apiKey, limits, delivery, content, restored: false };
     if (refresh === undefined && this.#serves(a, wanted)) {
       this.#giveUpNext(a);
       this.#publish(a);
@@ -191,7 +201,7 @@ export class AdapterManager {
     }
     if (a.next?.isFor(wanted, refresh, checks) !== true) {
       a.next?.end(new NoLongerWanted("something else is to come next"));
-      a.next = new Preparation(wanted, refresh, checks);
+      a.next = new Preparation(wanted, refresh, checks, prove);
     }
     a.next.askedMs = this.#deps.now();
     if (a.next.content === undefined && !a.next.running) this.#prepare(a, a.next);
@@ -535,7 +545,10 @@ export class AdapterManager {
     // What waits for the engine is loaded in this order.
     for (const a of mostRecentFirst([...this.#adapters.values()], (a) => a.name, again)) {
       // Another process may have other settings: what the last one refused is tried again. Artifacts are as they were.
-      if (restarted || cameBack) a.forgetEngineFailures();
+      if (restarted || cameBack) {
+        a.forgetEngineFailures();
+        if (a.next?.failure?.reason === "EngineUnauthorized" && !a.next.running) this.#prepare(a, a.next);
+      }
       // Of hundreds of adapters one load concerns one.
       if (concernsAll || !sameModel(view.models?.get(a.name), before.models?.get(a.name))) this.#kick(a);
     }

@@ -12,6 +12,8 @@ export class Preparation {
   readonly refresh: string | undefined;
   /** What it has to answer before it counts as prepared. */
   readonly checks: readonly SmokeCheck[];
+  /** Key and credentials are tried, whatever is here. */
+  readonly proves: boolean;
   readonly abort = new AbortController();
   content: Content | undefined;
   facts: AdapterFacts | undefined;
@@ -27,17 +29,22 @@ export class Preparation {
   askedMs = 0;
   timer: NodeJS.Timeout | undefined;
 
-  constructor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = []) {
+  constructor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = [], proves = false) {
     this.declaration = declaration;
     this.refresh = refresh;
     this.checks = checks;
+    this.proves = proves;
   }
 
   /** Whether a call asks for the same once more. */
   isFor(declaration: Declaration, refresh: string | undefined, checks: readonly SmokeCheck[] = []): boolean {
     const sameChecks = JSON.stringify(this.checks) === JSON.stringify(checks);
     return (
-      this.refresh === refresh && sameChecks && sameContent(this.declaration, declaration) && sameLimits(this.declaration, declaration)
+      this.refresh === refresh &&
+      sameChecks &&
+      this.declaration.apiKey === declaration.apiKey &&
+      sameContent(this.declaration, declaration) &&
+      sameLimits(this.declaration, declaration)
     );
   }
 

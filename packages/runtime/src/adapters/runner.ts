@@ -85,7 +85,7 @@ export class Runner {
       onProgress();
     };
     try {
-      const content = await this.#obtain(a.declaration, a.declaration.restored, onStart, onRate, both);
+      const content = await this.#obtain(a.declaration, a.declaration.restored ? "local" : "new", onStart, onRate, both);
       const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
@@ -115,15 +115,16 @@ export class Runner {
 
   /** Brings the content here that an adapter is to get next, checks it against what the engine takes, and has it answer what it has to. */
   async prepare(a: Adapter, next: Preparation, onChange: () => void, signal: AbortSignal): Promise<void> {
-    const { artifacts, metrics, log } = this.#deps;
+    const { artifacts, engine, keys, metrics, log } = this.#deps;
     const both = AbortSignal.any([signal, next.abort.signal]);
     const { declaration } = next;
     next.running = true;
     next.failure = undefined;
     try {
+      if (next.proves) await engine.listModels(declaration.apiKey ?? keys.mounted, both);
       const content = await this.#obtain(
         declaration,
-        false,
+        next.proves ? "proof" : "new",
         () => undefined,
         () => undefined,
         both,
@@ -179,7 +180,7 @@ export class Runner {
   /** Waits for one of the few places for downloads, and brings a content here. */
   async #obtain(
     { name, url, credentials, credentialsHosts, delivery, content }: Declaration,
-    preferLocal: boolean,
+    ask: "local" | "new" | "proof",
     onStart: () => void,
     onRate: (progress: Progress) => void,
     signal: AbortSignal,
@@ -201,7 +202,16 @@ export class Runner {
         if (drips(last, now() - startedMs)) leave();
       }, DRIP_PERIOD_MS);
       const obtained = artifacts.obtain(
-        { name, url, credentials, credentialsHosts, preferLocal, delivery, ...(content === undefined ? {} : { content }) },
+        {
+          name,
+          url,
+          credentials,
+          credentialsHosts,
+          preferLocal: ask === "local",
+          prove: ask === "proof",
+          delivery,
+          ...(content === undefined ? {} : { content }),
+        },
         (progress) => {
           lastMs = now();
           onProgress(progress);

@@ -52,6 +52,8 @@ export interface Wanted {
   readonly credentialsHosts?: readonly string[] | undefined;
   /** Take what was fetched before for this URL, without asking the source: after a restart, nothing was asked to change. */
   readonly preferLocal: boolean;
+  /** The source has to give these credentials at least one byte, also of content that is here. */
+  readonly prove?: boolean | undefined;
   /** Exactly this content, of all that the URL may lead to in time. */
   readonly content?: ContentRef | undefined;
   readonly delivery?: Delivery | undefined;
@@ -185,7 +187,7 @@ export class RemoteArtifacts implements Artifacts {
   ): Promise<Content> {
     const decided = wanted.content?.digest;
     const had = decided === undefined ? undefined : await this.#store.get(wanted.name, decided);
-    if (had !== undefined) {
+    if (had !== undefined && wanted.prove !== true) {
       this.#metrics.cacheHits.inc();
       await this.#store.used(wanted.name, had.path);
       return content(had);
@@ -202,6 +204,12 @@ export class RemoteArtifacts implements Artifacts {
     try {
       for (let relists = RELISTS; ; relists -= 1) {
         const listing = await select(source, wanted.url, signal);
+        const mayRead = proof(source, listing);
+        if (wanted.prove === true) await mayRead(signal);
+        if (had !== undefined) {
+          await this.#store.used(wanted.name, had.path);
+          return content(had);
+        }
         const fingerprint = sourceFingerprint(listing.files, from);
         const known = local.find((c) => c.manifest.source_fingerprint === fingerprint);
         if (known !== undefined) {
@@ -211,7 +219,7 @@ export class RemoteArtifacts implements Artifacts {
         }
         try {
           const server = `${artifact.kind} ${from}`;
-          const offer = { wanted, pin: artifact.sha256, server, source, listing, fingerprint, mayRead: proof(source, listing) };
+          const offer = { wanted, pin: artifact.sha256, server, source, listing, fingerprint, mayRead };
           return content(await this.#shared(offer, onProgress, signal));
         } catch (error) {
           if (!(error instanceof SourceChanged) || relists === 0) throw error;

@@ -1,10 +1,10 @@
 import { type Canary, stepsOf } from "../canary.ts";
 import type { Content, Served, Update, UpdateState } from "../contents.ts";
 import type { Asks } from "./asks.ts";
-import { askedIn, isByClock } from "./declared.ts";
+import { askedIn, isByClock, isRotation } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
 import { failureOf } from "./failure.ts";
-import { isSame, pinnable } from "./identity.ts";
+import { isProof, isSame, isSameReference, looksAnew, pinnable } from "./identity.ts";
 import type { RolloutInput, RolloutPod, Why } from "./input.ts";
 import { canPrepare, isChecked, isPrepared, preparedOf } from "./preparation.ts";
 import { found } from "./told.ts";
@@ -22,13 +22,18 @@ interface Advanced {
 export function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Advanced {
   const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
   const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
-  const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
-  const goesOn = last !== undefined && last.state !== "Failed" && isSame(last.content, wanted);
+  const proves = isProof(wanted, served);
+  const isCheck = proves && !(looksAnew(wanted, served) && view.fresh.some((p) => canPrepare(view, p, wanted)));
+  const goesOn = last !== undefined && last.state !== "Failed" && goesOnWith(last.content, wanted);
   const begins = !goesOn || last.state === "Preparing";
-  const isRefresh = wanted.url === served.url || (begins && wanted.refresh !== served.refresh && canLookAgain(view, wanted));
-  if (stays) return { update: { ...last, content: { ...last.content, isRefresh, ask } }, promoted: false };
+  const looks = wanted.url === served.url || (begins && wanted.refresh !== served.refresh && canLookAgain(view, wanted));
+  const isRefresh = looks && !isCheck;
+  const asked = { isRefresh, ask, ...(proves ? { proves } : {}), ...(isCheck ? { isCheck } : {}) };
+  const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i) && !isOver(last, asked, view);
+  if (stays) return { update: { ...last, content: { ...last.content, ...asked } }, promoted: false };
   const begun = goesOn ? last : undefined;
-  const content = resolved({ ...wanted, digest: begun?.content.digest, revision: begun?.content.revision, isRefresh, ask }, view);
+  const { digest, revision } = isCheck ? served : (begun?.content ?? {});
+  const content = resolved({ ...wanted, digest, revision, ...asked }, view);
   const at = (state: UpdateState, why: Why | undefined, canary?: Canary, promoted = false): Advanced => ({
     update: {
       content,
@@ -37,7 +42,7 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
       startMs: begun?.startMs ?? i.nowMs,
       reason: why?.reason,
       message: why?.message,
-      byClock: isByClock(wanted, served),
+      byClock: isByClock(wanted, served) || isRotation(wanted, served),
       canary,
     },
     promoted,
@@ -64,7 +69,7 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   const known = view.awaited.length === 0;
   const protects = isRefresh || view.parts.some((p) => view.serving(p) || view.isComing(p));
   // What has begun to be tried is not let through because all pods are gone for a moment: new ones get the old content.
-  const holds = begun !== undefined && (steps !== undefined || view.hasChecks) && !isLost(view, served);
+  const holds = begun !== undefined && !isCheck && (steps !== undefined || view.hasChecks) && !isLost(view, served);
   if (known && !protects) return holds ? at("Preparing", waits ?? lonely) : at("Swapping", waits);
   // Where a reference leads to by now only its digest tells.
   const told = !isRefresh || content.digest !== undefined;
@@ -74,9 +79,20 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   const ready = known && told && clear && prepared;
   if (!ready || i.secretTrouble !== undefined) return at("Preparing", waits);
   // What it leads to may be what is served: then nothing is swapped.
-  const isOther = content.digest === undefined || content.digest !== served.digest;
+  const isOther = !isCheck && (content.digest === undefined || content.digest !== served.digest);
   const held = isOther ? (lonely ?? paused) : undefined;
   return held === undefined ? swap() : at("Preparing", waits ?? held);
+}
+
+/** Whether an update goes on: with a CRD of before, the status tells nothing of secrets. */
+function goesOnWith(last: Content, wanted: Content): boolean {
+  return isSameReference(last, wanted) && (last.secrets ?? wanted.secrets) === wanted.secrets;
+}
+
+/** Whether no pod is left that refused other secrets for what is served: those that did are gone, say, or were started anew with another key. */
+function isOver({ reason, content }: Update, asked: Pick<Content, "isCheck" | "ask">, view: View): boolean {
+  if (asked.isCheck !== true || reason === "UpdateAborted" || view.fresh.length === 0) return false;
+  return view.fresh.every((p) => failureOf(view, p, { ...content, ...asked }, true) === undefined);
 }
 
 /**

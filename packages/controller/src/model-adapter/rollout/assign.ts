@@ -1,6 +1,6 @@
 import { canaryPods, type Step } from "../canary.ts";
 import type { Content, PodPlan, Rollout, Served, Update } from "../contents.ts";
-import { isExact, isSame, NOTHING } from "./identity.ts";
+import { isExact, isSameReference, NOTHING } from "./identity.ts";
 import type { RolloutPod } from "./input.ts";
 import { canPrepare, checkerOf, isAbandoned, resolverOf, wantsPrepare } from "./preparation.ts";
 import { nextToSwap } from "./turns.ts";
@@ -59,7 +59,8 @@ export function assign(
   const weights = new Map(view.pods.map((p) => [p, weightOf(view, p, served, update)]));
   const swapping = new Set(nextToSwap(view, goalOf, (p) => weights.get(p) === 0));
   const checker = prepare === undefined ? undefined : checkerOf(view, prepare);
-  const resolver = prepare === undefined || isExact(prepare) ? undefined : (checker ?? resolverOf(view, prepare));
+  const resolver =
+    prepare === undefined || prepare.isCheck === true || isExact(prepare) ? undefined : (checker ?? resolverOf(view, prepare));
   const others = (p: RolloutPod) =>
     view.parts.some((q) => q !== p && q.ready && !swapping.has(q) && weights.get(q) !== 0 && view.answers(q));
   return new Map(
@@ -69,7 +70,7 @@ export function assign(
       const moves = !has && view.serving(p);
       // Those whose turn has not come keep what they have.
       const content = !moves || swapping.has(p) ? goal : (view.own(p, [goal, current, served]) ?? goal);
-      const isCurrent = content === goal ? isSame(goal, current) : false;
+      const isCurrent = content === goal ? isSameReference(goal, current) : false;
       const asks = prepare !== undefined && (resolver === undefined || p === resolver) && canPrepare(view, p, prepare);
       return [
         p.uid,

@@ -3,12 +3,36 @@ import { intervalMs } from "../canary.ts";
 import type { Content, Served, Update } from "../contents.ts";
 import { declaredUrl } from "../declared-url.ts";
 import type { ModelAdapterObject } from "../types.ts";
-import type { Before } from "./input.ts";
+import { isSameReference, withSecrets } from "./identity.ts";
+import type { Before, RolloutInput } from "./input.ts";
+import { namesSameSecrets } from "./secrets.ts";
 
 /** What is declared now. */
-export function target(adapter: ModelAdapterObject, before: Before, nowMs: number): Content {
+export function target(adapter: ModelAdapterObject, before: Before, i: RolloutInput): Content {
   const url = declaredUrl(adapter);
-  return { url, refresh: refreshOf(adapter, url, before, nowMs), digest: undefined, revision: undefined };
+  const refresh = refreshOf(adapter, url, before, i.nowMs);
+  return { url, refresh, ...secretsOf(before.served, i), digest: undefined, revision: undefined };
+}
+
+/** The secrets that are declared now. While those that are in use cannot be read nothing else is. */
+function secretsOf(served: Served | undefined, { secretsName: secrets, secretTrouble }: RolloutInput): Pick<Content, "secrets"> {
+  const stays = secretTrouble !== undefined && served?.secrets !== undefined && namesSameSecrets({ secrets }, served);
+  return withSecrets(stays ? served.secrets : secrets);
+}
+
+/**
+ * What is served, with the secrets that it is served with: a controller of before did not write them down, and without an edit since they are
+ * those that are declared.
+ */
+export function adopted(served: Served | undefined, { adapter, secretsName, secretTrouble }: RolloutInput): Served | undefined {
+  if (served === undefined || served.secrets !== undefined || secretTrouble !== undefined) return served;
+  const isEdited = adapter?.status?.observedGeneration !== adapter?.metadata.generation;
+  return isEdited ? served : { ...served, ...withSecrets(secretsName) };
+}
+
+/** Whether only what is in the Secrets has changed since a content came to be served: nobody has edited anything. */
+export function isRotation(content: Content, served: Served): boolean {
+  return isSameReference(content, served) && content.secrets !== served.secrets && namesSameSecrets(content, served);
 }
 
 const CLOCK = "@";

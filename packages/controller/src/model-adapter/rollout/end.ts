@@ -3,6 +3,7 @@ import { follow, stepsOf, unhealthy } from "../canary.ts";
 import type { Content, Served, Update } from "../contents.ts";
 import type { Asks } from "./asks.ts";
 import { bearing, failureOf } from "./failure.ts";
+import { withSecrets } from "./identity.ts";
 import type { Before, RolloutInput, RolloutPod, Why } from "./input.ts";
 import { cannotCheck, canPrepare } from "./preparation.ts";
 import { found } from "./told.ts";
@@ -14,7 +15,7 @@ export function afterCompletion(before: Before, view: View, i: RolloutInput, ask
   const { served, update } = before;
   if (served === undefined) return undefined;
   const ends = update === undefined || ended(update, view, i, asks) !== undefined;
-  const done = ends ? undefined : completed(update, update, view, i, asks);
+  const done = ends ? undefined : completed(update, update, view, i, asks, served);
   return { before: done === undefined ? before : { served: done, update: undefined } };
 }
 
@@ -80,7 +81,14 @@ export function waiting(view: View, content: Content): Why | undefined {
  * The content that an update has brought to every pod that clients may be sent to; `undefined` while one lacks it. A canary is through only where the
  * status has told already that every pod gets it.
  */
-export function completed(update: Update, said: Update | undefined, view: View, i: RolloutInput, asks: Asks): Served | undefined {
+export function completed(
+  update: Update,
+  said: Update | undefined,
+  view: View,
+  i: RolloutInput,
+  asks: Asks,
+  served: Served,
+): Served | undefined {
   const { content, canary } = update;
   if (update.state !== "Swapping" || content.url instanceof ArtifactUrlError) return undefined;
   const first = view.firstOfAll(content);
@@ -90,6 +98,7 @@ export function completed(update: Update, said: Update | undefined, view: View, 
     if (said?.canary?.weight !== 100) return undefined;
     if (!follow(steps, canary, view.share(content), pace(i, asks, update)).done) return undefined;
   }
-  const { url, refresh } = content;
-  return { url, refresh, ...found(content, first, view), resolvedMs: i.nowMs };
+  const { url, refresh, secrets, isCheck } = content;
+  const resolvedMs = isCheck === true ? served.resolvedMs : i.nowMs;
+  return { url, refresh, ...withSecrets(secrets), ...found(content, first, view), resolvedMs };
 }

@@ -1,11 +1,17 @@
 import { ArtifactUrlError, parseArtifactUrl } from "@aibrix/api";
-import type { Content } from "../contents.ts";
+import type { Content, Served } from "../contents.ts";
+import { namesSameCredentials } from "./secrets.ts";
 
 /** Of no particular content. */
 export const NOTHING: Content = { url: "/", refresh: undefined, digest: undefined, revision: undefined };
 
-/** Whether two contents are asked for by the same words. */
+/** Whether two contents are asked for by the same words, with the same secrets. */
 export function isSame(a: Content, b: Content): boolean {
+  return isSameReference(a, b) && a.secrets === b.secrets;
+}
+
+/** The same, whatever secrets they are had with. */
+export function isSameReference(a: Content, b: Content): boolean {
   return String(a.url) === String(b.url) && a.refresh === b.refresh;
 }
 
@@ -26,4 +32,19 @@ export function isExact({ url, digest }: Content): boolean {
   return (
     source.sha256 !== undefined || source.kind === "path" || (source.kind === "huggingface" && /^[0-9a-f]{40}$/.test(source.revision ?? ""))
   );
+}
+
+/** The field of a content's secrets, where there are any. */
+export function withSecrets(secrets: string | undefined): { readonly secrets?: string } {
+  return secrets === undefined ? {} : { secrets };
+}
+
+/** Whether a content is what is served, with other secrets. */
+export function isProof(content: Content, served: Served): boolean {
+  return isSameReference(content, served) && content.secrets !== served.secrets;
+}
+
+/** Whether a reference is resolved anew for its secrets: those of another Secret may lead elsewhere, and what is new in the same one does not. */
+export function looksAnew({ url, secrets }: Content, served: Served): boolean {
+  return pinnable(url) && !namesSameCredentials({ secrets }, served);
 }

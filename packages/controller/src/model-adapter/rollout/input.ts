@@ -32,6 +32,8 @@ export interface RolloutPod {
   readonly delivery: (content: Content) => Delivery;
   /** Whether a call that failed asked for this content. */
   readonly isOf: (failure: CallFailure, content: Content) => boolean;
+  /** Whether its engine, which has no sidecar, has taken the key that belongs to a content. */
+  readonly takesKey: (content: Content) => boolean;
   /** Whether its sidecar, as it runs now, has what belongs to a content and is written down nowhere: keys and credentials. */
   readonly hasSecrets: (content: Content) => boolean;
 }
@@ -43,6 +45,8 @@ export interface RolloutInput {
   readonly pods: readonly RolloutPod[];
   /** Version of the Secrets in use. */
   readonly secrets: string;
+  /** What the secrets that are declared now are called, see `secrets.ts`; `undefined` where none are. */
+  readonly secretsName?: string | undefined;
   readonly secretTrouble: { readonly reason: Reason; readonly message: string } | undefined;
   /** What the gateways counted in a step, by the step's name. */
   readonly health?: ((step: string) => Health | undefined) | undefined;

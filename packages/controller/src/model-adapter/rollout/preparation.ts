@@ -3,9 +3,10 @@ import type { Content, Served } from "../contents.ts";
 import type { RolloutPod } from "./input.ts";
 import type { View } from "./view.ts";
 
-/** Whether a pod can fetch and check a content beside what it serves. */
+/** Whether a pod can fetch and check a content beside what it serves, or try the secrets of one that it serves. */
 export function canPrepare(view: View, p: RolloutPod, content: Content): boolean {
   const delivery = p.delivery(content);
+  if (content.isCheck === true) return delivery.kind !== "refused" && (p.via === "direct" || p.view.prepares !== false);
   return (
     p.via === "sidecar" &&
     p.view.prepares !== false &&
@@ -29,12 +30,21 @@ export function preparedOf(view: View, p: RolloutPod, { url, ask, digest }: Cont
 export function isPrepared(view: View, p: RolloutPod, content: Content): boolean {
   // What serves nothing has nothing to be kept, and gets it by a load.
   if (!canPrepare(view, p, content) || !view.serving(p)) return true;
+  if (content.proves === true) return isProven(view, p, content);
   // Once it is told, its preparation is used up.
   return view.isTold(p, content) || view.serves(p, content) || preparedOf(view, p, content)?.state === "Ready";
 }
 
+function isProven(view: View, p: RolloutPod, content: Content): boolean {
+  return p.via === "direct" ? p.takesKey(content) : preparedOf(view, p, content)?.state === "Ready";
+}
+
 /** @param checks - and it is to answer the prompts there */
 export function wantsPrepare(view: View, p: RolloutPod, content: Content, checks: boolean): boolean {
+  if (content.proves === true)
+    return (
+      p.takesPart && view.serving(p) && !isProven(view, p, content) && (p.via === "direct" || preparedOf(view, p, content) === undefined)
+    );
   if (!p.takesPart || !view.serving(p) || view.serves(p, content) || view.isTold(p, content)) return false;
   const prepared = preparedOf(view, p, content);
   return prepared === undefined || (checks && prepared.checks === undefined);

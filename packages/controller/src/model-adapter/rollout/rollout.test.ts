@@ -55,6 +55,7 @@ function pod(
     delivery: ({ url }) =>
       isDirect ? { kind: "asIs", path: String(url), checked: false } : { kind: "volume", runtimeDir: "/sidecar", engineDir: "/engine" },
     isOf: () => true,
+    takesKey: () => false,
     hasSecrets: () => true,
     ...rest,
   };

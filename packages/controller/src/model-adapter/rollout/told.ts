@@ -1,25 +1,28 @@
 import { ArtifactUrlError, REASONS, type Reason } from "@aibrix/api";
 import type { Content, Served } from "../contents.ts";
 import type { ModelAdapterObject } from "../types.ts";
-import { isByClock } from "./declared.ts";
-import { pinnable, urlOfRoot } from "./identity.ts";
+import { isByClock, isRotation } from "./declared.ts";
+import { isProof, looksAnew, pinnable, urlOfRoot, withSecrets } from "./identity.ts";
 import type { Before, RolloutPod } from "./input.ts";
 import type { View } from "./view.ts";
 
 /** What the status says. */
 export function told({ status }: ModelAdapterObject): Before {
   if (status?.served === undefined) return { served: undefined, update: undefined };
-  const { artifactURL, refresh, resolvedTime } = status.served;
+  const { artifactURL, refresh, secrets, resolvedTime } = status.served;
   const digest = pinnable(artifactURL) ? status.contentDigest : undefined;
-  const served = { url: artifactURL, refresh, digest, revision: status.resolvedRevision, resolvedMs: Date.parse(resolvedTime) };
+  const { resolvedRevision: revision } = status;
+  const served = { url: artifactURL, refresh, ...withSecrets(secrets), digest, revision, resolvedMs: Date.parse(resolvedTime) };
   const u = status.update;
   if (u === undefined) return { served, update: undefined };
   const reason = u.reason !== undefined && u.reason in REASONS ? (u.reason as Reason) : undefined;
   const url = reason === "InvalidArtifactURL" ? new ArtifactUrlError(u.message ?? "") : u.artifactURL;
   const isRefresh = url === artifactURL;
-  const content = { url, refresh: u.refresh, digest: u.contentDigest, revision: u.resolvedRevision, isRefresh };
+  const asked = { url, refresh: u.refresh, ...withSecrets(u.secrets), digest: u.contentDigest, revision: u.resolvedRevision };
+  const isCheck = isProof(asked, served) && !looksAnew(asked, served);
+  const content = { ...asked, isRefresh: isRefresh && !isCheck, ...(isCheck ? { isCheck } : {}) };
   const { state, fingerprint, message } = u;
-  const byClock = isByClock(content, served);
+  const byClock = isByClock(content, served) || isRotation(content, served);
   const sinceMs = u.stepTime === undefined ? undefined : Date.parse(u.stepTime);
   const canary = u.step === undefined ? undefined : { step: u.step, weight: u.weight ?? 0, sinceMs };
   return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock, canary } };

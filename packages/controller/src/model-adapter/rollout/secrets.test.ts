@@ -1,0 +1,151 @@
+import type { ModelAdapterStatus } from "@aibrix/api";
+import { expect, test } from "vitest";
+import { type AdapterView, NOTHING_KNOWN } from "../../engines/agent.ts";
+import type { Rollout } from "../contents.ts";
+import type { ModelAdapterObject, Observed } from "../types.ts";
+import { contentStatus, updatedCondition } from "../update-status.ts";
+import type { RolloutInput, RolloutPod } from "./input.ts";
+import { rollout } from "./rollout.ts";
+import { secretsName } from "./secrets.ts";
+
+const NOW = Date.parse("2026-01-01T12:00:00Z");
+const [D1, D2] = ["sha256:1", "sha256:2"];
+const URL = "s3://models/one";
+const FIRST = secretsName("store", "key", "1");
+/** Of another Secret, of another key, and of another version of the same. */
+const [OTHER_STORE, OTHER_KEY, NEWER] = [
+  secretsName("other", "key", "2"),
+  secretsName("store", "other", "2"),
+  secretsName("store", "key", "2"),
+];
+
+type Prepared = NonNullable<AdapterView["prepared"]>;
+
+function pod(name: string, prepared?: Partial<Prepared>, seen: Partial<AdapterView> = {}): RolloutPod {
+  const empty = { revision: undefined, attempts: 0, reason: undefined, message: undefined, retryable: true, nextRetryTime: undefined };
+  const adapter: AdapterView = {
+    ...empty,
+    name: "x",
+    state: "Serving",
+    serving: true,
+    base: false,
+    own: true,
+    artifactUrl: URL,
+    root: "/store/one",
+    contentDigest: D1,
+    declaredDigest: D1,
+    ...(prepared === undefined
+      ? {}
+      : { prepared: { ...empty, artifactUrl: URL, refresh: "2 v ", contentDigest: D1, state: "Ready", ...prepared } }),
+    ...seen,
+  };
+  return {
+    uid: name,
+    name,
+    takesPart: true,
+    ready: true,
+    hasServed: true,
+    listed: true,
+    onTrial: false,
+    hasAddress: true,
+    via: "sidecar",
+    view: { ...NOTHING_KNOWN, knowledge: "fresh", engineReady: true, adapters: new Map([["x", adapter]]) },
+    call: { running: undefined, done: undefined, accepted: {}, failure: undefined },
+    engineRestarts: 0,
+    doubtful: false,
+    delivery: () => ({ kind: "volume", runtimeDir: "/sidecar", engineDir: "/engine" }),
+    isOf: () => true,
+    takesKey: () => false,
+    hasSecrets: () => true,
+  };
+}
+
+const DENIED = { state: "Failed", contentDigest: undefined, reason: "ArtifactDenied", message: "denied", retryable: false } as const;
+
+function declared(status: Partial<ModelAdapterStatus> = {}, generation = 2): ModelAdapterObject {
+  const resolvedTime = new Date(NOW - 600_000).toISOString();
+  return {
+    apiVersion: "model.aibrix.ai/v1alpha1",
+    kind: "ModelAdapter",
+    metadata: { name: "x", namespace: "default", uid: "u", generation },
+    spec: { artifactURL: URL, podSelector: {} },
+    status: { observedGeneration: 1, contentDigest: D1, served: { artifactURL: URL, secrets: FIRST, resolvedTime }, ...status },
+  };
+}
+
+const run = (adapter: ModelAdapterObject, secretsName: string | undefined, pods: readonly RolloutPod[], more: Partial<RolloutInput> = {}) =>
+  rollout({ name: "x", adapter, pods, secrets: "v", secretsName, secretTrouble: undefined, nowMs: NOW, ...more });
+const observed = (r: Rollout) => ({ rollout: r, unwritten: undefined, nowMs: NOW }) as Observed;
+const told = (adapter: ModelAdapterObject, r: Rollout) => updatedCondition(observed(r), adapter);
+/** The adapter as it is after a turn. */
+const after = (adapter: ModelAdapterObject, r: Rollout): ModelAdapterObject => ({
+  ...adapter,
+  status: { ...adapter.status, ...contentStatus(observed(r), adapter, undefined) },
+});
+
+test.each([
+  { name: "another API key", secrets: OTHER_KEY, digest: D1, condition: "Unknown" },
+  { name: "a newer version of the same Secret", secrets: NEWER, digest: D1, condition: undefined },
+  { name: "credentials of another Secret", secrets: OTHER_STORE, digest: undefined, condition: "Unknown" },
+  { name: "no secrets any more", secrets: undefined, digest: undefined, condition: "Unknown" },
+])("$name: tried on pods that serve before anything is told", ({ secrets, digest, condition }) => {
+  const adapter = declared();
+  const r = run(adapter, secrets, [pod("a"), pod("b")]);
+  expect(r.update).toMatchObject({ state: "Preparing", content: { proves: true, digest } });
+  expect(r.pods.get("a")?.prepare).toMatchObject({ url: URL, digest });
+  // A reference that is resolved anew is so by one pod.
+  expect(r.pods.get("b")?.prepare === undefined).toBe(digest === undefined);
+  expect([told(adapter, r)?.status, r.served?.secrets]).toEqual([condition, FIRST]);
+});
+
+test("once every pod has found them good, they are those of what is served, which is as old as it was", () => {
+  const half = run(declared(), OTHER_KEY, [pod("a", {}), pod("b")]);
+  expect([half.update?.state, half.served?.secrets]).toEqual(["Preparing", FIRST]);
+  const r = run(declared(), OTHER_KEY, [pod("a", {}), pod("b", {})]);
+  expect(r.update).toBeUndefined();
+  expect(r.served).toMatchObject({ secrets: OTHER_KEY, digest: D1, resolvedMs: NOW - 600_000 });
+  expect(told(declared(), r)).toMatchObject({ status: "True" });
+});
+
+test("refused ones are told, and stay so only while a pod is there that refuses them", () => {
+  const adapter = declared();
+  const refused = run(adapter, OTHER_KEY, [pod("a", DENIED), pod("b", {})]);
+  expect(told(adapter, refused)).toMatchObject({
+    status: "False",
+    reason: "ArtifactDenied",
+    message: expect.stringContaining("pod a: denied"),
+  });
+  const later = after(adapter, refused);
+  expect((later.status?.history ?? []).map((h) => h.outcome)).not.toContain("Failed");
+  expect(run(later, OTHER_KEY, [pod("a", DENIED), pod("b", {})]).update?.state).toBe("Failed");
+  expect(run(later, OTHER_KEY, [pod("b", {})])).toMatchObject({ update: undefined, served: { secrets: OTHER_KEY } });
+});
+
+test("another Secret's credentials that lead elsewhere are an update of the content", () => {
+  const r = run(declared(), OTHER_STORE, [pod("a", { contentDigest: D2 }), pod("b", { contentDigest: D2 })]);
+  expect(r.update).toMatchObject({ state: "Swapping", content: { digest: D2, secrets: OTHER_STORE } });
+});
+
+test("a Secret that cannot be read changes nothing, and another one that cannot be read is told", () => {
+  const secretTrouble = { reason: "SecretNotFound", message: "create it" } as const;
+  const missing = secretsName("store", "key", "missing");
+  expect(run(declared(), missing, [pod("a")], { secretTrouble }).update).toBeUndefined();
+  const adapter = declared();
+  const r = run(adapter, secretsName("other", "key", "missing"), [pod("a")], { secretTrouble });
+  expect(told(adapter, r)).toMatchObject({ status: "False", reason: "SecretNotFound", message: expect.stringContaining("create it") });
+});
+
+test("what a controller of before did not write down is what is declared, where nothing was edited since", () => {
+  const served = { artifactURL: URL, resolvedTime: new Date(NOW).toISOString() };
+  const same = run(declared({ served }, 1), FIRST, [pod("a")]);
+  expect([same.update, same.served?.secrets]).toEqual([undefined, FIRST]);
+  expect(run(declared({ served }, 2), FIRST, [pod("a")]).update?.state).toBe("Preparing");
+});
+
+test("a CRD that keeps nothing of secrets does not make an update begin anew with each turn", () => {
+  const { secrets: _, ...served } = declared().status?.served ?? { artifactURL: URL, resolvedTime: "" };
+  const adapter = declared({ served });
+  const { secrets: __, ...update } = after(adapter, run(adapter, FIRST, [pod("a")], { nowMs: NOW - 5_000 })).status?.update ?? {};
+  const r = run(declared({ served, update } as Partial<ModelAdapterStatus>), FIRST, [pod("a")]);
+  expect(r.update?.startMs).toBe(NOW - 5_000);
+});
