@@ -121,7 +121,7 @@ describe("through the sidecar", () => {
     await through(digestAt(ONE));
   });
 
-  test("on a single pod nobody is sent away: the sidecar finds the moment", async () => {
+  test("on a single pod the sidecar finds the moment: nobody is sent there only while its engine has no room for both contents", async () => {
     const [a] = await pods(["a"]);
     await world.controller(FLAGS, TIMING);
     await declare(ONE);
@@ -130,13 +130,17 @@ describe("through the sidecar", () => {
     await declare(TWO);
     await until("it was told", () => a?.runtime.loads.at(-1)?.artifact_url === TWO);
     expect(a?.runtime.loads.at(-1)?.drain_seconds).toBeUndefined();
-    const s = await until("it waits", async () => {
+    await until("nobody is sent there", async () => (await adapters.addresses(key)).length === 0);
+    // What the gateway holds requests for.
+    const s = await until("that is told", async () => {
       const now = await adapters.status(key);
-      return now?.pods?.[0]?.state === "Updating" ? now : undefined;
+      return now?.readyReplicas === 0 ? now : undefined;
     });
-    expect([s.readyReplicas, await adapters.addresses(key)]).toEqual([1, [a?.ip]]);
+    expect([s.update?.state, s.pods?.[0]?.state, updated(s)?.reason]).toEqual(["Swapping", "Updating", "UpdateRolling"]);
+    expect(s.conditions?.find((c) => c.type === "Ready")).toMatchObject({ status: "False", reason: "ModelAdapterLoading" });
     a?.runtime.release("x");
-    await through(digestAt(TWO));
+    expect(await through(digestAt(TWO))).toMatchObject({ readyReplicas: 1 });
+    expect(await adapters.addresses(key)).toEqual([a?.ip]);
   });
 
   test("what is bad is refused before anything is touched, with the reason, and an edit mends it", async () => {

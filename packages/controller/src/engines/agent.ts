@@ -32,6 +32,8 @@ export interface AdapterView {
   readonly declaredDigest?: string | undefined;
   /** The commit that its reference led to. */
   readonly revision?: string | undefined;
+  /** What is declared waits for requests of what serves, for the engine has no room for both. */
+  readonly waits?: boolean | undefined;
   /** What comes next, as far as it is there. */
   readonly prepared?: PreparedView | undefined;
   /** The highest rank of any of its modules, where a sidecar has read its files. */

@@ -413,6 +413,7 @@ function adapterView(a: AdapterStatus, whose: Pick<AdapterView, "own" | "owner" 
     maxRank: a.max_rank,
     declaredDigest: a.content_digest,
     revision: a.resolved_revision,
+    ...(a.waits_since === undefined ? {} : { waits: true }),
     ...(a.prepared === undefined ? {} : { prepared: preparedView(a.prepared) }),
     timings: a.timings === undefined ? undefined : { downloadMs: a.timings.download_ms, loadMs: a.timings.load_ms },
   };

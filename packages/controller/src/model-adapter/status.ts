@@ -171,6 +171,12 @@ function readiness(
   if (first === undefined) {
     const waiting = placed.filter(({ pod }) => !pod.facts.ready).map(({ pod }) => pod.facts.key);
     if (waiting.length === placed.length) return no("PodsNotReady", `not ready: ${named(waiting)}`);
+    const swapping = placed.filter(({ pod, state }) => state.serving && pod.unrouted).map(({ pod }) => pod.facts.key);
+    if (swapping.length > 0)
+      return no(
+        "ModelAdapterLoading",
+        `the new content waits on ${named(swapping)} until requests of the old one have ended, for the engine has no room for both (--max-loras); the gateway holds new ones meanwhile`,
+      );
     return no("ModelAdapterLoading", `loading on ${named(placed.map(({ pod }) => pod.facts.key))}`);
   }
   const same = trouble.filter(({ state }) => state.message === first.state.message).map(({ pod }) => pod.facts.key);

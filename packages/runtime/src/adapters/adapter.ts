@@ -19,8 +19,8 @@ export class Adapter {
   drainUntilMs: number | undefined;
   /** What it is to get next. */
   next: Preparation | undefined;
-  /** Newer content waits for the requests of what serves: which, since when and until when, in milliseconds of the steady clock. */
-  swap: { readonly path: string; readonly sinceMs: number; readonly untilMs: number; open: boolean } | undefined;
+  /** Newer content is to take the place of what serves: which, since when and until when it may wait for requests, in milliseconds of the steady clock. */
+  swap: { readonly path: string; readonly sinceMs: number; readonly untilMs: number; open: boolean; waits: boolean } | undefined;
   wanted: Content | undefined;
   fallback: Content | undefined;
   failure: Failure | undefined;
@@ -181,7 +181,7 @@ export class Adapter {
         maxRank: this.maxRank,
         timings: this.timings,
         prepared: this.next?.shown(timeOf),
-        waitsSinceMs: this.swap?.open === false ? this.swap.sinceMs : undefined,
+        waitsSinceMs: this.swap?.open === false && this.swap.waits ? this.swap.sinceMs : undefined,
         probed: this.probed.get(served?.path ?? ""),
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },

@@ -12,6 +12,8 @@ interface Drain {
   /** It may end before that, where the engine has room for old and new content. */
   readonly swaps: boolean;
   readonly onDrained: () => void;
+  /** Told once, after the first look that did not end it. */
+  onWaits: (() => void) | undefined;
 }
 
 export interface DrainsDeps {
@@ -45,17 +47,18 @@ export class Drains {
 
   /** @param onDrained - called once, when no request of that name runs or waits; not where {@link forget} came before */
   add(name: string, onDrained: () => void, signal: AbortSignal): void {
-    this.#add(name, { firstLookMs: this.#deps.now() + DRAIN.firstLookMs, swaps: false, onDrained }, signal);
+    this.#add(name, { firstLookMs: this.#deps.now() + DRAIN.firstLookMs, swaps: false, onDrained, onWaits: undefined }, signal);
   }
 
   /**
    * The same for a name whose content is to be swapped: also where the engine has slots for both besides what runs.
    *
    * @param unrouted - nobody sends requests there any more, but some may be on their way
+   * @param onWaits - called once, where it has to wait: a look has found requests and no room, or could not be had
    */
-  addSwap(name: string, unrouted: boolean, onDrained: () => void, signal: AbortSignal): void {
+  addSwap(name: string, unrouted: boolean, onDrained: () => void, onWaits: () => void, signal: AbortSignal): void {
     const { now } = this.#deps;
-    this.#add(name, { firstLookMs: now() + (unrouted ? DRAIN.firstLookMs : 0), swaps: true, onDrained }, signal);
+    this.#add(name, { firstLookMs: now() + (unrouted ? DRAIN.firstLookMs : 0), swaps: true, onDrained, onWaits }, signal);
   }
 
   /** The time of a swap is over, and requests may run still. */
@@ -109,11 +112,16 @@ export class Drains {
         this.note(page);
         this.#deps.onPage?.(page, this.#lookedMs);
         for (const [name, drain] of due) {
-          if (this.#drains.get(name) !== drain || !this.#isOver(page, name, drain)) continue;
+          if (this.#drains.get(name) !== drain) continue;
+          if (!this.#isOver(page, name, drain)) {
+            waits(drain);
+            continue;
+          }
           this.#drains.delete(name);
           drain.onDrained();
         }
       } catch (error) {
+        for (const [, drain] of due) waits(drain);
         log.debug({ error: messageOf(error) }, "the engine did not tell which adapters have requests");
       }
     }
@@ -127,4 +135,10 @@ export class Drains {
     const firstMs = Math.min(...drains.map((d) => d.firstLookMs)) - this.#deps.now();
     return Math.max(firstMs, DRAIN.periodMs);
   }
+}
+
+function waits(drain: Drain): void {
+  const { onWaits } = drain;
+  drain.onWaits = undefined;
+  onWaits?.();
 }

@@ -949,8 +949,11 @@ test("where there is room for both nothing has to end; a second time it has, for
   engine.requests = { names: ["a"], maxLoras: 8 };
   await load("a", "/one");
   await serves("a", "one");
+  const shown = vi.spyOn(world.feed, "setAdapter");
   await load("a", "/two");
   await serves("a", "two");
+  // Whoever takes the pod out while it waits has no reason to.
+  expect(shown.mock.calls.filter(([adapter]) => adapter.waits_since !== undefined)).toEqual([]);
   await load("a", "/one");
   await until(() => expect(status("a")).toMatchObject({ state: "Updating", waits_since: expect.any(String) }));
   engine.requests = { names: [], maxLoras: 8 };

@@ -453,14 +453,19 @@ export class AdapterManager {
     if (a.swap?.path !== path) {
       const { drainMs } = a.declaration;
       const sinceMs = now();
-      const swap = { path, sinceMs, untilMs: sinceMs + (drainMs ?? SWAP_GRACE_MS), open: false };
+      const swap = { path, sinceMs, untilMs: sinceMs + (drainMs ?? SWAP_GRACE_MS), open: false, waits: false };
       a.swap = swap;
       const onFree = () => {
         if (a.swap !== swap) return;
         swap.open = true;
         this.#kick(a);
       };
-      this.#drains.addSwap(a.name, drainMs !== undefined, onFree, this.#closed.signal);
+      const onWaits = () => {
+        if (a.swap !== swap) return;
+        swap.waits = true;
+        this.#publish(a);
+      };
+      this.#drains.addSwap(a.name, drainMs !== undefined, onFree, onWaits, this.#closed.signal);
     }
     if (a.swap.open || now() < a.swap.untilMs) return;
     log.warn(

@@ -78,7 +78,7 @@ export function assign(
           content,
           current: isCurrent,
           // Not only by its weight: whoever uses the slices without our gateway knows of none.
-          unrouted: ((swapping.has(p) && moves) || weights.get(p) === 0) && others(p),
+          unrouted: (((swapping.has(p) && moves) || weights.get(p) === 0) && others(p)) || (swapping.has(p) && view.waitsForRoom(p, goal)),
           decided: view.isDecided(p, good),
           prepare:
             (asks && wantsPrepare(view, p, prepare, p === checker)) || (isOver && isAbandoned(view, p, served))

@@ -196,6 +196,16 @@ export class View {
     return [...has, ...more.slice(0, Math.max(0, wanted - has.length))];
   }
 
+  /**
+   * A pod's engine has no room for old and new content besides what runs, so that requests of the old one have to end, and new ones would never let
+   * them. Once nobody is sent there for that, it stays so until the new content serves.
+   */
+  waitsForRoom(p: RolloutPod, content: Content): boolean {
+    const entry = this.entry(p);
+    if (entry?.state !== "Updating" || !this.serving(p) || !this.isTold(p, content)) return false;
+    return entry.waits === true || !p.listed;
+  }
+
   /** Whether it was told to serve a content, and serves another one until that is in. */
   isTold(p: RolloutPod, { url, digest, isRefresh = false }: Content): boolean {
     const entry = this.entry(p);
