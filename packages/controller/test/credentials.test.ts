@@ -46,7 +46,7 @@ async function pods(names: readonly string[], options: PodOptions = {}): Promise
   for (const name of names) {
     const pod = await world.pod(name, { namespace: ns, volume: true, ...options });
     pod.runtime.fate = ({ credentials, additional_config: config }) => {
-      if (credentials?.["aws_secret_access_key"] === "wrong")
+      if (credentials?.aws_secret_access_key === "wrong")
         return { reason: "ArtifactDenied", message: "the storage refused the credentials", retryable: false };
       if (config?.["api-key"] === "wrong")
         return { reason: "EngineUnauthorized", message: "the engine refused the API key", retryable: false };
@@ -93,7 +93,7 @@ describe("through the sidecar", () => {
       spec: storage,
       reason: "ArtifactDenied",
       says: "the storage refused the credentials",
-      of: (l: FakePod["runtime"]["loads"][number] | undefined) => l?.credentials?.["aws_secret_access_key"],
+      of: (l: FakePod["runtime"]["loads"][number] | undefined) => l?.credentials?.aws_secret_access_key,
     },
     {
       name: "an API key",
@@ -139,7 +139,7 @@ describe("through the sidecar", () => {
     for (const p of made) p.runtime.contentAt = () => `sha256:${"5".repeat(16)}`;
     await secret("store", "newer");
     await declare(storage("store"), { look: "1" });
-    await until("all were told", () => told((l) => l?.credentials?.["aws_secret_access_key"]).every((value) => value === "newer"));
+    await until("all were told", () => told((l) => l?.credentials?.aws_secret_access_key).every((value) => value === "newer"));
     expect(updated(await adapters.status(key))).toBeUndefined();
     const before = loads();
     await secret("store", "wrong");
