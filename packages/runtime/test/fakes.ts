@@ -26,6 +26,8 @@ export class FakeEngine implements Engine {
   adapters = new Map<string, string>();
   /** What loads of a path answer instead of working. */
   refusals = new Map<string, AdapterError>();
+  /** Paths that end it: while they are loaded, or at the first request for them. */
+  endsBy = new Map<string, "load" | "request">();
   calls: string[] = [];
   /** Names under which it was asked for an answer. */
   probes: string[] = [];
@@ -53,6 +55,7 @@ export class FakeEngine implements Engine {
   async load({ name, path, apiKey }: Parameters<Engine["load"]>[0]): Promise<void> {
     this.calls.push(`load ${name} ${path}`);
     await this.#enter(apiKey);
+    if (this.endsBy.get(path) === "load") this.#end();
     const refusal = this.refusals.get(path);
     if (refusal !== undefined) throw refusal;
     if (this.adapters.has(name)) throw new AdapterError("NameConflict", "already loaded", { retryable: true });
@@ -65,6 +68,7 @@ export class FakeEngine implements Engine {
   async probe({ name, apiKey }: Parameters<Engine["probe"]>[0], signal: AbortSignal): Promise<"served" | "notNeeded"> {
     this.probes.push(name);
     await this.#enter(apiKey);
+    if (this.endsBy.get(this.adapters.get(name) ?? "") === "request") this.#end();
     const answer = this.answers.get(name) ?? "served";
     if (answer instanceof Error) throw answer;
     return await Promise.race([answer, aborted(signal)]);
@@ -112,6 +116,13 @@ export class FakeEngine implements Engine {
   }
 
   async close(): Promise<void> {}
+
+  #end(): never {
+    this.up = false;
+    throw new AdapterError("EngineUnavailable", "the connection broke", {
+      cause: Object.assign(new Error("reset"), { code: "ECONNRESET" }),
+    });
+  }
 
   async #enter(apiKey: string | undefined): Promise<void> {
     if (!this.up) throw new AdapterError("EngineUnavailable", "the engine is down");

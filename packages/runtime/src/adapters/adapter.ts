@@ -36,6 +36,8 @@ export class Adapter {
   probed: Map<string, Probed>;
   /** Ends the running probe; `undefined` while none runs. */
   probe: AbortController | undefined;
+  /** Content that has never served here, and how often the engine ended while it was given that. */
+  engineEnds: { readonly path: string; readonly times: number } | undefined;
   /** Ends the running fetch; `undefined` while none runs. */
   fetch: AbortController | undefined;
   queuedForDownload = false;
@@ -110,16 +112,17 @@ export class Adapter {
     }
     // By other credentials the same may come: what has arrived is kept for them.
     if (!same || before.probe !== next.probe) this.probe?.abort();
+    if (!same) this.engineEnds = undefined;
     if (!same || prepared !== undefined) this.abortFetch();
     else if ((!isHere && !sameContent(before, next)) || next.hold !== undefined)
       this.abortFetch(new Error("other credentials were declared"));
     this.retryNow();
   }
 
-  /** Forgets what went wrong between us and the engine. */
+  /** Forgets what went wrong between us and the engine, but not what every process of it would do again. */
   forgetEngineFailures(): void {
-    if (this.failure?.step !== "fetch") this.failure = undefined;
-    this.fallbackFailure = undefined;
+    if (this.failure?.step !== "fetch" && this.failure?.endsEngine !== true) this.failure = undefined;
+    if (this.fallbackFailure?.endsEngine !== true) this.fallbackFailure = undefined;
   }
 
   /** Forgets what went wrong. */

@@ -1035,3 +1035,68 @@ test("content that an engine refused for now waits for requests again before it 
   engine.requests = { names: [] };
   await serves("a", "two");
 });
+
+/** Another process of the engine comes up. */
+async function engineBack(boot: string) {
+  engine.up = true;
+  engine.restart(boot);
+  await world.observer.refresh(NEVER);
+}
+
+test.each(["load", "request"] as const)("new content that ends the engine twice by its first %s is not given to it again", async (how) => {
+  await load("a", "/one");
+  await load("b", "/one");
+  await serves("a", "one");
+  await serves("b", "one");
+  engine.endsBy.set("/store/two", how);
+  engine.calls = [];
+  await world.manager.load({ lora_name: "a", artifact_url: "/two", drain_seconds: 0 });
+  await until(() => expect(engine.up).toBe(false));
+  await until(() => expect(status("a")).toMatchObject({ reason: "EngineUnavailable", retryable: true }));
+  expect(status("a")?.message).toContain("the engine ended while");
+  await engineBack("boot-2");
+  await until(() => expect(engine.up).toBe(false));
+  await failed("a", "EngineRefused");
+  expect(status("a")).toMatchObject({ retryable: false, message: expect.stringContaining("ended 2 times") });
+  for (const boot of ["boot-3", "boot-4"]) {
+    await engineBack(boot);
+    await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "EngineRefused", serving: { path: "/store/one" } }));
+    await serves("b", "one");
+  }
+  expect(engine.calls.filter((call) => call === "load a /store/two")).toHaveLength(2);
+  // Whoever declares it anew has it tried anew.
+  engine.endsBy.clear();
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await serves("a", "two");
+});
+
+test("an engine that ends again and again while it is given back what it had says nothing of that", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.endsBy.set("/store/one", "load");
+  for (const boot of ["boot-2", "boot-3", "boot-4"]) {
+    await engineBack(boot);
+    await until(() => expect(engine.up).toBe(false));
+    await failed("a", "EngineUnavailable");
+  }
+  engine.endsBy.clear();
+  await engineBack("boot-5");
+  await serves("a", "one");
+});
+
+test("an engine that was gone before it was given content did not end by that", async () => {
+  const refused = { cause: Object.assign(new Error("refused"), { code: "ECONNREFUSED" }) };
+  engine.refusals.set("/store/two", new AdapterError("EngineUnavailable", "it does not answer", refused));
+  await load("a", "/two");
+  for (const boot of ["boot-2", "boot-3", "boot-4"]) {
+    await failed("a", "EngineUnavailable");
+    engine.up = false;
+    await world.observer.refresh(NEVER);
+    await engineBack(boot);
+  }
+  engine.refusals.clear();
+  await engineBack("boot-5");
+  await serves("a", "two");
+});

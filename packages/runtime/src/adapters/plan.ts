@@ -11,6 +11,8 @@ export interface Failure extends Problem {
   readonly cause: string | undefined;
   /** When it is tried again, in milliseconds of the clock that never jumps; `undefined` where only a change from outside helps. */
   readonly retryAtMs: number | undefined;
+  /** The engine ends by this content: a new process of it is not given it again. */
+  readonly endsEngine?: true;
 }
 
 /** Everything about one adapter that decides what happens next. */

@@ -14,6 +14,7 @@ import { EngineEnded, Smoke } from "../smoke/smoke.ts";
 import { Adapter } from "./adapter.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Declaration } from "./declaration.ts";
+import { ENGINE_ENDS, EndsEngine, endedDuring, hasServed, noteEnd, Suspects, WhileGiven } from "./engine-ends.ts";
 import type { Memory } from "./memory.ts";
 import { DRIP_MS, DRIP_PERIOD_MS, drips, Places } from "./places.ts";
 import type { Failure, Step } from "./plan.ts";
@@ -25,8 +26,6 @@ const PARALLEL_FETCHES = 4;
 const DRIPPING_FETCHES = 12;
 
 const PARALLEL_PROBES = 8;
-/** An engine that ends so often while it answers for new content ends on account of that. */
-const ENGINE_ENDS = 2;
 
 export interface RunnerDeps {
   readonly engine: Engine;
@@ -58,6 +57,7 @@ export class Runner {
   /** Requests like any other: an engine that is slow to answer one holds up no load. */
   readonly #probes = pLimit(PARALLEL_PROBES);
 
+  readonly #suspects = new Suspects();
   readonly #smoke: Smoke;
 
   constructor(deps: RunnerDeps) {
@@ -163,7 +163,7 @@ export class Runner {
     next.checking = true;
     onChange();
     try {
-      await this.#smoke.run(next.declaration, content, next.checks, wanted, closed);
+      await this.#suspects.watch(() => this.#smoke.run(next.declaration, content, next.checks, wanted, closed));
       return !wanted.aborted;
     } catch (error) {
       if (wanted.aborted) return false;
@@ -237,9 +237,8 @@ export class Runner {
       } catch (error) {
         if (signal.aborted) return;
         metrics.loadSeconds.observe({ result: "failure" }, (now() - startedMs) / 1000);
-        this.#failed(a, "load", step.content, error);
         // What was unloaded for it is put back at once, which only a new look at the engine shows to be needed.
-        await this.#deps.observer.refresh(signal);
+        await this.#notTaken(a, "load", step.content, error, signal);
         return;
       }
       metrics.loadSeconds.observe({ result: "success" }, (now() - startedMs) / 1000);
@@ -265,13 +264,14 @@ export class Runner {
       const startedMs = now();
       try {
         const apiKey = a.declaration.apiKey ?? keys.mounted;
-        const probed = this.#isProbed(a) ? await engine.probe({ name: a.name, apiKey }, both) : "off";
+        const ask = () => engine.probe({ name: a.name, apiKey }, both);
+        const probed = this.#isProbed(a) ? await this.#given(a, content, "it answered the first request of", ask) : "off";
         if (both.aborted || a.probed.get(content.path) !== "pending") return;
         a.probed.set(content.path, probed);
         await this.#settled(a, content);
         log.info({ adapter: a.name, probed, ms: Math.round(now() - startedMs) }, "it answers");
       } catch (error) {
-        if (!both.aborted) this.#failed(a, "probe", content, error);
+        if (!both.aborted) await this.#notTaken(a, "probe", content, error, both);
       }
     });
     if (a.probe === mine) a.probe = undefined;
@@ -319,10 +319,13 @@ export class Runner {
       a.lastServedPath = undefined;
     }
     const startedMs = now();
-    await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
-    a.timings = { ...a.timings, loadMs: now() - startedMs };
-    const view = await observer.refresh(signal, { answered: true });
-    if (view.models === undefined) throw new AdapterError("EngineUnavailable", view.message ?? "the engine does not list its models");
+    const view = await this.#given(a, content, "it loaded", async () => {
+      await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
+      a.timings = { ...a.timings, loadMs: now() - startedMs };
+      const listed = await observer.refresh(signal, { answered: true });
+      if (listed.models === undefined) throw new AdapterError("EngineUnavailable", listed.message ?? "the engine does not list its models");
+      return { ...listed, models: listed.models };
+    });
     const root = view.models.get(a.name)?.root;
     if (root !== content.path)
       throw new AdapterError(
@@ -333,6 +336,41 @@ export class Runner {
     // What served before stays at hand until this is known to answer.
     if (a.probed.get(content.path) !== "pending") await this.#settled(a, content);
     else a.fallback ??= content;
+  }
+
+  /**
+   * Gives content to the engine by `work`.
+   *
+   * @param doing - what the engine does meanwhile, for people
+   * @throws what `work` throws; as {@link WhileGiven} where the content may have ended the engine
+   */
+  async #given<T>(a: Adapter, { path }: Content, doing: string, work: () => Promise<T>): Promise<T> {
+    // What has served here is above suspicion, and leaves others under it.
+    if (hasServed(a, path)) return await work();
+    const { view: before } = this.#deps.observer;
+    return await this.#suspects.watch(async (isAlone) => {
+      try {
+        return await work();
+      } catch (error) {
+        throw isAlone() ? new WhileGiven(error, doing, before) : error;
+      }
+    });
+  }
+
+  /**
+   * Records that content was not taken, and looks whether it ended the engine. In this order: another process that the look shows may take what
+   * the last one refused.
+   */
+  async #notTaken(a: Adapter, step: "load" | "probe", content: Content, thrown: unknown, signal: AbortSignal): Promise<void> {
+    const given = thrown instanceof WhileGiven ? thrown : undefined;
+    this.#failed(a, step, content, given?.cause ?? thrown);
+    const after = await this.#deps.observer.refresh(signal);
+    if (signal.aborted || given === undefined || !endedDuring(given.cause, given.before, after)) return;
+    // The same try, told of more exactly.
+    a.attempts -= 1;
+    const why = noteEnd(a, content.path, given);
+    // What only does not answer stays where it is; not so what ends the engine.
+    this.#failed(a, why instanceof EndsEngine ? "load" : step, content, why);
   }
 
   /**
@@ -366,6 +404,7 @@ export class Runner {
     a.fallback = content;
     if (a.wanted?.path !== content.path) return;
     a.failure = undefined;
+    a.engineEnds = undefined;
     a.lostBefore = false;
     a.attempts = 0;
   }
@@ -380,7 +419,8 @@ export class Runner {
 
   #failed(a: Adapter, step: "load" | "probe", content: Content, error: unknown): void {
     if (a.wanted?.path === content.path) a.failure = this.#failure(a, step, error);
-    else a.fallbackFailure = this.#failure(a, step, error);
+    // Neither is what was declared away meanwhile: its failure is nobody's.
+    else if (a.fallback?.path === content.path) a.fallbackFailure = this.#failure(a, step, error);
   }
 
   /** Somebody removed or changed the files: they are fetched and checked again; with a pause where that happens again and again. */
@@ -421,7 +461,8 @@ export class Runner {
       message,
     );
     if (known !== error) this.#deps.log.error({ stack: stackOf(error), adapter: name }, "an error that nobody expected");
-    return { step, reason, message, retryable, cause: causeOf(known.cause), retryAtMs };
+    const ends = known instanceof EndsEngine ? { endsEngine: true as const } : {};
+    return { step, reason, message, retryable, cause: causeOf(known.cause), retryAtMs, ...ends };
   }
 
   #retryAtMs(a: { readonly attempts: number }): number {
