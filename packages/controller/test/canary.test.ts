@@ -156,7 +156,7 @@ test("content that ends its engine has no successor, and is given up once that e
   a.runtime.setEngine(false);
   await world.setReady(a, false);
   await until("it is told", async () =>
-    updated(await adapters.status(key))?.message.includes("pod a has served the new content and does not now"),
+    updated(await adapters.status(key))?.message.includes("pod a was given the new content and does not serve now"),
   );
   await adapters.decided(key, controller);
   expect([made.map((p) => p.runtime.swaps.length), await listed()]).toEqual([[1, 0, 0], { stable: ["b", "c"] }]);

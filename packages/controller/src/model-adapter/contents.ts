@@ -68,11 +68,11 @@ export interface Handled {
   readonly abort: string | undefined;
 }
 
-/** What was seen of the pods that have the content on its way. */
+/** What was seen of the pods that were given the content on its way. */
 export interface Trials {
   /** When that update began, in milliseconds since the epoch. */
   readonly startMs: number;
-  /** By uid, of pods that have served it: how often their engines had been started anew by then. */
+  /** By uid, of pods that were given it: how often their engines had been started anew by then. */
   readonly restarts: ReadonlyMap<string, number>;
 }
 

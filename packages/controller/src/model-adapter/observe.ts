@@ -220,6 +220,7 @@ export function rolloutPod(
     uid: facts.uid,
     name: facts.name,
     takesPart: p.matches && placed.has(facts.name) && !facts.terminating && !facts.finished,
+    ends: facts.terminating || facts.finished,
     ready: facts.ready,
     hasServed: served,
     listed: listed.has(facts.uid),

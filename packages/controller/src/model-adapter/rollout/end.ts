@@ -23,9 +23,9 @@ export function afterCompletion(before: Before, view: View, i: RolloutInput, ask
 export function ended(update: Update | undefined, view: View, i: RolloutInput, asks: Asks): Why | undefined {
   const reason = "UpdateAborted";
   if (asks.abort !== undefined) return { reason, message: `the annotation ${ANNOTATION_ABORT} was set to "${asks.abort.slice(0, 100)}"` };
-  const restarted = update?.state === "Swapping" && update.canary !== undefined ? view.restarted() : undefined;
+  const restarted = update?.state === "Swapping" ? view.restarted() : undefined;
   if (restarted !== undefined) {
-    const message = `the engine of pod ${restarted.name} was started anew after it had served the new content: look into the log of its run before`;
+    const message = `the engine of pod ${restarted.name} was started anew after it was given the new content: look into the log of its run before`;
     return { reason, message };
   }
   const ill = unhealthy(i.adapter?.spec.rollout?.canary?.abortOn, healthOf(i, update));
@@ -72,8 +72,8 @@ export function waiting(view: View, content: Content): Why | undefined {
   if (silent !== undefined)
     return { reason: "RuntimeUnavailable", message: `pod ${silent.name} has not answered yet which content it serves` };
   if (down === undefined) return undefined;
-  const { engineMessage } = down.view;
-  const message = `pod ${down.name} has served the new content and does not now${engineMessage === undefined ? "" : ` (${engineMessage})`}: no other pod takes its place, nor its turn, as long as it is there`;
+  const why = failureOf(view, down, content, true)?.message ?? down.view.engineMessage;
+  const message = `pod ${down.name} was given the new content and does not serve now${why === undefined ? "" : ` (${why})`}: no other pod takes its place, nor its turn, as long as it is there`;
   return { reason: "EngineUnavailable", message };
 }
 

@@ -12,6 +12,8 @@ export interface RolloutPod {
   readonly name: string;
   /** It is to have the adapter, and does not end. */
   readonly takesPart: boolean;
+  /** It is being deleted, or has ended. */
+  readonly ends: boolean;
   readonly ready: boolean;
   /** It has served the adapter before. */
   readonly hasServed: boolean;

@@ -42,6 +42,7 @@ function pod(
     uid: name,
     name,
     takesPart: true,
+    ends: false,
     ready: true,
     hasServed: true,
     listed: true,
@@ -585,7 +586,7 @@ test.each([
   const r = of(down, trials);
   expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
   expect(r.update).toMatchObject({ state: "Swapping", canary: { weight: 5, sinceMs: undefined }, reason: "EngineUnavailable" });
-  expect(r.update?.message).toContain("pod a has served the new content and does not now");
+  expect(r.update?.message).toContain("pod a was given the new content and does not serve now");
   // Nor does one get it that has nothing at the moment.
   const empty = direct ? [pod("b", undefined, { ...via, view: { ...pod("b").view, adapters: new Map() } }), ...rest.slice(1)] : rest;
   const input = { name: "x", adapter: onTrial(STEP_ONE), secrets: "", secretTrouble: undefined, trials, nowMs: NOW };
@@ -614,7 +615,7 @@ test("a rolling update waits for a pod that has not come back from it", () => {
   expect(told(first).filter((url) => url === TWO)).toHaveLength(2);
   const r = rollout({ ...input, trials: first.trials, pods: [ends(a), ...others] });
   expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
-  expect(r.update?.message).toContain("pod a has served the new content and does not now");
+  expect(r.update?.message).toContain("pod a was given the new content and does not serve now");
 });
 
 test("without weight a pod leaves the slices, as long as another one serves", () => {
@@ -702,4 +703,79 @@ test.each([
     ["a", "b"].slice(0, pods).map((name) => pod(name, { prepared: ready })),
   );
   expect([r.update, r.served?.url]).toEqual([undefined, TWO]);
+});
+
+const byUrl = (url: string) => ({ artifactUrl: undefined, root: url, contentDigest: undefined, declaredDigest: undefined });
+
+/** Turns of a rolling update whose content ends each engine that is given it. @returns who is told it, by turn */
+function fatal(direct: boolean, { maxUnavailable = 1, forgets = false, restarts = 0 } = {}) {
+  const adapter = onTrial(direct ? { contentDigest: undefined } : {}, { rollout: { rollingUpdate: { maxUnavailable } } });
+  const names = ["a", "b", "c", "d"];
+  const dead = new Set<string>();
+  let trials: Rollout["trials"];
+  const turns: Rollout[] = [];
+  const down = { ready: false, listed: false, engineRestarts: restarts, seen: { engineReady: false } };
+  for (let turn = 1; turn <= 5; turn += 1) {
+    const pods = names.map((name) => {
+      if (!dead.has(name)) return direct ? pod(name, byUrl(ONE), { via: "direct" }) : pod(name);
+      if (!direct) return pod(name, between, down);
+      return pod(name, undefined, { ...down, via: "direct", seen: { ...down.seen, adapters: new Map() } });
+    });
+    const remembered = forgets && turn === 3 ? undefined : trials;
+    const r = rollout({ name: "x", adapter, pods, secrets: "", secretTrouble: undefined, trials: remembered, nowMs: NOW });
+    trials = r.trials;
+    turns.push(r);
+    for (const [i, url] of told(r).entries()) if (url === TWO) dead.add(names[i] ?? "");
+  }
+  return { dead: [...dead], turns };
+}
+
+test.each([
+  { name: "a sidecar", direct: false },
+  { name: "none", direct: true },
+])("content that ends engines while they load it goes no further than the first ones in a rolling update, with $name", ({ direct }) => {
+  expect(fatal(direct).dead).toEqual(["a"]);
+  expect(fatal(direct, { maxUnavailable: 2 }).dead).toEqual(["a", "b"]);
+  // One that serves always stays.
+  expect(fatal(direct, { maxUnavailable: 9 }).dead).toEqual(["a", "b", "c"]);
+  // A controller that is started anew in the middle knows by what the pods show.
+  expect(fatal(direct, { forgets: true }).dead).toEqual(["a"]);
+  const { update } = fatal(direct).turns.at(-1) ?? {};
+  expect(update).toMatchObject({ state: "Swapping", reason: "EngineUnavailable" });
+  expect(update?.message).toContain("pod a was given the new content and does not serve now");
+  // It ends once such an engine was started anew.
+  const ended = fatal(direct, { restarts: 1 }).turns[1];
+  expect(ended?.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
+  expect(ended?.update?.message).toContain("the engine of pod a was started anew after it was given the new content");
+  expect(ended === undefined ? [] : told(ended)).toEqual([ONE, ONE, ONE, ONE]);
+});
+
+test("an engine that was started anew before it was given anything ends no update", () => {
+  const input = { name: "x", adapter: onTrial({}, { rollout: {} }), secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const starts = (engineRestarts: number) =>
+    pod("b", between, { ready: false, hasServed: false, listed: false, engineRestarts, seen: { engineReady: false } });
+  const first = rollout({ ...input, pods: [pod("a"), starts(0), pod("c")] });
+  const r = rollout({ ...input, trials: first.trials, pods: [pod("a", waits, { listed: false }), starts(3), pod("c")] });
+  expect([r.update?.state, told(r)]).toEqual(["Swapping", [TWO, TWO, ONE]]);
+});
+
+test("content that hangs does not follow the replica that its pod gives away", () => {
+  const input = { name: "x", secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const aside = { onTrial: false, listed: false, takesPart: false };
+  for (const adapter of [onTrial(STEP_ONE), onTrial({}, { rollout: {} })]) {
+    const { trials } = rollout({ ...input, adapter, pods: [tried("a"), ...others] });
+    const hangs = { ...tried("a", aside), ready: false };
+    const away = rollout({ ...input, adapter, pods: [hangs, ...others], trials });
+    expect(told(away).slice(1)).toEqual(others.map(() => ONE));
+    expect(away.update?.message).toContain("pod a was given the new content and does not serve now");
+    // Nor where its sidecar knows nothing of it any more.
+    const empty = { ...hangs, view: { ...hangs.view, adapters: new Map() } };
+    const again = rollout({ ...input, adapter, pods: [empty, ...others], trials: away.trials });
+    expect(told(again).slice(1)).toEqual(others.map(() => ONE));
+    const restarted = rollout({ ...input, adapter, pods: [{ ...empty, engineRestarts: 1 }, ...others], trials: again.trials });
+    expect(restarted.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
+    // One that is back, or is deleted, has a successor.
+    for (const gone of [{ ...empty, ready: true }, { ...empty, ends: true }])
+      expect(told(rollout({ ...input, adapter, pods: [gone, ...others], trials: again.trials })).slice(1)).toContain(TWO);
+  }
 });

@@ -52,14 +52,15 @@ export function rollout(i: RolloutInput): Rollout {
   const stepAtMs = update.canary === undefined || steps === undefined ? undefined : canaryDueMs(steps, update.canary);
   // One that nothing came of waits, as long as there is something that it may lead on.
   const waits = asks.promote && !promoted && update.state === "Swapping" && update.canary !== undefined;
+  const pods = assign(view, goals(view, served, update, steps, isPaused(adapter)), { served, update });
   return {
     served,
     update,
-    pods: assign(view, goals(view, served, update, steps, isPaused(adapter)), { served, update }),
+    pods,
     againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
     isEverywhere: view.isEverywhere(served),
     handled: waits ? { ...asks.handled, promote: adapter.status?.lastHandledPromote } : asks.handled,
-    trials: update.state === "Swapping" ? view.trials(update) : undefined,
+    trials: update.state === "Swapping" ? view.trials(update, (p) => pods.get(p.uid)?.content === update.content) : undefined,
   };
 }
 

@@ -20,12 +20,16 @@ export class View {
   /** It was said that no older content is served any more. */
   readonly #promised: boolean;
   readonly maxUnavailable: number;
-  /** Of pods that have served the content on its way: how often their engines had been started anew by then. */
+  /** Of pods that were given the content on its way: how often their engines had been started anew by then. */
   readonly #tried: ReadonlyMap<string, number>;
+  /** The content on its way where pods have been given it already, and nobody remembers which. */
+  readonly #forgotten: Content | undefined;
 
   /** @param update - on its way, as the status tells */
   constructor({ pods, name, adapter, trials }: RolloutInput, update: Update | undefined) {
-    this.#tried = trials !== undefined && trials.startMs === update?.startMs ? trials.restarts : new Map();
+    const isKnown = trials !== undefined && trials.startMs === update?.startMs;
+    this.#tried = isKnown ? trials.restarts : new Map();
+    this.#forgotten = !isKnown && update?.state === "Swapping" ? update.content : undefined;
     this.#name = name;
     this.hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
@@ -158,24 +162,43 @@ export class View {
     };
   }
 
-  /** What is known by now of the pods that have the content of an update. */
-  trials({ content, startMs }: Update): Trials {
-    const restarts = this.parts.flatMap((p): [string, number][] => {
+  /**
+   * What is known by now of the pods that were given the content of an update.
+   *
+   * @param isGiven - it is told the content in this turn
+   */
+  trials({ content, startMs }: Update, isGiven: (p: RolloutPod) => boolean): Trials {
+    const down = new Set(this.down);
+    const restarts = this.pods.flatMap((p): [string, number][] => {
       const before = this.#tried.get(p.uid);
-      if (this.serves(p, content)) return [[p.uid, before ?? p.engineRestarts]];
-      return before === undefined || this.serving(p) ? [] : [[p.uid, before]];
+      // An engine that is away and never took anything says nothing about the content that awaits it.
+      const isNow = p.takesPart && this.mayServe(p) && (this.serves(p, content) || this.isTold(p, content) || isGiven(p));
+      if (isNow || down.has(p)) return [[p.uid, before ?? p.engineRestarts]];
+      return before === undefined || !p.takesPart || this.serving(p) ? [] : [[p.uid, before]];
     });
     return { startMs, restarts: new Map(restarts) };
   }
 
-  /** A pod whose engine was started anew since it has served the content on its way. */
+  /** A pod whose engine was started anew since it was given the content on its way. */
   restarted(): RolloutPod | undefined {
-    return this.parts.find((p) => p.engineRestarts > (this.#tried.get(p.uid) ?? Number.POSITIVE_INFINITY));
+    return this.#given.find((p) => p.engineRestarts > (this.#tried.get(p.uid) ?? Number.POSITIVE_INFINITY));
   }
 
-  /** Pods that have served the content on its way, and could not serve anything now. */
+  /** Pods that were given the content on its way, and could not serve anything now. */
   get down(): readonly RolloutPod[] {
-    return this.parts.filter((p) => this.#tried.has(p.uid) && !(p.view.knowledge === "fresh" && this.mayServe(p)));
+    return this.#given.filter((p) => !(p.view.knowledge === "fresh" && this.mayServe(p)));
+  }
+
+  /** Also those that do not serve, and have given their replica to another pod for that: it was this content that they were given. */
+  get #given(): readonly RolloutPod[] {
+    return this.pods.filter((p) => !p.ends && this.#wasGiven(p));
+  }
+
+  #wasGiven(p: RolloutPod): boolean {
+    if (this.#tried.has(p.uid)) return true;
+    if (this.#forgotten === undefined || !p.takesPart || !p.hasServed || p.view.knowledge !== "fresh") return false;
+    // Of an engine without sidecar that is away nobody knows what it was asked for.
+    return p.via === "direct" ? this.entry(p) === undefined : this.isTold(p, this.#forgotten);
   }
 
   /** It served, and gave up what it had: it is being swapped, or was when whoever asked for it ended. */
@@ -190,7 +213,10 @@ export class View {
    * @param wanted - how many there are to be
    */
   onTrial(content: Content, wanted: number): readonly RolloutPod[] {
-    const has = this.parts.filter((p) => this.#has(p, content) || (this.#tried.has(p.uid) && !this.serving(p)));
+    const { down } = this;
+    const has = this.pods.filter((p) =>
+      p.takesPart ? this.#has(p, content) || (this.#tried.has(p.uid) && !this.serving(p)) : down.includes(p),
+    );
     const others = this.fresh.filter((p) => !has.includes(p) && this.mayServe(p));
     const more = [...others.filter((p) => this.#isBetween(p)), ...others.filter((p) => this.serving(p))];
     return [...has, ...more.slice(0, Math.max(0, wanted - has.length))];
