@@ -43,13 +43,16 @@ const SLICE: EndpointSlice = {
 const GOOD: Health = { responses: 100, errors: 0, timed: 0, within: new Map(), recent: undefined };
 
 /** An adapter that no pod has, whose writes are told in their order. */
-function world(health: Health, taken: (write: string) => boolean) {
+function world(health: Health, taken: (write: string) => boolean | "conflict") {
   const writes: string[] = [];
   const write = async (what: string): Promise<ModelAdapterObject> => {
     writes.push(what);
-    if (!taken(what)) throw new KubeError("not now", { status: 500, reason: "InternalError" });
+    const outcome = taken(what);
+    if (outcome === "conflict") throw new KubeError("somebody else was faster", { status: 409, reason: "Conflict" });
+    if (!outcome) throw new KubeError("not now", { status: 500, reason: "InternalError" });
     return ADAPTER;
   };
+  const statuses: NonNullable<ModelAdapterObject["status"]>[] = [];
   const trials = { health: (_key: string, step: string) => (step === STEP ? health : undefined), follow: vi.fn(), unfollow: vi.fn() };
   const log: Log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
   const object = { metadata: { name: "x", namespace: "default" } };
@@ -62,7 +65,7 @@ function world(health: Health, taken: (write: string) => boolean) {
       slices: { byIndex: () => [SLICE] },
     },
     client: {
-      create: async () => object,
+      create: async () => await write("service").then(() => object),
       apply: async () => await write("slice").then(() => object),
       delete: async () => void (await write("slice")),
     },
@@ -72,8 +75,10 @@ function world(health: Health, taken: (write: string) => boolean) {
     secrets: { forAdapter: async () => ({ kind: "ok", credentials: undefined, apiKey: undefined, version: "" }) },
     statuses: {
       known: (s: unknown) => s,
-      write: async (_: unknown, { update, conditions }: NonNullable<ModelAdapterObject["status"]>) =>
-        await write(`status ${update?.state}, Updated ${conditions?.find((c) => c.type === "Updated")?.status}`),
+      write: async (_: unknown, next: NonNullable<ModelAdapterObject["status"]>) => {
+        statuses.push(next);
+        return await write(`status ${next.update?.state}, Updated ${next.conditions?.find((c) => c.type === "Updated")?.status}`);
+      },
     },
     events: { record: vi.fn() },
     requeueAfter: vi.fn(),
@@ -82,7 +87,7 @@ function world(health: Health, taken: (write: string) => boolean) {
     trials,
     log,
   } as unknown as ReconcileDeps;
-  return { writes, trials, turn: () => reconcile("default/x", deps, AbortSignal.timeout(5_000)) };
+  return { writes, statuses, trials, turn: () => reconcile("default/x", deps, AbortSignal.timeout(5_000)) };
 }
 
 test("what a step's gateways count is followed once the step is told", async () => {
@@ -101,7 +106,7 @@ test("that thresholds end an update is written down before the gateways are told
 
 test("what was counted is kept until the end of an update is written down", async () => {
   let up = false;
-  const { writes, trials, turn } = world({ ...GOOD, errors: 50 }, (write) => up || write === "slice");
+  const { writes, trials, turn } = world({ ...GOOD, errors: 50 }, (write) => up || !write.startsWith("status"));
   await expect(turn()).rejects.toThrow("not now");
   // Nobody is sent there all the same.
   expect([writes.includes("slice"), trials.unfollow.mock.calls.length]).toEqual([true, 0]);
@@ -117,4 +122,19 @@ test("slices that cannot be written keep no end from being written down", async 
   const ofSecond = writes.slice(writes.lastIndexOf("slice", writes.length - 2));
   expect(ofSecond).toContain("status Failed, Updated False");
   expect(writes).not.toContain("status Failed, Updated Unknown");
+});
+
+test.each([
+  { name: "the Service's conflict alone", slice: true, hidden: false },
+  { name: "slices beside it", slice: false, hidden: true },
+  { name: "a conflict of the slices beside it", slice: "conflict" as const, hidden: true },
+])("what could not be written hides nothing else that could not: $name", async ({ slice, hidden }) => {
+  const { statuses, turn } = world(GOOD, (write) => (write === "service" ? "conflict" : write === "slice" ? slice : true));
+  await expect(turn()).rejects.toThrow("somebody else was faster");
+  const told =
+    statuses
+      .at(-1)
+      ?.conditions?.map((c) => c.message)
+      .join() ?? "";
+  expect(told.includes("the API server did not take what the adapter needs there")).toBe(hidden);
 });

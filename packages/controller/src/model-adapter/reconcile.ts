@@ -79,17 +79,19 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   } catch (error) {
     failures.push(error);
   }
-  const untold = failures.length;
+  const notWritten: { readonly kind: Action["kind"]; readonly error: unknown }[] = [];
   for (const action of p.actions.filter((a) => WRITES.includes(a.kind))) {
     try {
       await act(action, o, secrets, memory, deps, signal);
     } catch (error) {
       if (error instanceof ForeignServiceError) return { requeueAfterMs: 0 };
       // The next one all the same: pods that no longer serve leave the slices whatever becomes of the Service.
-      failures.push(error);
+      notWritten.push({ kind: action.kind, error });
     }
   }
-  memory.unwritten = unwritten(failures[untold]);
+  failures.push(...notWritten.map((w) => w.error));
+  // That somebody else wrote first is no reason, for it is done again at once; but clients go by the slices: what these do not say yet is not so.
+  memory.unwritten = unwritten(notWritten.find((w) => w.kind === "writeSlices" || !isConflict(w.error))?.error);
   const after = observeAfterWrites(o, deps);
   tellTakenOut(o, after.slices, deps.log);
   if (o.adapter !== undefined && failures.length === 0)
@@ -170,9 +172,13 @@ function tellGivenUp(
   events.record(MODEL_ADAPTERS, adapter, { type: "Warning", reason: "GivenUp", action: "Delete", note });
 }
 
-/** Why finalizer, Service or slices are not as they should be. That somebody else wrote first is no reason: the work is done again at once. */
+function isConflict(failure: unknown): boolean {
+  return failure instanceof KubeError && failure.status === 409;
+}
+
+/** Why finalizer, Service or slices are not as they should be. */
 function unwritten(failure: unknown): string | undefined {
-  if (failure === undefined || (failure instanceof KubeError && failure.status === 409)) return undefined;
+  if (failure === undefined) return undefined;
   const text = failureText(failure);
   const forbidden = failure instanceof KubeError && failure.status === 403;
   const again = isRetryable(failure) ? "it is tried again" : "it waits for a change";

@@ -775,7 +775,10 @@ test("content that hangs does not follow the replica that its pod gives away", (
     const restarted = rollout({ ...input, adapter, pods: [{ ...empty, engineRestarts: 1 }, ...others], trials: again.trials });
     expect(restarted.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
     // One that is back, or is deleted, has a successor.
-    for (const gone of [{ ...empty, ready: true }, { ...empty, ends: true }])
+    for (const gone of [
+      { ...empty, ready: true },
+      { ...empty, ends: true },
+    ])
       expect(told(rollout({ ...input, adapter, pods: [gone, ...others], trials: again.trials })).slice(1)).toContain(TWO);
   }
 });
