@@ -1002,6 +1002,31 @@ test("content that was checked and cannot be taken away at once is taken away la
   expect([refused, status("a")?.state]).toEqual([2, "Serving"]);
 });
 
+test("content that was checked and could not be taken away for long is taken away with the next look at the engine's metrics", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  const unload = engine.unload.bind(engine);
+  let isBusy = true;
+  engine.unload = async (adapter) => {
+    passedMs += 31_000;
+    if (isBusy) throw new AdapterError("EngineUnavailable", "it did not answer in time");
+    await unload(adapter);
+  };
+  engine.ask = async () => {
+    // It is in the engine's list before anybody would take it away, and nothing of that changes later.
+    await world.observer.refresh(NEVER);
+    return { status: 200, body: '{"choices":[{"text":"x"}]}' };
+  };
+  prepare("/two", { checks: [{ prompt: "p", max_tokens: 1, expect: { status: 200, not_empty: true, max_latency_ms: 1_000 } }] });
+  await prepared({ state: "Ready", checks: 1 });
+  isBusy = false;
+  expect([...engine.adapters.keys()]).toEqual(["a", expect.stringMatching(/^a@check-/)]);
+  await world.observer.refresh(NEVER);
+  expect(engine.adapters.size).toBe(2);
+  world.manager.lookedAt(await engine.metrics(), performance.now() + passedMs);
+  await until(() => expect([...engine.adapters.keys()]).toEqual(["a"]));
+});
+
 test("an engine that goes away while a swap waits for its requests is not asked again and again", async () => {
   engine.requests = { names: ["a"] };
   await load("a", "/one");

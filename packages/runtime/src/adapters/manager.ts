@@ -289,12 +289,14 @@ export class AdapterManager {
   }
 
   /**
-   * Drops files that the engine can read no more: of contents that were replaced a while ago, under names that have no request.
+   * Drops files that the engine can read no more: of contents that were replaced a while ago, under names that have no request. Takes away what
+   * was checked and could not be taken away before: no change of the engine's list would ask for that.
    *
    * @param page - of the engine's metrics, asked for at `askedMs` of the steady clock
    */
   lookedAt(page: string, askedMs: number): void {
-    const { memory } = this.#deps;
+    const { memory, observer } = this.#deps;
+    this.#track(this.#runner.sweepChecked(observer.view.models?.keys() ?? [], this.#closed.signal));
     for (const [name, digests] of this.#superseded.take(page, askedMs))
       this.#track(memory.release(name, digests).then(() => this.#sweep(name)));
   }

@@ -121,7 +121,7 @@ export class Smoke {
     }
   }
 
-  /** Never throws: what cannot be taken away in time is left to a later {@link sweep}. */
+  /** Never throws: what cannot be taken away in time is left to a later {@link sweep}, of which there is one every few seconds. */
   async #takeAway(name: string, apiKey: string | undefined, closed: AbortSignal): Promise<void> {
     const { engine, keys, log, now } = this.#deps;
     const untilMs = now() + AWAY_WITHIN_MS;
