@@ -43,6 +43,7 @@ function pod(name: string, prepared?: Partial<Prepared>, seen: Partial<AdapterVi
     uid: name,
     name,
     takesPart: true,
+    ends: false,
     ready: true,
     hasServed: true,
     listed: true,
