@@ -31,7 +31,7 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
   const { revision } = served;
   const last = before.served?.artifactURL === served.url ? before.contentDigest : undefined;
   const shown = served.digest ?? digest ?? last;
-  const history = [...entries(before, served, update, o.nowMs), ...(before.history ?? [])].slice(0, HISTORY);
+  const history = historyOf(before, served, update, o.nowMs);
   return {
     ...(shown === undefined ? {} : { contentDigest: shown }),
     ...(revision === undefined ? {} : { resolvedRevision: revision }),
@@ -56,7 +56,7 @@ export function endsNow({ update }: Rollout, before: ModelAdapterStatus | undefi
 function endStatus({ rollout, nowMs }: Observed, adapter: ModelAdapterObject): Partial<Content> {
   const { served, update, handled } = rollout;
   if (served === undefined || update === undefined || !endsNow(rollout, adapter.status)) return {};
-  const history = [...entries(adapter.status ?? {}, served, update, nowMs), ...(adapter.status?.history ?? [])].slice(0, HISTORY);
+  const history = historyOf(adapter.status ?? {}, served, update, nowMs);
   return { update: updateStatus(update, adapter), ...(history.length === 0 ? {} : { history }), ...handledStatus(handled) };
 }
 
@@ -101,6 +101,15 @@ function updateStatus(
     ...(reason === undefined ? {} : { reason }),
     ...(message === undefined ? {} : { message: truncate(message, MAX_MESSAGE) }),
   };
+}
+
+/** With what is new in it. What has come to the same as the time before, of the same content, takes that one's place. */
+function historyOf(before: ModelAdapterStatus, served: Served, update: Update | undefined, nowMs: number): Entry[] {
+  const added = entries(before, served, update, nowMs);
+  const known = before.history ?? [];
+  const [last] = known;
+  const repeats = (e: Entry) => e.artifactURL === last?.artifactURL && e.contentDigest === last.contentDigest && e.outcome === last.outcome;
+  return [...added, ...(added.some(repeats) ? known.slice(1) : known)].slice(0, HISTORY);
 }
 
 /** What is new in the history. */

@@ -1,5 +1,6 @@
 import { type Canary, stepsOf } from "../canary.ts";
 import type { Content, Served, Update, UpdateState } from "../contents.ts";
+import { askOf, basisOf } from "./ask.ts";
 import type { Asks } from "./asks.ts";
 import { askedIn, isByClock, isRotation } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
@@ -20,16 +21,18 @@ interface Advanced {
 
 /** How far the update is by now. */
 export function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Advanced {
-  const fingerprint = `${i.adapter?.metadata.generation} ${i.secrets}`;
-  const ask = `${fingerprint} ${wanted.refresh ?? ""}`;
+  const fingerprint = basisOf(i);
   const proves = isProof(wanted, served);
   const isCheck = proves && !(looksAnew(wanted, served) && view.fresh.some((p) => canPrepare(view, p, wanted)));
   const goesOn = last !== undefined && last.state !== "Failed" && goesOnWith(last.content, wanted);
+  const hasFailed = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
+  const startMs = last !== undefined && (hasFailed || goesOn) ? last.startMs : i.nowMs;
+  const ask = askOf(i, fingerprint, startMs, wanted);
   const begins = !goesOn || last.state === "Preparing";
   const looks = wanted.url === served.url || (begins && wanted.refresh !== served.refresh && canLookAgain(view, wanted));
   const isRefresh = looks && !isCheck;
   const asked = { isRefresh, ask, ...(proves ? { proves } : {}), ...(isCheck ? { isCheck } : {}) };
-  const stays = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i) && !isOver(last, asked, view);
+  const stays = hasFailed && !isOver(last, asked, view);
   if (stays) return { update: { ...last, content: { ...last.content, ...asked } }, promoted: false };
   const begun = goesOn ? last : undefined;
   const { digest, revision } = isCheck ? served : (begun?.content ?? {});
@@ -39,7 +42,7 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
       content,
       state,
       fingerprint,
-      startMs: begun?.startMs ?? i.nowMs,
+      startMs,
       reason: why?.reason,
       message: why?.message,
       byClock: isByClock(wanted, served) || isRotation(wanted, served),

@@ -5,6 +5,7 @@ import type { Health } from "../canary.ts";
 import type { Rollout } from "../contents.ts";
 import type { ModelAdapterObject, Observed } from "../types.ts";
 import { contentStatus, updatedCondition } from "../update-status.ts";
+import { askOf, basisOf } from "./ask.ts";
 import type { RolloutPod } from "./input.ts";
 import { rollout } from "./rollout.ts";
 
@@ -72,9 +73,14 @@ const second = { artifactUrl: TWO, contentDigest: D2, declaredDigest: D2 };
 /** Waits for requests of the first content. */
 const waits = { artifactUrl: TWO, declaredDigest: D2, state: "Updating" } as const;
 const between = { artifactUrl: TWO, declaredDigest: D2, contentDigest: undefined, state: "Loading", serving: false } as const;
+/** What the first asking for it is named. */
+const asking = (adapter: ModelAdapterObject, startMs = NOW) =>
+  askOf({ adapter }, basisOf({ adapter, secrets: "" }), startMs, { refresh: undefined });
+const BASIS = basisOf({ adapter: declared(TWO, served(ONE, D1)), secrets: "" });
+const ASKED = asking(declared(TWO, served(ONE, D1)));
 const prepared = {
   artifactUrl: TWO,
-  refresh: "2  ",
+  refresh: ASKED,
   state: "Ready",
   contentDigest: D2,
   revision: undefined,
@@ -121,7 +127,7 @@ function served(artifactURL: string, digest: string | undefined, refresh?: strin
 
 const SWAPPING = {
   artifactURL: TWO,
-  fingerprint: "2 ",
+  fingerprint: BASIS,
   state: "Swapping",
   contentDigest: D2,
   startTime: new Date(NOW).toISOString(),
@@ -200,8 +206,10 @@ test("of a status of before, what a sidecar serves that was told already what is
 
 test("a status that keeps nothing of updates lets them end all the same", () => {
   const adapter = declared(TWO, { observedGeneration: 1 });
-  expect(told(run(adapter, [pod("a", { prepared }), pod("b", { prepared })]))).toEqual([TWO, ONE]);
-  const r = run(adapter, [pod("a", waits, { listed: false }), pod("b", { prepared })]);
+  // Each turn begins it, and asks for the same.
+  const ready = { prepared: { ...prepared, refresh: asking(adapter) } };
+  for (const nowMs of [NOW, NOW + 1_000]) expect(told(run(adapter, [pod("a", ready), pod("b", ready)], nowMs))).toEqual([TWO, ONE]);
+  const r = run(adapter, [pod("a", waits, { listed: false }), pod("b", ready)]);
   expect(told(r)).toEqual([TWO, ONE]);
   expect(asked(r)).toEqual(["b"]);
 });
@@ -502,6 +510,57 @@ test("an edit that asks for another look too is no look at what is served: nobod
   expect([mixed.update?.state, mixed.pods.get("a")?.prepare?.refresh]).toEqual(["Preparing", "1"]);
 });
 
+const CHECKS = { rollout: { checks: [{ prompt: "hello", expect: { contains: "hi" } }] } };
+const FAILED = { state: "Failed", reason: "CheckFailed", message: "m" } as const;
+/** Edits that say nothing about a content. */
+const EDITS = {
+  replicas: 3,
+  refreshInterval: "6h",
+  schedulerName: "random",
+  rollout: { ...CANARY.rollout, paused: true, ...CHECKS.rollout },
+};
+
+test("an edit of what says nothing about a content has nothing prepared anew, and tries nothing again", () => {
+  const adapter = onTrial({ state: "Preparing", contentDigest: undefined }, CHECKS);
+  const of = (spec: object, more: object = {}, secrets = "") => {
+    const edited = onTrial({ state: "Preparing", contentDigest: undefined, ...more }, spec);
+    const now = { ...edited, metadata: { ...edited.metadata, generation: 7 } };
+    const fetching = { ...prepared, refresh: asking(adapter), state: "Checking", checks: 1, contentDigest: undefined } as const;
+    const pods = [pod("a", { prepared: fetching }), pod("b")];
+    return rollout({ name: "x", adapter: now, pods, secrets, secretTrouble: undefined, nowMs: NOW + 1 }).pods.get("a")?.prepare?.ask;
+  };
+  expect([of(CHECKS), of(EDITS)]).toEqual([undefined, undefined]);
+  // What does is asked for anew, also by an edit that was taken back meanwhile.
+  for (const ask of [
+    of({ rollout: {} }),
+    of({ ...EDITS, baseModel: "m" }),
+    of(EDITS, {}, "other"),
+    of(EDITS, { startTime: "2026-01-01T11:00:00Z" }),
+  ])
+    expect(ask).toBeDefined();
+  const failed = onTrial({ ...FAILED, fingerprint: basisOf({ adapter, secrets: "" }) }, EDITS);
+  expect(run(failed, [pod("a"), pod("b")]).update?.state).toBe("Failed");
+  expect(run({ ...failed, spec: { ...failed.spec, rollout: {} } }, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+});
+
+test("what fails again takes the place of its entry in the history", () => {
+  const entry = (outcome: "Failed" | "Served", artifactURL = TWO) => ({
+    artifactURL,
+    contentDigest: D2,
+    time: "2026-01-01T11:00:00Z",
+    outcome,
+  });
+  const history = [entry("Failed"), entry("Served", ONE), entry("Served", THREE)];
+  const adapter = onTrial({ state: "Preparing" });
+  const { status } = adapter;
+  const bad = { ...prepared, state: "Failed", reason: "CheckFailed", message: "m", retryable: false } as const;
+  const r = run(adapter, [pod("a", { prepared: bad }), pod("b")]);
+  const now = contentStatus(observed(r), { ...adapter, status: { ...status, history } }, undefined).history;
+  expect(now).toEqual([{ ...entry("Failed"), time: new Date(NOW).toISOString() }, ...history.slice(1)]);
+  const other = contentStatus(observed(r), { ...adapter, status: { ...status, history: history.slice(1) } }, undefined).history;
+  expect(other?.map(({ outcome }) => outcome)).toEqual(["Failed", "Served", "Served"]);
+});
+
 test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
   const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
   const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "others", nowMs: NOW };
@@ -516,8 +575,6 @@ const HALF = {
 } as const;
 const AT_HALF = { step: 1, weight: 50, stepTime: new Date(NOW - 60_000).toISOString() } as const;
 const away = (name: string, more: Partial<RolloutPod> = {}) => ({ ...pod(name, {}, more), ready: false });
-
-const CHECKS = { rollout: { checks: [{ prompt: "hello", expect: { contains: "hi" } }] } };
 
 test.each([
   { name: "checks", spec: CHECKS },

@@ -4,6 +4,7 @@ import { type AdapterView, NOTHING_KNOWN } from "../../engines/agent.ts";
 import type { Rollout } from "../contents.ts";
 import type { ModelAdapterObject, Observed } from "../types.ts";
 import { contentStatus, updatedCondition } from "../update-status.ts";
+import { askOf, basisOf } from "./ask.ts";
 import type { RolloutInput, RolloutPod } from "./input.ts";
 import { rollout } from "./rollout.ts";
 import { secretsName } from "./secrets.ts";
@@ -36,7 +37,7 @@ function pod(name: string, prepared?: Partial<Prepared>, seen: Partial<AdapterVi
     declaredDigest: D1,
     ...(prepared === undefined
       ? {}
-      : { prepared: { ...empty, artifactUrl: URL, refresh: "2 v ", contentDigest: D1, state: "Ready", ...prepared } }),
+      : { prepared: { ...empty, artifactUrl: URL, refresh: asked(), contentDigest: D1, state: "Ready", ...prepared } }),
     ...seen,
   };
   return {
@@ -72,6 +73,12 @@ function declared(status: Partial<ModelAdapterStatus> = {}, generation = 2): Mod
     spec: { artifactURL: URL, podSelector: {} },
     status: { observedGeneration: 1, contentDigest: D1, served: { artifactURL: URL, secrets: FIRST, resolvedTime }, ...status },
   };
+}
+
+/** What the first asking for it is named. */
+function asked(): string {
+  const adapter = declared();
+  return askOf({ adapter }, basisOf({ adapter, secrets: "v" }), NOW, { refresh: undefined });
 }
 
 const run = (adapter: ModelAdapterObject, secretsName: string | undefined, pods: readonly RolloutPod[], more: Partial<RolloutInput> = {}) =>
