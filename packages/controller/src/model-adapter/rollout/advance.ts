@@ -1,3 +1,4 @@
+import { ANNOTATION_REFRESH } from "@aibrix/api";
 import { type Canary, stepsOf } from "../canary.ts";
 import type { Content, Served, Update, UpdateState } from "../contents.ts";
 import { askOf, basisOf } from "./ask.ts";
@@ -102,8 +103,17 @@ function isOver({ reason, content }: Update, asked: Pick<Content, "isCheck" | "a
  * Whether an update that failed is not begun again. One that was ended on account of its content, or by somebody, is only where another content or
  * another look is asked for; one that could not be had or loaded, after any edit and with other Secrets, but not while these cannot be read.
  */
-function failsStill({ reason, content, fingerprint }: Update, wanted: Content, now: string, { secretTrouble }: RolloutInput): boolean {
-  if (reason === "UpdateAborted") return String(content.url) === String(wanted.url) && askedIn(content.refresh) === askedIn(wanted.refresh);
+function failsStill(
+  { reason, content, fingerprint }: Update,
+  wanted: Content,
+  now: string,
+  { adapter, secretTrouble }: RolloutInput,
+): boolean {
+  if (reason === "UpdateAborted") {
+    // To take the annotation away asks for nothing.
+    const asks = (adapter?.metadata.annotations?.[ANNOTATION_REFRESH] ?? "") !== "" && askedIn(content.refresh) !== askedIn(wanted.refresh);
+    return String(content.url) === String(wanted.url) && !asks;
+  }
   return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
 }
 

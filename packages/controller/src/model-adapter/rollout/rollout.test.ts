@@ -461,6 +461,14 @@ test("what was aborted is begun again for another content or another look, and b
   const asks = onTrial(failed, spec, { [ANNOTATION_REFRESH]: "1" });
   expect(run(asks, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
   expect(run(onTrial(failed, { ...spec, artifactURL: THREE }), [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  // Nor by taking away the annotation that came with it.
+  for (const before of [undefined, "0"]) {
+    const status = { ...served(ONE, D1, before), update: { ...SWAPPING, ...failed, refresh: "1" } };
+    expect(run({ ...onTrial(failed, spec), status }, [pod("a"), pod("b")]).update?.state).toBe("Failed");
+    expect(run({ ...asks, status }, [pod("a"), pod("b")]).update?.state).toBe("Failed");
+    const other = onTrial(failed, spec, { [ANNOTATION_REFRESH]: "2" });
+    expect(run({ ...other, status }, [pod("a"), pod("b")]).update?.state).toBe("Preparing");
+  }
   // Another number of replicas, say, or other credentials.
   const { metadata, ...adapter } = onTrial(failed, spec);
   const edited = { ...adapter, metadata: { ...metadata, generation: 3 } };
