@@ -363,6 +363,14 @@ test("as many pods as a step wants are told the new content, one at a time, and 
   ]);
 });
 
+test("a clock that is set back holds neither a step nor the next look by the clock", () => {
+  const later = new Date(NOW + 365 * 86_400_000).toISOString();
+  const at = run(onTrial({ ...STEP_ONE, stepTime: later }), [tried("a"), pod("b")]);
+  expect([at.update?.canary?.sinceMs, at.againAtMs]).toEqual([NOW, NOW + 60_000]);
+  const looks = run(declared(ONE, served(ONE, D1, undefined, Date.parse(later)), { refreshInterval: "5m" }), [pod("a")]);
+  expect([looks.served?.resolvedMs, looks.againAtMs]).toEqual([NOW, NOW + 300_000]);
+});
+
 test("several pods are swapped at a time where that is allowed, and one always stays", () => {
   const rolling = (maxUnavailable: number) => onTrial({}, { rollout: { strategy: "RollingUpdate", rollingUpdate: { maxUnavailable } } });
   const four = ["a", "b", "c", "d"].map((name) => pod(name));

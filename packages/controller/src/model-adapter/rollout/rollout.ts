@@ -26,7 +26,7 @@ export function rollout(i: RolloutInput): Rollout {
   const { adapter } = i;
   const nothing = { update: undefined, againAtMs: undefined, isEverywhere: true, trials: undefined };
   if (adapter === undefined) return { ...nothing, served: undefined, pods: new Map(), handled: NOTHING_HANDLED };
-  const written = told(adapter);
+  const written = told(adapter, i.nowMs);
   const said = { ...written, served: adopted(written.served, i) };
   const view = new View(i, said.update);
   const asks = asksOf(adapter, said.update);

@@ -6,13 +6,14 @@ import { isProof, looksAnew, pinnable, urlOfRoot, withSecrets } from "./identity
 import type { Before, RolloutPod } from "./input.ts";
 import type { View } from "./view.ts";
 
-/** What the status says. */
-export function told({ status }: ModelAdapterObject): Before {
+/** What the status says. A time that is still to come is from a clock that was set back since: nothing waits for that. */
+export function told({ status }: ModelAdapterObject, nowMs: number): Before {
+  const past = (time: string) => Math.min(Date.parse(time), nowMs);
   if (status?.served === undefined) return { served: undefined, update: undefined };
   const { artifactURL, refresh, secrets, resolvedTime } = status.served;
   const digest = pinnable(artifactURL) ? status.contentDigest : undefined;
   const { resolvedRevision: revision } = status;
-  const served = { url: artifactURL, refresh, ...withSecrets(secrets), digest, revision, resolvedMs: Date.parse(resolvedTime) };
+  const served = { url: artifactURL, refresh, ...withSecrets(secrets), digest, revision, resolvedMs: past(resolvedTime) };
   const u = status.update;
   if (u === undefined) return { served, update: undefined };
   const reason = u.reason !== undefined && u.reason in REASONS ? (u.reason as Reason) : undefined;
@@ -23,7 +24,7 @@ export function told({ status }: ModelAdapterObject): Before {
   const content = { ...asked, isRefresh: isRefresh && !isCheck, ...(isCheck ? { isCheck } : {}) };
   const { state, fingerprint, message } = u;
   const byClock = isByClock(content, served) || isRotation(content, served);
-  const sinceMs = u.stepTime === undefined ? undefined : Date.parse(u.stepTime);
+  const sinceMs = u.stepTime === undefined ? undefined : past(u.stepTime);
   const canary = u.step === undefined ? undefined : { step: u.step, weight: u.weight ?? 0, sinceMs };
   return { served, update: { content, state, fingerprint, startMs: Date.parse(u.startTime), reason, message, byClock, canary } };
 }
