@@ -11,7 +11,9 @@ function counting(maxModels = 10) {
   let nowMs = 0;
   const answers = new TrialAnswers(registry, { maxModels, isOnTrial: (model) => onTrial.has(model), now: () => nowMs });
   const lines = async () =>
-    (await registry.metrics()).split("\n").filter((line) => /^aibrix_gateway_version_response(s_total|_seconds_(count|sum))/.test(line));
+    (await registry.metrics())
+      .split("\n")
+      .filter((line) => /^aibrix_gateway_version_(responses_total|(response|left)_seconds_(count|sum))/.test(line));
   return { answers, registry, onTrial, lines, pass: (ms: number) => (nowMs += ms) };
 }
 
@@ -29,10 +31,12 @@ test("counts answers by version and status, and the time until them", async () =
     `aibrix_gateway_version_responses_total${label("canary", 500)} 1`,
     `aibrix_gateway_version_responses_total${label("canary", "error")} 1`,
     `aibrix_gateway_version_responses_total${label("stable", 200)} 1`,
-    `aibrix_gateway_version_response_seconds_sum${label("canary")} 2.1`,
-    `aibrix_gateway_version_response_seconds_count${label("canary")} 4`,
+    `aibrix_gateway_version_response_seconds_sum${label("canary")} 2`,
+    `aibrix_gateway_version_response_seconds_count${label("canary")} 3`,
     `aibrix_gateway_version_response_seconds_sum${label("stable")} 0.25`,
     `aibrix_gateway_version_response_seconds_count${label("stable")} 1`,
+    `aibrix_gateway_version_left_seconds_sum${label("canary")} 0.1`,
+    `aibrix_gateway_version_left_seconds_count${label("canary")} 1`,
   ]);
 });
 
@@ -42,7 +46,7 @@ test("a content that hangs from its first request on shows in how long its clien
   for (let i = 0; i < 20; i++) answers.add(CANARY, undefined, 30_000);
   const page = await registry.metrics();
   const within = (le: string) =>
-    Number(new RegExp(`_seconds_bucket\\{le="${le}",model="lora",namespace="team",version="canary"\\} (\\d+)`).exec(page)?.[1]);
+    Number(new RegExp(`_left_seconds_bucket\\{le="${le}",model="lora",namespace="team",version="canary"\\} (\\d+)`).exec(page)?.[1]);
   expect([within("10"), within("30")]).toEqual([0, 20]);
 });
 
@@ -55,13 +59,13 @@ test("where no answer is ever seen, none is missed", async () => {
 test("a trial that is over is forgotten after a while, one that goes on is not", async () => {
   const { answers, onTrial, lines, pass } = counting();
   onTrial.add("other");
-  for (const model of ["lora", "other"]) answers.add({ ...CANARY, model }, 200, 1);
+  for (const model of ["lora", "other"]) for (const status of [200, undefined]) answers.add({ ...CANARY, model }, status, 1);
   onTrial.delete("lora");
   pass(599_999);
-  expect(await lines()).toHaveLength(6);
+  expect(await lines()).toHaveLength(12);
   pass(1);
   const left = await lines();
-  expect(left).toHaveLength(3);
+  expect(left).toHaveLength(6);
   expect(left.every((line) => line.includes('model="other"'))).toBe(true);
 });
 

@@ -32,6 +32,7 @@ export class TrialAnswers {
   readonly #deps: TrialAnswersDeps;
   readonly #answers: Counter<"model" | "namespace" | "version" | "code">;
   readonly #seconds: Histogram<"model" | "namespace" | "version">;
+  readonly #left: Histogram<"model" | "namespace" | "version">;
   readonly #counted = new Map<string, Counted>();
   /**
    * Whether the head of an answer was ever seen. An Envoy that may not be told to send them ends its calls as one does whose client has gone:
@@ -52,7 +53,14 @@ export class TrialAnswers {
     });
     this.#seconds = new Histogram({
       name: "aibrix_gateway_version_response_seconds",
-      help: "From the decision to the head of the answer, retries included, for models of which a content is on trial; to the end of a request whose client left before.",
+      help: "From the decision to the head of the answer, retries included, for models of which a content is on trial.",
+      labelNames: ["model", "namespace", "version"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#left = new Histogram({
+      name: "aibrix_gateway_version_left_seconds",
+      help: "From the decision to the end of a request whose client left before the head of its answer, for models of which a content is on trial.",
       labelNames: ["model", "namespace", "version"],
       buckets: SECONDS,
       registers,
@@ -60,8 +68,8 @@ export class TrialAnswers {
   }
 
   /**
-   * @param status - `undefined` where the request ended before its answer's head. How long it had waited counts too: a content that hangs
-   * shows in nothing else.
+   * @param status - `undefined` where the request ended before its answer's head. How long it had waited counts too, by itself: a content that
+   * hangs shows in nothing else, and a client that leaves soon makes none fast.
    * @param afterMs - since the decision
    */
   add(trial: Trial, status: number | undefined, afterMs: number): void {
@@ -74,7 +82,7 @@ export class TrialAnswers {
     counted.usedMs = this.#deps.now();
     counted.codes.set(version, (counted.codes.get(version) ?? new Set()).add(code));
     this.#answers.inc({ model, namespace, version, code });
-    this.#seconds.observe({ model, namespace, version }, afterMs / 1_000);
+    (status === undefined ? this.#left : this.#seconds).observe({ model, namespace, version }, afterMs / 1_000);
   }
 
   #find({ model, namespace }: Trial): Counted {
@@ -94,7 +102,7 @@ export class TrialAnswers {
       this.#counted.delete(key);
       for (const [version, all] of codes) {
         for (const code of all) this.#answers.remove({ model, namespace, version, code });
-        this.#seconds.remove({ model, namespace, version });
+        for (const waits of [this.#seconds, this.#left]) waits.remove({ model, namespace, version });
       }
     }
   }

@@ -204,6 +204,15 @@ const health = (responses: number, errors: number, half = 100, all = 100, timed 
   ]),
   recent: undefined,
 });
+/** Some clients left after two seconds, others after a tenth of one. */
+const leaving = (counted: Health, late: number, early = 0): Health => ({
+  ...counted,
+  left: new Map([
+    [0.5, early],
+    [2.5, early + late],
+    [Number.POSITIVE_INFINITY, early + late],
+  ]),
+});
 const recent = (counted: Health) => ({ ...health(1_000, 0), recent: { counted, minutes: 5 } });
 
 test.each([
@@ -218,6 +227,20 @@ test.each([
   { name: "beyond the next bound", on: { latencyP95: "2s" }, of: health(100, 0, 0, 90), says: /^90 of 100 .* within 2500 ms, .* is 2s/ },
   { name: "a threshold beyond all bounds", on: { latencyP95: "600s" }, of: health(100, 0, 0, 0), says: undefined },
   { name: "waits of requests that nobody answered", on: { latencyP95: "2s" }, of: health(0, 0, 0, 0, 20), says: /^0 of 20/ },
+  {
+    name: "clients that left after a longer wait",
+    on: { latencyP95: "500ms" },
+    of: leaving(health(95, 0), 6),
+    says: /^95 of 101 .* within 500/,
+  },
+  { name: "only these", on: { latencyP95: "500ms" }, of: leaving({ ...health(0, 0, 0, 0, 0), within: new Map() }, 20), says: /^0 of 20/ },
+  { name: "as few of them as may be", on: { latencyP95: "500ms" }, of: leaving(health(95, 0), 5), says: undefined },
+  {
+    name: "clients that left early, beside slow answers",
+    on: { latencyP95: "500ms" },
+    of: leaving(health(20, 0, 0), 0, 400),
+    says: /^0 of 20/,
+  },
   { name: "not measured", on: { latencyP95: "1ms" }, of: health(20, 0, 100, 100, 0), says: undefined },
   { name: "a bound of its own", on: { errorPercent: 0, minRequests: 2 }, of: health(2, 1), says: /1 of 2/ },
   { name: "lately too many", on: { errorPercent: 5 }, of: recent(health(20, 2)), says: /^2 of 20 .* in the last 5 minutes, 10.0 %/ },

@@ -151,6 +151,8 @@ export interface Counted {
   readonly errors: number;
   /** Requests whose wait for a response was measured. */
   readonly timed: number;
+  /** Clients that left before a response began: by an upper bound in seconds, up to infinity, those that had waited no longer. */
+  readonly left?: ReadonlyMap<number, number>;
   /** Of these, by an upper bound in seconds, those that waited no longer. */
   readonly within: ReadonlyMap<number, number>;
 }
@@ -168,7 +170,7 @@ export function isJudged(thresholds: AbortOn | undefined, health: Health | undef
   if (thresholds === undefined) return undefined;
   const { latencyP95, minRequests = DEFAULT_MIN_REQUESTS } = thresholds;
   if (health === undefined || health.responses < minRequests) return false;
-  return latencyP95 === undefined || health.timed >= minRequests;
+  return latencyP95 === undefined || waits(health, latencyP95).timed >= minRequests;
 }
 
 /** Why the responses end a canary, in words; `undefined` where they do not. */
@@ -183,16 +185,33 @@ export function unhealthy(thresholds: AbortOn | undefined, health: Health | unde
 
 function beyond(thresholds: AbortOn, counted: Counted, when: string): string | undefined {
   const { errorPercent, latencyP95, minRequests = DEFAULT_MIN_REQUESTS } = thresholds;
-  const { responses, errors, timed, within } = counted;
+  const { responses, errors } = counted;
   const percent = (errors / responses) * 100;
   if (errorPercent !== undefined && responses >= minRequests && percent > errorPercent)
     return `${errors} of ${responses} responses of the new content were errors${when}, ${percent.toFixed(1)} % and more than the ${errorPercent} % of spec.rollout.canary.abortOn.errorPercent`;
-  if (latencyP95 === undefined || timed < minRequests) return undefined;
-  // Between two bounds nothing is known: what waited no longer than the next one may have been fast enough.
-  const bound = [...within.keys()].sort((a, b) => a - b).find((sec) => sec >= latencyMs(latencyP95) / 1_000);
-  const fast = bound === undefined ? timed : (within.get(bound) ?? timed);
-  if (bound === undefined || fast * 100 >= timed * 95) return undefined;
+  if (latencyP95 === undefined) return undefined;
+  const { bound, timed, fast } = waits(counted, latencyP95);
+  if (bound === undefined || timed < minRequests || fast * 100 >= timed * 95) return undefined;
   return `${fast} of ${timed} requests to the new content had a response begin within ${bound * 1_000} ms${when}, fewer than 95 of a hundred: spec.rollout.canary.abortOn.latencyP95 is ${latencyP95}`;
+}
+
+interface Waits {
+  /** In seconds; `undefined` where there is none. */
+  readonly bound: number | undefined;
+  readonly timed: number;
+  readonly fast: number;
+}
+
+/**
+ * How many requests had a response begin in time, of those of which it is known. Between two bounds nothing is: what waited no longer than the next
+ * one may have been fast enough. A client that left sooner says nothing, and one that left later had waited too long.
+ */
+function waits({ timed, within, left = new Map() }: Counted, latencyP95: string): Waits {
+  const bounds = [...within.keys(), ...left.keys()].sort((a, b) => a - b);
+  const bound = bounds.find((sec) => sec >= latencyMs(latencyP95) / 1_000);
+  if (bound === undefined) return { bound, timed, fast: timed };
+  const inVain = (left.get(Number.POSITIVE_INFINITY) ?? 0) - (left.get(bound) ?? 0);
+  return { bound, timed: timed + inVain, fast: within.get(bound) ?? timed };
 }
 
 function latencyMs(text: string): number {

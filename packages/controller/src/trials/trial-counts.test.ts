@@ -41,10 +41,24 @@ test("other models, namespaces and versions do not count", () => {
   expect(counts.health.responses).toBe(0);
 });
 
-const bucket = (le: string, value: number) =>
-  `aibrix_gateway_version_response_seconds_bucket{model="x",namespace="default",version="canary",le="${le}"} ${value}\n`;
+const bucket = (le: string, value: number, of = "response") =>
+  `aibrix_gateway_version_${of}_seconds_bucket{model="x",namespace="default",version="canary",le="${le}"} ${value}\n`;
 
-test("waits are added up by their bounds, those of clients that left too", () => {
+test("waits are added up by their bounds, those of clients that left by themselves", () => {
+  const counts = new TrialCounts(TRIAL);
+  counts.add("a", trialSamples(bucket("1", 5) + bucket("1", 1, "left") + bucket("+Inf", 2, "left")));
+  counts.mark(0);
+  counts.add("a", trialSamples(bucket("1", 6) + bucket("1", 3, "left") + bucket("+Inf", 6, "left")));
+  const left = [
+    [1, 2],
+    [Number.POSITIVE_INFINITY, 4],
+  ];
+  expect([[...counts.health.within], [...(counts.health.left ?? [])]]).toEqual([[[1, 1]], left]);
+  counts.mark(300_000);
+  expect([...(counts.health.recent?.counted.left ?? [])]).toEqual(left);
+});
+
+test("waits that a gateway of before counts together, those of clients that left too, are taken as they are", () => {
   const counts = new TrialCounts(TRIAL);
   counts.add("a", trialSamples(bucket("1", 5) + bucket("+Inf", 9)));
   counts.add("a", trialSamples(line("200", 1) + line("error", 1) + bucket("1", 6) + bucket("+Inf", 11)));

@@ -5,9 +5,12 @@ import { type Sample, samplesIn } from "./exposition.ts";
  * What gateways counted of the contents on trial since a step began: differences of counters, which may begin anew with a gateway's process.
  */
 
-const BEGINNING = "aibrix_gateway_version_response";
+const BEGINNING = "aibrix_gateway_version_";
 const RESPONSES = "aibrix_gateway_version_responses_total";
 const BUCKETS = "aibrix_gateway_version_response_seconds_bucket";
+/** Of clients that left before; a gateway of before counts these with the others. */
+const LEFT = "aibrix_gateway_version_left_seconds_bucket";
+const NAMES: readonly string[] = [RESPONSES, BUCKETS, LEFT];
 /** Of requests that were sent to the content on trial. */
 const VERSION = "canary";
 
@@ -24,7 +27,7 @@ export interface Trial {
 
 /** A gateway's page, as far as it bears on trials. */
 export function trialSamples(page: string): Sample[] {
-  return samplesIn(page, BEGINNING).filter(({ name, labels }) => (name === RESPONSES || name === BUCKETS) && labels.version === VERSION);
+  return samplesIn(page, BEGINNING).filter(({ name, labels }) => NAMES.includes(name) && labels.version === VERSION);
 }
 
 /** Adds up what gateways count in one step. */
@@ -35,6 +38,8 @@ export class TrialCounts {
   readonly #codes = new Map<string, number>();
   /** By upper bound, in seconds: responses that took no longer. */
   readonly #within = new Map<number, number>();
+  /** By upper bound, in seconds: clients that left after no longer a wait. */
+  readonly #left = new Map<number, number>();
   /** What was counted by then, the latest last: none is older than the recent minutes but the first one. */
   #marks: { readonly atMs: number; readonly counted: Counted }[] = [];
 
@@ -55,7 +60,7 @@ export class TrialCounts {
       const last = before.get(series) ?? 0;
       const more = value >= last ? value - last : value;
       if (name === RESPONSES) increase(this.#codes, labels.code ?? "", more);
-      else increase(this.#within, labels.le === "+Inf" ? Number.POSITIVE_INFINITY : Number(labels.le), more);
+      else increase(name === LEFT ? this.#left : this.#within, labels.le === "+Inf" ? Number.POSITIVE_INFINITY : Number(labels.le), more);
     }
     this.#last.set(gateway, now);
   }
@@ -84,12 +89,18 @@ export class TrialCounts {
     let responses = 0;
     let errors = 0;
     for (const [code, count] of this.#codes) {
-      // A client that left before its answer says nothing of the content but how long it waited.
+      // A client that left before its answer is no response.
       if (!/^\d{3}$/.test(code)) continue;
       responses += count;
       if (code >= "500") errors += count;
     }
-    return { responses, errors, timed: this.#within.get(Number.POSITIVE_INFINITY) ?? 0, within: new Map(this.#within) };
+    return {
+      responses,
+      errors,
+      timed: this.#within.get(Number.POSITIVE_INFINITY) ?? 0,
+      within: new Map(this.#within),
+      left: new Map(this.#left),
+    };
   }
 }
 
@@ -98,8 +109,13 @@ function difference(now: Counted, before: Counted): Counted {
     responses: now.responses - before.responses,
     errors: now.errors - before.errors,
     timed: now.timed - before.timed,
-    within: new Map([...now.within].map(([bound, count]) => [bound, count - (before.within.get(bound) ?? 0)])),
+    within: increases(now.within, before.within),
+    left: increases(now.left, before.left),
   };
+}
+
+function increases(now: Counted["within"] = new Map(), before: Counted["within"] = new Map()): ReadonlyMap<number, number> {
+  return new Map([...now].map(([bound, count]) => [bound, count - (before.get(bound) ?? 0)]));
 }
 
 function increase<K>(counts: Map<K, number>, key: K, by: number): void {

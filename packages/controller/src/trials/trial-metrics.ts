@@ -116,8 +116,7 @@ export class TrialMetrics {
       const before = counts.health;
       for (const { id, samples } of pages) if (samples !== undefined) counts.add(id, samples);
       counts.mark(nowMs);
-      const { responses, timed } = counts.health;
-      if (responses !== before.responses || timed !== before.timed) onChange(key);
+      if (countOf(counts.health) !== countOf(before)) onChange(key);
     }
     const silent = pages.filter((p) => p.samples === undefined);
     const [first] = silent;
@@ -153,6 +152,11 @@ export class TrialMetrics {
     if (answer.statusCode !== 200) throw new Error(`${ip} answered with status ${answer.statusCode}`);
     return trialSamples(page);
   }
+}
+
+/** Responses, waits and clients that left, each of which only grows. */
+function countOf({ responses, timed, left }: Health): number {
+  return responses + timed + (left?.get(Number.POSITIVE_INFINITY) ?? 0);
 }
 
 /** An address of each gateway, by its pod: with two families a pod is in slices of both. Pure. */
