@@ -10,6 +10,12 @@ const NOT_FOUND = modelNotFound("").details;
 /** Buckets for what the gateway adds to a request, in seconds: from tens of microseconds to the longest look-up and more. */
 const SECONDS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.3, 1];
 
+/**
+ * Contents on trial that count by name whatever the bound of all models is, for a canary's thresholds are compared with these counts. As many at once
+ * are more than anybody watches, and few for a metrics page.
+ */
+const MIN_TRIALS = 100;
+
 /** The gateway's own metrics. */
 export interface GatewayMetrics {
   /** Counts a request by what came of it. */
@@ -23,7 +29,7 @@ export interface GatewayMetrics {
 /**
  * Declares the gateway's metrics.
  *
- * @param maxModels - models that are counted by name
+ * @param maxModels - models that are counted by name; of contents on trial 100 are in every case
  * @param now - milliseconds, monotonic
  */
 export function gatewayMetrics(
@@ -99,7 +105,11 @@ export function gatewayMetrics(
       for (const [model, version, count] of versions) this.inc({ model, version }, count);
     },
   });
-  const answers = new TrialAnswers(registry, { maxModels, isOnTrial: (model, namespace) => table.isOnTrial(model, namespace), now });
+  const answers = new TrialAnswers(registry, {
+    maxModels: Math.max(maxModels, MIN_TRIALS),
+    isOnTrial: (model, namespace) => table.isOnTrial(model, namespace),
+    now,
+  });
   return {
     onAnswered: (trial, status, afterMs) => answers.add(trial, status, afterMs),
     onDone: (record) => {
