@@ -20,6 +20,10 @@ export interface ManagedPodsOptions {
   readonly pods: number;
   /** Adapters that run at a time in an engine, 4 by default. */
   readonly maxLoras?: number;
+  /** Flags more of each mock engine. */
+  readonly engineArgs?: (hubRoot: string) => Promise<readonly string[]>;
+  /** Engines that end are started anew; whether their pods tell of that, as a kubelet does. Where it is left out an end fails the story. */
+  readonly restarts?: "told" | "untold";
   /** `--max-lora-rank` of each engine, 8 where there is none. */
   readonly ranks?: readonly number[];
   /** The rank that the pods say their engines take, 8 by default. */
@@ -40,6 +44,8 @@ interface Pod {
   readonly enginePort: number;
   readonly runtimeUrl: string;
   readonly artifacts: string;
+  /** How often its engine was started anew. */
+  restarts: number;
 }
 
 /** Engines with sidecars, told to a real API server as a kubelet would; the controller keeps their adapters, and the gateway and an Envoy are before them. */
@@ -50,6 +56,7 @@ export class ManagedPods implements AsyncDisposable {
   #hub: Hub | undefined;
   #cluster: Cluster | undefined;
   readonly #faulty: FaultyEngine[] = [];
+  readonly #ends = new AbortController();
   #controller: Program | undefined;
   #controllerArgs: readonly string[] = [];
   #gateway = "";
@@ -148,6 +155,7 @@ export class ManagedPods implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ends.abort();
     await Promise.all(this.#programs.map((program) => program.stop()));
     for (const proxy of this.#faulty) await proxy[Symbol.asyncDispose]();
     await this.#hub?.close();
@@ -202,7 +210,9 @@ export class ManagedPods implements AsyncDisposable {
     const { maxLoras = 4, ranks = [], toldRank = 8, runtimeArgs = [] } = options;
     const name = `engine-${index}`;
     const [ownPort, runtimePort] = [await freePort(), await freePort()];
-    const engine = await this.#startEngine(name, ownPort, maxLoras, ranks[index] ?? 8);
+    const more = (await options.engineArgs?.(join(this.folder, "hub"))) ?? [];
+    const startEngine = () => this.#startEngine(name, ownPort, maxLoras, ranks[index] ?? 8, more);
+    const engine = await startEngine();
     const enginePort = options.spoils === undefined ? ownPort : await this.#startFaulty(ownPort, options.spoils);
     const artifacts = join(this.folder, `artifacts-${name}`);
     mkdirSync(artifacts);
@@ -230,10 +240,34 @@ export class ManagedPods implements AsyncDisposable {
         volumes: [{ name: "adapters", emptyDir: {} }],
       },
     });
-    const condition = { type: "Ready", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" };
-    const told = JSON.stringify({ status: { phase: "Running", podIP: POD_IP, podIPs: [{ ip: POD_IP }], conditions: [condition] } });
+    await this.#tellPod(name, true, 0);
+    const pod: Pod = { engineUrl, enginePort, runtimeUrl, artifacts, engine, restarts: 0 };
+    this.#pods[index] = pod;
+    const { restarts } = options;
+    if (restarts !== undefined) void this.#keepUp(pod, name, restarts === "told", startEngine);
+  }
+
+  /** As a kubelet does. */
+  async #tellPod(name: string, ready: boolean, restartCount: number): Promise<void> {
+    const condition = { type: "Ready", status: ready ? "True" : "False", lastTransitionTime: new Date().toISOString() };
+    const container = { name: "vllm-openai", ready, restartCount, image: "vllm/vllm-openai:v0.7.1", imageID: "" };
+    const status = { phase: "Running", podIP: POD_IP, podIPs: [{ ip: POD_IP }], conditions: [condition], containerStatuses: [container] };
+    const told = JSON.stringify({ status });
     await this.cluster.kubectl("patch", "pod", name, "-n", "default", "--subresource=status", "--type=merge", "-p", told);
-    this.#pods[index] = { engine, engineUrl, enginePort, runtimeUrl, artifacts };
+  }
+
+  /** Starts an engine anew whenever it has ended. */
+  async #keepUp(pod: Pod, name: string, tells: boolean, startEngine: () => Promise<Program>): Promise<void> {
+    for (let engine = pod.engine; ; ) {
+      await engine.exited();
+      if (this.#ends.signal.aborted) return;
+      this.#programs.splice(this.#programs.indexOf(engine), 1);
+      pod.restarts += 1;
+      if (tells) await this.#tellPod(name, false, pod.restarts);
+      engine = await startEngine();
+      await this.#answers(`${pod.engineUrl}/health`);
+      if (tells) await this.#tellPod(name, true, pod.restarts);
+    }
   }
 
   /** @returns the port where the engine's answers are spoilt */
@@ -243,11 +277,11 @@ export class ManagedPods implements AsyncDisposable {
     return port;
   }
 
-  async #startEngine(name: string, port: number, maxLoras: number, maxLoraRank: number): Promise<Program> {
+  async #startEngine(name: string, port: number, maxLoras: number, maxLoraRank: number, more: readonly string[] = []): Promise<Program> {
     if (ENGINE === "mock") {
       const args = ["--model", this.baseModelDir, "--served-model-name", BASE_MODEL, "--host", POD_IP, "--port", String(port)];
       const flags = ["--enable-lora", `--max-loras=${maxLoras}`, `--max-lora-rank=${maxLoraRank}`];
-      return this.#run("mock-engine", [...args, ...flags], { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" });
+      return this.#run("mock-engine", [...args, ...flags, ...more], { VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True" });
     }
     const { bin } = await ensureVllm({ log: console.log, signal: AbortSignal.timeout(UP_MS) });
     const { argv, env } = vllmServeCommand({

@@ -40,6 +40,11 @@ export class Program {
     await gone;
   }
 
+  /** Resolves once it has ended, however that came. */
+  async exited(): Promise<void> {
+    if (!this.#ended) await once(this.#child, "exit");
+  }
+
   get #ended(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }

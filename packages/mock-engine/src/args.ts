@@ -39,7 +39,7 @@ Flags that only this engine has:
   --mock-startup-delay-ms N      listen only after this time
   --mock-load-delay-ms N         wait before each load
   --mock-token-delay-ms N        wait before each generated token
-  --mock-crash-on-load NAME      end with code 1 when this adapter is to be loaded
+  --mock-crash-on-load NAME      end with code 1 when this adapter, or one with weights of this digest, is to be loaded
   --mock-error-shape SHAPE       nested (default) or flat, as older releases answer
 POST /mock/crash ends the process at once; POST /mock/settings {"loadDelayMs", "tokenDelayMs", "crashOnLoad", "errorShape"}
 changes these while it runs.

@@ -209,6 +209,10 @@ export class Engine {
       maxLoraRank: this.options.maxLoraRank,
       base: this.#deps.base,
     });
+    if (this.settings.crashOnLoad === weights.digest) {
+      this.crash();
+      throw new EngineDeadError();
+    }
     // The place in memory is taken before vLLM notices that the sizes do not fit.
     const evicted = this.#memory.put(adapter.id, weights, (id) => this.scheduler.leads(id));
     if (evicted !== undefined) {

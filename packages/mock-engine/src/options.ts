@@ -25,7 +25,7 @@ export interface MockSettings {
   loadDelayMs: number;
   /** Wait before each generated token, in milliseconds. */
   tokenDelayMs: number;
-  /** The engine ends with code 1 when an adapter of this name is to be loaded. */
+  /** The engine ends with code 1 when an adapter of this name, or with weights of this digest ({@link adapterDigest}), is to be loaded. */
   crashOnLoad: string | null;
   errorShape: ErrorShape;
 }

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { adapterDigest } from "../src/index.ts";
 import { Client, EventStream } from "./http.ts";
 import { createWorld, type World } from "./world.ts";
 
@@ -125,6 +126,13 @@ describe("the program", () => {
     const client = new Client(await program.address);
     await client.mustLoad("good", world.path("sql"));
     await expect(client.load("bad", world.path("sql"))).rejects.toThrow();
+    expect(await program.ended).toBe(1);
+  });
+
+  test("crashes on the load of weights, whatever their name", async () => {
+    const program = run(["--enable-lora", "--mock-crash-on-load", await adapterDigest(world.path("sql"))]);
+    const client = new Client(await program.address);
+    await expect(client.load("any", world.path("sql"))).rejects.toThrow();
     expect(await program.ended).toBe(1);
   });
 });
