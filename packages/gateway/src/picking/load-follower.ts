@@ -1,7 +1,7 @@
 import { type Logger, sleep } from "@aibrix/service";
+import { Agent } from "undici";
 import type { Loads } from "./loads.ts";
 import { requestsIn } from "./metrics-page.ts";
-import { PageClient } from "./page-client.ts";
 
 /** How long an engine may take to answer, in milliseconds. */
 const TIMEOUT_MS = 2_000;
@@ -11,8 +11,6 @@ const CONCURRENCY = 16;
 
 /** A page larger than this is not read, in bytes. vLLM's has some 100 KB. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
-
-const PAGE = { path: "/metrics", timeoutMs: TIMEOUT_MS, maxBytes: MAX_PAGE_BYTES };
 
 /** What following takes from outside. */
 export interface LoadFollowerDeps {
@@ -31,46 +29,70 @@ export interface LoadFollowerDeps {
  * choice was made since they were asked last, the others now and then. An engine that does not say only counts by what was sent to it.
  */
 export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
-  const clients = new Map<string, PageClient>();
-  const stop = (): void => {
-    for (const client of clients.values()) client.close();
-  };
+  const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, maxResponseSize: MAX_PAGE_BYTES });
+  const stop = (): void => void agent.destroy();
   signal.addEventListener("abort", stop);
   try {
     while (!signal.aborted) {
-      const addresses = new Set(deps.addresses());
-      for (const [address, client] of clients) {
-        if (addresses.has(address)) continue;
-        client.close();
-        clients.delete(address);
-      }
-      const rest = addresses.values();
-      await Promise.all(Array.from({ length: CONCURRENCY }, () => askEach(clients, rest, deps, signal)));
+      const rest = new Set(deps.addresses()).values();
+      await Promise.all(Array.from({ length: CONCURRENCY }, () => askEach(agent, rest, deps, signal)));
       await sleep(deps.periodMs, signal);
     }
   } finally {
     signal.removeEventListener("abort", stop);
-    stop();
+    await agent.destroy();
   }
 }
 
-async function askEach(
-  clients: Map<string, PageClient>,
-  addresses: Iterator<string>,
-  { loads, now, log }: LoadFollowerDeps,
-  signal: AbortSignal,
-): Promise<void> {
+async function askEach(agent: Agent, addresses: Iterator<string>, deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
   for (let next = addresses.next(); next.done !== true && !signal.aborted; next = addresses.next()) {
-    const address = next.value;
-    if (!loads.isDue(address, now())) continue;
-    const client = clients.get(address) ?? new PageClient(address, PAGE);
-    clients.set(address, client);
-    loads.onAsked(address, now());
+    if (!deps.loads.isDue(next.value, deps.now())) continue;
     try {
-      const requests = await client.get(({ status, body }) => (status === 200 ? requestsIn(body) : undefined));
-      if (requests !== undefined) loads.onReported(address, requests, now());
+      await ask(agent, next.value, deps);
     } catch (error) {
-      if (!signal.aborted) log.debug({ engine: address, problem: (error as Error).message }, "an engine's load is not known");
+      if (!signal.aborted) deps.log.debug({ engine: next.value, problem: (error as Error).message }, "an engine's load is not known");
     }
   }
+}
+
+async function ask(agent: Agent, address: string, { loads, now }: LoadFollowerDeps): Promise<void> {
+  loads.onAsked(address, now());
+  const page = await metricsPage(agent, address);
+  const requests = page === undefined ? undefined : requestsIn(page);
+  if (requests !== undefined) loads.onReported(address, requests, now());
+}
+
+/**
+ * Reads an engine's metrics; `undefined` where it answers with an error. By undici's innermost call, without streams and signals: many
+ * engines are asked every second, beside the requests.
+ */
+async function metricsPage(agent: Agent, address: string): Promise<Buffer | undefined> {
+  return await new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let status = 0;
+    let timer: NodeJS.Timeout | undefined;
+    agent.dispatch(
+      { origin: `http://${address}`, path: "/metrics", method: "GET" },
+      {
+        onRequestStart: (controller) => {
+          clearTimeout(timer); // It may start again on a new connection.
+          timer = setTimeout(() => controller.abort(new Error(`it has not answered within ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
+        },
+        onResponseStart: (_, statusCode) => {
+          status = statusCode;
+        },
+        onResponseData: (_, chunk) => {
+          chunks.push(chunk);
+        },
+        onResponseEnd: () => {
+          clearTimeout(timer);
+          resolve(status === 200 ? Buffer.concat(chunks) : undefined);
+        },
+        onResponseError: (_, error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      },
+    );
+  });
 }
