@@ -101,7 +101,7 @@ const AbortOn = Type.Object(
   {
     additionalProperties: false,
     description:
-      "What ends it: thresholds for the responses of the new content since the step began, and in the last five minutes, as the gateway counts them (`aibrix_gateway_version_responses_total`, `aibrix_gateway_version_response_seconds`). A step of 100 is not judged. Leave it out for none.",
+      "What ends it: thresholds for the responses of the new content since the step began, and in the last five minutes, as the gateway counts them (`aibrix_gateway_version_responses_total`, `aibrix_gateway_version_response_seconds`, `aibrix_gateway_version_left_seconds`). A step of 100 is not judged. Leave it out for none.",
     "x-kubernetes-validations": validations(ABORT_RULES),
   },
 );

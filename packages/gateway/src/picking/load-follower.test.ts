@@ -45,6 +45,26 @@ test("what engines say counts, one that does not answer holds up no other, and t
   await following;
 });
 
+test("one that does not answer keeps the others from no round", async () => {
+  let asked = 0;
+  let hung = 0;
+  const good = await engine((_, response) => {
+    asked++;
+    response.end("vllm:num_requests_running 3\n");
+  });
+  const silent = await engine(() => {
+    hung++;
+  });
+  const loads = new Loads();
+  const stop = new AbortController();
+  const now = (): number => 0;
+  const log = createLogger("test", "silent");
+  const following = followLoads({ loads, addresses: () => [silent, good], now, log, periodMs: 1 }, stop.signal);
+  await vi.waitFor(() => expect([loads.of(good, now()), asked > 5, hung]).toEqual([3, true, 1]));
+  stop.abort();
+  await following;
+});
+
 test("an engine is asked anew where choices are made by it, over one connection", async () => {
   let asked = 0;
   let connections = 0;

@@ -26,32 +26,44 @@ export interface LoadFollowerDeps {
 
 /**
  * Asks every engine again and again for the requests that it has (`GET /metrics`), until the signal aborts: in each round those of which a
- * choice was made since they were asked last, the others now and then. An engine that does not say only counts by what was sent to it.
+ * choice was made since they were asked last, the others now and then. An engine that does not say only counts by what was sent to it, and one
+ * that does not answer keeps no other from being asked in the next round.
  */
 export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
   const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, maxResponseSize: MAX_PAGE_BYTES });
   const stop = (): void => void agent.destroy();
   signal.addEventListener("abort", stop);
+  const asking = new Set<string>();
+  const workers = new Set<Promise<void>>();
+  let round: Iterator<string> = [].values();
+  const work = async (): Promise<void> => {
+    for (let next = round.next(); next.done !== true && !signal.aborted; next = round.next()) {
+      const address = next.value;
+      if (asking.has(address) || !deps.loads.isDue(address, deps.now())) continue;
+      asking.add(address);
+      try {
+        await ask(agent, address, deps);
+      } catch (error) {
+        if (!signal.aborted) deps.log.debug({ engine: address, problem: (error as Error).message }, "an engine's load is not known");
+      } finally {
+        asking.delete(address);
+      }
+    }
+  };
   try {
     while (!signal.aborted) {
-      const rest = new Set(deps.addresses()).values();
-      await Promise.all(Array.from({ length: CONCURRENCY }, () => askEach(agent, rest, deps, signal)));
+      round = new Set(deps.addresses()).values();
+      while (workers.size < CONCURRENCY) {
+        const worker = work();
+        workers.add(worker);
+        void worker.finally(() => workers.delete(worker));
+      }
       await sleep(deps.periodMs, signal);
     }
   } finally {
     signal.removeEventListener("abort", stop);
     await agent.destroy();
-  }
-}
-
-async function askEach(agent: Agent, addresses: Iterator<string>, deps: LoadFollowerDeps, signal: AbortSignal): Promise<void> {
-  for (let next = addresses.next(); next.done !== true && !signal.aborted; next = addresses.next()) {
-    if (!deps.loads.isDue(next.value, deps.now())) continue;
-    try {
-      await ask(agent, next.value, deps);
-    } catch (error) {
-      if (!signal.aborted) deps.log.debug({ engine: next.value, problem: (error as Error).message }, "an engine's load is not known");
-    }
+    await Promise.all(workers);
   }
 }
 

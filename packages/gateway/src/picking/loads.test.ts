@@ -37,17 +37,19 @@ test("an old report says nothing any more", () => {
   expect(loads.of("a", 10_001)).toBe(0);
 });
 
-test("an engine is asked soon where a choice was made by it, else now and then", () => {
+test("an engine is asked soon where a choice was made by it or a request was sent, else now and then", () => {
   const loads = new Loads();
   expect(loads.isDue("a", 0)).toBe(true);
   loads.onAsked("a", 0);
   loads.onReported("a", 1, 1);
-  loads.onSent("a", 2);
   expect([loads.isDue("a", 3_999), loads.isDue("a", 4_000)]).toEqual([false, true]);
   loads.of("a", 500);
   expect(loads.isDue("a", 501)).toBe(true);
   loads.onAsked("a", 1_000);
   expect([loads.isDue("a", 1_001), loads.isDue("a", 5_000)]).toEqual([false, true]);
+  // Without a choice, for it was the only one.
+  loads.onSent("a", 1_500);
+  expect(loads.isDue("a", 1_501)).toBe(true);
 });
 
 test("engines that are long gone are forgotten, others are not", () => {

@@ -37,7 +37,7 @@ interface Load {
   reported: number;
   reportedAtMs: number;
   askedAtMs: number;
-  /** When a choice was made by this. */
+  /** When a choice was made by this, or a request was sent without one. */
   comparedAtMs: number;
   /** What was sent before it was asked last, and after. */
   readonly sentBefore: Fading;
@@ -63,10 +63,13 @@ export class Loads {
 
   /** Counts a request that goes to an engine. */
   onSent(address: string, nowMs: number): void {
-    this.#load(address, nowMs).sent.add(1, nowMs);
+    const load = this.#load(address, nowMs);
+    load.sent.add(1, nowMs);
+    // Where it was the only one to be sent to, nothing was compared, and others will be compared with it.
+    load.comparedAtMs = nowMs;
   }
 
-  /** Whether an engine should be asked: a choice was made since it was asked last, or that is long ago. */
+  /** Whether an engine should be asked: a choice was made or a request sent since it was asked last, or that is long ago. */
   isDue(address: string, nowMs: number): boolean {
     const load = this.#loads.get(address);
     return load === undefined || load.comparedAtMs >= load.askedAtMs || nowMs - load.askedAtMs >= REST_MS;
