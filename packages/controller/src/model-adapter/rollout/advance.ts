@@ -6,9 +6,10 @@ import type { Asks } from "./asks.ts";
 import { askedIn, isByClock, isRotation } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
 import { failureOf } from "./failure.ts";
-import { isProof, isSame, isSameReference, looksAnew, pinnable } from "./identity.ts";
+import { isProof, isSame, isSameReference, looksAnew, pinnable, withSecrets } from "./identity.ts";
 import type { RolloutInput, RolloutPod, Why } from "./input.ts";
 import { canPrepare, isChecked, isPrepared, preparedOf } from "./preparation.ts";
+import { namesSameSecrets } from "./secrets.ts";
 import { found } from "./told.ts";
 import { abandonment, loneliness, onTrial, PAUSED, pace, unjudged, withdrawn } from "./trial.ts";
 import { goesBack } from "./turns.ts";
@@ -25,7 +26,7 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   const fingerprint = basisOf(i);
   const proves = isProof(wanted, served);
   const isCheck = proves && !(looksAnew(wanted, served) && view.fresh.some((p) => canPrepare(view, p, wanted)));
-  const goesOn = last !== undefined && last.state !== "Failed" && goesOnWith(last.content, wanted);
+  const goesOn = last !== undefined && last.state !== "Failed" && goesOnWith(last, wanted);
   const hasFailed = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
   const startMs = last !== undefined && (hasFailed || goesOn) ? last.startMs : i.nowMs;
   const ask = askOf(i, fingerprint, startMs, wanted);
@@ -37,7 +38,8 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
   if (stays) return { update: { ...last, content: { ...last.content, ...asked } }, promoted: false };
   const begun = goesOn ? last : undefined;
   const { digest, revision } = isCheck ? served : (begun?.content ?? {});
-  const content = resolved({ ...wanted, digest, revision, ...asked }, view);
+  const secrets = begun?.state === "Swapping" ? (begun.content.secrets ?? wanted.secrets) : wanted.secrets;
+  const content = resolved({ ...wanted, ...withSecrets(secrets), digest, revision, ...asked }, view);
   const at = (state: UpdateState, why: Why | undefined, canary?: Canary, promoted = false): Advanced => ({
     update: {
       content,
@@ -89,8 +91,11 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
 }
 
 /** Whether an update goes on: with a CRD of before, the status tells nothing of secrets. */
-function goesOnWith(last: Content, wanted: Content): boolean {
-  return isSameReference(last, wanted) && (last.secrets ?? wanted.secrets) === wanted.secrets;
+function goesOnWith({ content, state }: Update, wanted: Content): boolean {
+  if (!isSameReference(content, wanted)) return false;
+  if ((content.secrets ?? wanted.secrets) === wanted.secrets) return true;
+  // What is newer in the same Secrets is tried once this is through.
+  return state === "Swapping" && content.isCheck !== true && namesSameSecrets(content, wanted);
 }
 
 /** Whether no pod is left that refused other secrets for what is served: those that did are gone, say, or were started anew with another key. */

@@ -6,8 +6,9 @@ import type { Rollout } from "../contents.ts";
 import type { ModelAdapterObject, Observed } from "../types.ts";
 import { contentStatus, updatedCondition } from "../update-status.ts";
 import { askOf, basisOf } from "./ask.ts";
-import type { RolloutPod } from "./input.ts";
+import type { RolloutInput, RolloutPod } from "./input.ts";
 import { rollout } from "./rollout.ts";
+import { secretsName } from "./secrets.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");
 const [D1, D2, D3] = ["sha256:1", "sha256:2", "sha256:3"];
@@ -670,7 +671,9 @@ test.each([
   // One that had been started anew before it got the new content says nothing.
   expect(of({ ...a, engineRestarts: 1 }, of({ ...a, engineRestarts: 1 }, undefined).trials).update?.state).toBe("Swapping");
   // Nor what was seen in an update of before.
-  expect(of({ ...a, engineRestarts: 1 }, { startMs: 1, restarts: new Map([["a", 0]]) }).update?.state).toBe("Swapping");
+  expect(of({ ...a, engineRestarts: 1 }, { startMs: 1, restarts: new Map([["a", 0]]) }).update?.state).toBe(
+    "Swapping",
+  );
 });
 
 test("a canary that is gone has a successor", () => {
@@ -854,4 +857,36 @@ test("content that hangs does not follow the replica that its pod gives away", (
     ])
       expect(told(rollout({ ...input, adapter, pods: [gone, ...others], trials: again.trials })).slice(1)).toContain(TWO);
   }
+});
+
+/** Of another Secret than what is served; a newer version of the same; and that while it cannot be read. */
+const [SECRETS, NEWER, MISSING] = [
+  secretsName("other", "key", "1"),
+  secretsName("other", "key", "2"),
+  secretsName("other", "key", "missing"),
+];
+
+test.each([
+  { name: "a canary", spec: CANARY, at: STEP_ONE, on: ["a"] },
+  { name: "a rolling update", spec: { rollout: {} }, at: {}, on: ["a", "b"] },
+])("a Secret that gets another version in the middle of $name, or cannot be read for a moment, throws nothing back", ({ spec, at, on }) => {
+  const adapter = onTrial({ ...at, secrets: SECRETS }, spec);
+  const pods = ["a", "b", "c", "d"].map((name) => (on.includes(name) ? tried(name, { onTrial: on.length === 1 }) : pod(name)));
+  const of = (secretsName: string, secretTrouble: RolloutInput["secretTrouble"] = undefined) =>
+    rollout({ name: "x", adapter, pods, secrets: secretsName, secretsName, secretTrouble, nowMs: NOW + 30_000 });
+  const same = of(SECRETS);
+  for (const r of [of(NEWER), of(MISSING, { reason: "SecretUnavailable", message: "m" })]) {
+    expect(r.update).toMatchObject({ state: "Swapping", startMs: NOW, content: { secrets: SECRETS, digest: D2 } });
+    expect([told(r), asked(r), weights(r), r.update?.canary]).toEqual([told(same), asked(same), weights(same), same.update?.canary]);
+  }
+  // Another Secret is another edit.
+  expect(of(secretsName("third", "key", "1")).update?.state).toBe("Preparing");
+});
+
+test("what a Secret holds since an update began is tried once that is through", () => {
+  const adapter = onTrial({ secrets: SECRETS }, { rollout: {} });
+  const pods = [pod("a", second), pod("b", second)];
+  const r = rollout({ name: "x", adapter, pods, secrets: NEWER, secretsName: NEWER, secretTrouble: undefined, nowMs: NOW });
+  expect(r.served).toMatchObject({ url: TWO, secrets: SECRETS });
+  expect(r.update).toMatchObject({ state: "Preparing", content: { isCheck: true, secrets: NEWER, digest: D2 } });
 });
