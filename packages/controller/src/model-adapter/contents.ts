@@ -72,8 +72,16 @@ export interface Handled {
 export interface Trials {
   /** When that update began, in milliseconds since the epoch. */
   readonly startMs: number;
-  /** By uid, of pods that were given it: how often their engines had been started anew by then. */
-  readonly restarts: ReadonlyMap<string, number>;
+  /** By uid, of pods that were given it. */
+  readonly pods: ReadonlyMap<string, Trial>;
+}
+
+/** What was seen of a pod that was given new content. */
+export interface Trial {
+  /** How often its engine had been started anew by then. */
+  readonly restarts: number;
+  /** It has served the content since. */
+  readonly served: boolean;
 }
 
 export interface Rollout {

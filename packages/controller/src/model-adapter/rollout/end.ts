@@ -23,7 +23,7 @@ export function afterCompletion(before: Before, view: View, i: RolloutInput, ask
 export function ended(update: Update | undefined, view: View, i: RolloutInput, asks: Asks): Why | undefined {
   const reason = "UpdateAborted";
   if (asks.abort !== undefined) return { reason, message: `the annotation ${ANNOTATION_ABORT} was set to "${asks.abort.slice(0, 100)}"` };
-  const restarted = update?.state === "Swapping" ? view.restarted() : undefined;
+  const restarted = update?.state === "Swapping" ? view.restarted(update.canary !== undefined) : undefined;
   if (restarted !== undefined) {
     const message = `the engine of pod ${restarted.name} was started anew after it was given the new content: look into the log of its run before`;
     return { reason, message };

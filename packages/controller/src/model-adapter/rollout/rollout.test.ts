@@ -671,7 +671,7 @@ test.each([
   // One that had been started anew before it got the new content says nothing.
   expect(of({ ...a, engineRestarts: 1 }, of({ ...a, engineRestarts: 1 }, undefined).trials).update?.state).toBe("Swapping");
   // Nor what was seen in an update of before.
-  expect(of({ ...a, engineRestarts: 1 }, { startMs: 1, restarts: new Map([["a", 0]]) }).update?.state).toBe(
+  expect(of({ ...a, engineRestarts: 1 }, { startMs: 1, pods: new Map([["a", { restarts: 0, served: false }]]) }).update?.state).toBe(
     "Swapping",
   );
 });
@@ -692,6 +692,24 @@ test("a rolling update waits for a pod that has not come back from it", () => {
   const r = rollout({ ...input, trials: first.trials, pods: [ends(a), ...others] });
   expect(told(r).slice(1)).toEqual([ONE, ONE, ONE, ONE, ONE]);
   expect(r.update?.message).toContain("pod a was given the new content and does not serve now");
+});
+
+test("a rolling update is not ended by one restart of an engine that has served the new content, but by the next one", () => {
+  const adapter = onTrial({}, { rollout: {} });
+  const input = { name: "x", adapter, secrets: "", secretTrouble: undefined, nowMs: NOW };
+  const at = (engineRestarts: number) => pod("a", second, { engineRestarts });
+  const serves = rollout({ ...input, pods: [at(3), pod("b", second), pod("c"), pod("d")] });
+  // Another adapter ended it, say: the others wait for it.
+  const down = rollout({ ...input, pods: [ends(at(4)), pod("b", second), pod("c"), pod("d")], trials: serves.trials });
+  expect([down.update?.state, down.update?.reason, told(down)]).toEqual(["Swapping", "EngineUnavailable", [TWO, TWO, ONE, ONE]]);
+  const back = rollout({ ...input, pods: [at(4), pod("b", second), pod("c"), pod("d")], trials: down.trials });
+  expect([back.update?.state, told(back)]).toEqual(["Swapping", [TWO, TWO, TWO, ONE]]);
+  const again = rollout({ ...input, pods: [ends(at(5)), pod("b", second), pod("c"), pod("d")], trials: back.trials });
+  expect(again.update).toMatchObject({
+    state: "Failed",
+    reason: "UpdateAborted",
+    message: expect.stringContaining("pod a was started anew"),
+  });
 });
 
 test("without weight a pod leaves the slices, as long as another one serves", () => {
@@ -848,7 +866,8 @@ test("content that hangs does not follow the replica that its pod gives away", (
     const empty = { ...hangs, view: { ...hangs.view, adapters: new Map() } };
     const again = rollout({ ...input, adapter, pods: [empty, ...others], trials: away.trials });
     expect(told(again).slice(1)).toEqual(others.map(() => ONE));
-    const restarted = rollout({ ...input, adapter, pods: [{ ...empty, engineRestarts: 1 }, ...others], trials: again.trials });
+    const engineRestarts = again.update?.canary === undefined ? 2 : 1;
+    const restarted = rollout({ ...input, adapter, pods: [{ ...empty, engineRestarts }, ...others], trials: again.trials });
     expect(restarted.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
     // One that is back, or is deleted, has a successor.
     for (const gone of [

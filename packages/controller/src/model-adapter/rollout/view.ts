@@ -1,7 +1,7 @@
 import type { AdapterView } from "../../engines/agent.ts";
 import { engineRoot } from "../../pods/delivery.ts";
 import type { Share } from "../canary.ts";
-import type { Content, Trials, Update } from "../contents.ts";
+import type { Content, Trial, Trials, Update } from "../contents.ts";
 import { NOTHING, pinnable, urlOfRoot } from "./identity.ts";
 import type { RolloutInput, RolloutPod } from "./input.ts";
 
@@ -20,15 +20,15 @@ export class View {
   /** It was said that no older content is served any more. */
   readonly #promised: boolean;
   readonly maxUnavailable: number;
-  /** Of pods that were given the content on its way: how often their engines had been started anew by then. */
-  readonly #tried: ReadonlyMap<string, number>;
+  /** What was seen of pods that were given the content on its way. */
+  readonly #tried: ReadonlyMap<string, Trial>;
   /** The content on its way where pods have been given it already, and nobody remembers which. */
   readonly #forgotten: Content | undefined;
 
   /** @param update - on its way, as the status tells */
   constructor({ pods, name, adapter, trials }: RolloutInput, update: Update | undefined) {
     const isKnown = trials !== undefined && trials.startMs === update?.startMs;
-    this.#tried = isKnown ? trials.restarts : new Map();
+    this.#tried = isKnown ? trials.pods : new Map();
     this.#forgotten = !isKnown && update?.state === "Swapping" ? update.content : undefined;
     this.#name = name;
     this.hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
@@ -169,19 +169,27 @@ export class View {
    */
   trials({ content, startMs }: Update, isGiven: (p: RolloutPod) => boolean): Trials {
     const down = new Set(this.down);
-    const restarts = this.pods.flatMap((p): [string, number][] => {
+    const pods = this.pods.flatMap((p): [string, Trial][] => {
       const before = this.#tried.get(p.uid);
       // An engine that is away and never took anything says nothing about the content that awaits it.
       const isNow = p.takesPart && this.mayServe(p) && (this.serves(p, content) || this.isTold(p, content) || isGiven(p));
-      if (isNow || down.has(p)) return [[p.uid, before ?? p.engineRestarts]];
+      const served = before?.served === true || this.serves(p, content);
+      if (isNow || down.has(p)) return [[p.uid, { restarts: before?.restarts ?? p.engineRestarts, served }]];
       return before === undefined || !p.takesPart || this.serving(p) ? [] : [[p.uid, before]];
     });
-    return { startMs, restarts: new Map(restarts) };
+    return { startMs, pods: new Map(pods) };
   }
 
-  /** A pod whose engine was started anew since it was given the content on its way. */
-  restarted(): RolloutPod | undefined {
-    return this.#given.find((p) => p.engineRestarts > (this.#tried.get(p.uid) ?? Number.POSITIVE_INFINITY));
+  /**
+   * A pod whose engine was started anew since it was given the content on its way.
+   *
+   * @param isTrial - it is the content alone that is judged: else one that has served it may have ended once for the sake of something else
+   */
+  restarted(isTrial: boolean): RolloutPod | undefined {
+    return this.#given.find((p) => {
+      const trial = this.#tried.get(p.uid);
+      return trial !== undefined && p.engineRestarts > trial.restarts + (trial.served && !isTrial ? 1 : 0);
+    });
   }
 
   /** Pods that were given the content on its way, and could not serve anything now. */
