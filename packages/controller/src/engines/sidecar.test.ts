@@ -196,6 +196,8 @@ test.each([
   if (message !== undefined) expect((error as Error).message).toMatch(message as RegExp);
 });
 
+const CHECK = { prompt: "p", max_tokens: 1, expect: { status: 200, not_empty: true, max_latency_ms: 1_000 } } as const;
+
 /** As the runtime answers, of any release. */
 function refuseField(reply: ServerResponse, field: string): void {
   const message = `${field}: is not a field of this request; remove it or mend its spelling`;
@@ -241,6 +243,23 @@ test("a sidecar of before owners is spared every field that it does not know, on
   expect(sent.at(-1)).toEqual(["lora_name", "artifact_url", "credentials", "additional_config", "delivery"]);
   await agent.unload(UNLOAD, stop.signal);
   expect(sent.at(-1)).toEqual(["lora_name", "cleanup_local"]);
+});
+
+test.each([
+  { name: "plain content", more: {}, want: {} },
+  { name: "content with checks, which ask the engine", more: { checks: [CHECK] }, want: { additional_config: { "api-key": "sk" } } },
+  { name: "a proof", more: { proves: true }, want: { prove: true, additional_config: { "api-key": "sk" } } },
+])("a prepare of $name has the key where it is used, and not for a sidecar that does not know it", async ({ more, want }) => {
+  const sent: object[] = [];
+  onRequest = (_request, reply, body) => {
+    const { prove, additional_config } = JSON.parse(body) as Record<string, unknown>;
+    const tries = { ...(prove === undefined ? {} : { prove }), ...(additional_config === undefined ? {} : { additional_config }) };
+    sent.push(tries);
+    if ("additional_config" in tries) refuseField(reply, "additional_config");
+    else reply.writeHead(202).end("{}");
+  };
+  await agent.prepare({ ...LOAD, ...more }, stop.signal);
+  expect(sent).toEqual("additional_config" in want ? [want, {}] : [want]);
 });
 
 const before = (more: object) => ({ own: true, ...more }) as AdapterView;

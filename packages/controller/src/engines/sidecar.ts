@@ -94,7 +94,7 @@ export class SidecarAgent implements PodAgent {
       lora_name: c.name,
       artifact_url: c.artifactUrl,
       ...credentialsOf(c),
-      ...(c.proves === true && this.#provesNot !== (this.#view.instance ?? "") ? proofOf(c) : {}),
+      ...(this.#provesNot === (this.#view.instance ?? "") ? {} : proofOf(c)),
       ...(delivery === undefined ? {} : { delivery }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       ...(c.content === undefined ? {} : { content: c.content }),
@@ -103,7 +103,8 @@ export class SidecarAgent implements PodAgent {
       owner: c.owner,
     };
     const answer = await this.#post(RUNTIME_PATHS.prepare, body, signal);
-    if (body.prove === true && (isUnknownField(answer, "prove") || isUnknownField(answer, "additional_config"))) {
+    const isTried = body.prove === true || body.additional_config !== undefined;
+    if (isTried && (isUnknownField(answer, "prove") || isUnknownField(answer, "additional_config"))) {
       this.#provesNot = this.#view.instance ?? "";
       return await this.prepare(c, signal);
     }
@@ -449,8 +450,13 @@ function isUnknownField({ status, body }: Answer, field: string): boolean {
   return status === 400 && typeof message === "string" && message.startsWith(`${field}: is not a field`);
 }
 
-function proofOf({ apiKey }: LoadCall): Pick<PrepareRequest, "prove" | "additional_config"> {
-  return { prove: true, ...(apiKey === undefined ? {} : { additional_config: { [CONFIG_API_KEY]: apiKey } }) };
+/** Checks ask the engine, so they need the key as much as its proof does: the edit that brings new content may bring another one. */
+function proofOf({ apiKey, proves, checks }: LoadCall): Pick<PrepareRequest, "prove" | "additional_config"> {
+  const usesKey = apiKey !== undefined && (proves === true || checks !== undefined);
+  return {
+    ...(proves === true ? { prove: true } : {}),
+    ...(usesKey ? { additional_config: { [CONFIG_API_KEY]: apiKey } } : {}),
+  };
 }
 
 /** @throws {@link CallError} for an answer that is no success */

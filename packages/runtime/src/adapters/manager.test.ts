@@ -811,6 +811,19 @@ test("another key is tried at the engine before it is used, and again once that 
   await serves("a", "one");
 });
 
+test.each([
+  { name: "the key that the adapter is served with", given: {}, want: { state: "Ready", checks: 1 } },
+  { name: "the key of the call", given: { additional_config: { "api-key": "wrong" } }, want: { reason: "EngineUnauthorized" } },
+])("prompts are asked with $name", async ({ given, want }) => {
+  engine.apiKey = "right";
+  await load("a", "/one", "right");
+  await serves("a", "one");
+  engine.ask = async () => ({ status: 200, body: '{"choices":[{"text":"x"}]}' });
+  const check = { prompt: "p", max_tokens: 1, expect: { status: 200, not_empty: true, max_latency_ms: 1_000 } };
+  prepare("/two", { checks: [check], ...given });
+  await prepared(want);
+});
+
 test("credentials are tried at the source where that is asked for", async () => {
   await load("a", "/one");
   await serves("a", "one");

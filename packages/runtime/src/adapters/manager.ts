@@ -183,7 +183,6 @@ export class AdapterManager {
       checks,
       prove,
     } = request;
-    const apiKey = request.additional_config?.[CONFIG_API_KEY];
     const bad = badPattern(checks ?? []);
     if (bad !== undefined) throw new RequestError(422, "InvalidManifest", bad);
     const a = this.#adapters.get(name);
@@ -193,6 +192,8 @@ export class AdapterManager {
     if (!mayReplace(a.declaration, request)) throw notOurs(a.declaration);
     const limits = limitsOf(request);
     const delivery = deliveryOf(request);
+    // The engine goes on wanting one where the call names none; what is to be proven is the lack of one, too.
+    const apiKey = request.additional_config?.[CONFIG_API_KEY] ?? (prove === true ? undefined : a.declaration.apiKey);
     const wanted = { ...a.declaration, url, credentials, credentialsHosts, apiKey, limits, delivery, content, restored: false };
     if (refresh === undefined && this.#serves(a, wanted)) {
       this.#giveUpNext(a);
