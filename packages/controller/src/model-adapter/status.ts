@@ -166,17 +166,18 @@ function readiness(
   if (hidden && unwritten !== undefined) return no("EndpointsNotWritten", unwritten);
   if (ready.length > 0)
     return { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: `ModelAdapter ${o.key} is ready${also}` };
+  // What another pod has come to ends nothing here: the gateway holds requests until this one serves again.
+  const swapping = placed.filter(({ pod, state }) => pod.facts.ready && state.serving && pod.unrouted && state.message === undefined);
+  if (swapping.length > 0)
+    return no(
+      "ModelAdapterLoading",
+      `the new content waits on ${named(swapping.map(({ pod }) => pod.facts.key))} until requests of the old one have ended, for the engine has no room for both (--max-loras); the gateway holds new ones meanwhile`,
+    );
   const trouble = placed.filter(({ state }) => state.message !== undefined);
   const first = trouble.find(({ state }) => state.final) ?? trouble[0];
   if (first === undefined) {
     const waiting = placed.filter(({ pod }) => !pod.facts.ready).map(({ pod }) => pod.facts.key);
     if (waiting.length === placed.length) return no("PodsNotReady", `not ready: ${named(waiting)}`);
-    const swapping = placed.filter(({ pod, state }) => state.serving && pod.unrouted).map(({ pod }) => pod.facts.key);
-    if (swapping.length > 0)
-      return no(
-        "ModelAdapterLoading",
-        `the new content waits on ${named(swapping)} until requests of the old one have ended, for the engine has no room for both (--max-loras); the gateway holds new ones meanwhile`,
-      );
     return no("ModelAdapterLoading", `loading on ${named(placed.map(({ pod }) => pod.facts.key))}`);
   }
   const same = trouble.filter(({ state }) => state.message === first.state.message).map(({ pod }) => pod.facts.key);
