@@ -134,20 +134,25 @@ function entries(before: ModelAdapterStatus, served: Served, update: Update | un
 }
 
 interface Told {
+  readonly observedGeneration?: number | undefined;
   readonly contentDigest?: string | undefined;
   readonly served?:
     | { readonly artifactURL: string; readonly refresh?: string | undefined; readonly secrets?: string | undefined }
     | undefined;
 }
 
-/** Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell. */
+/**
+ * Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell, nor that
+ * secrets which a controller of before did not write down are written down now: without an edit since they are those of before.
+ */
 function changes(before: Told, after: Told): boolean {
+  const isAdopted = before.served?.secrets === undefined && before.observedGeneration === after.observedGeneration;
   const asked = ({ served }: Told) => served?.refresh?.split("@")[0] ?? "";
   return (
     before.served?.artifactURL !== after.served?.artifactURL ||
     before.contentDigest !== after.contentDigest ||
     asked(before) !== asked(after) ||
-    !namesSameSecrets(before.served ?? {}, after.served ?? {})
+    (!isAdopted && !namesSameSecrets(before.served ?? {}, after.served ?? {}))
   );
 }
 
@@ -155,16 +160,14 @@ function changes(before: Told, after: Told): boolean {
  * Whether the content that is declared is the one that is served; nothing before there was another one. Pure. It speaks of the generation that
  * is declared: a wait for False is not to wait for that to be served.
  */
-export function updatedCondition(
-  { rollout, unwritten, httpRoutes }: Observed,
-  { metadata, spec, status }: ModelAdapterObject,
-): NewCondition | undefined {
+export function updatedCondition({ rollout, unwritten, httpRoutes }: Observed, adapter: ModelAdapterObject): NewCondition | undefined {
+  const { metadata, status } = adapter;
   const known = status?.conditions?.find((c) => c.type === UPDATED);
   const { lastTransitionTime: _, ...last } = known ?? { type: "", lastTransitionTime: "" };
   const before = "status" in last ? last : undefined;
   // An end is told whatever could not be written, as `update` tells it.
   if (unwritten !== undefined && rollout.update?.state !== "Failed") return before;
-  const next = updatedNow(rollout, spec, status, before, httpRoutes === true);
+  const next = updatedNow(rollout, adapter, before, httpRoutes === true);
   return next === undefined
     ? undefined
     : { ...next, ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }) };
@@ -174,8 +177,7 @@ const UPDATED = "Updated";
 
 function updatedNow(
   { served, update, isEverywhere }: Rollout,
-  spec: ModelAdapterObject["spec"],
-  status: ModelAdapterStatus | undefined,
+  { metadata, spec, status }: ModelAdapterObject,
   last: NewCondition | undefined,
   httpRoutes: boolean,
 ): NewCondition | undefined {
@@ -183,7 +185,8 @@ function updatedNow(
   if (served === undefined) return undefined;
   if (update === undefined) {
     const now = { artifactURL: served.url, refresh: served.refresh, secrets: served.secrets };
-    const isOther = status?.served !== undefined && changes(status, { contentDigest: served.digest ?? status.contentDigest, served: now });
+    const after = { observedGeneration: metadata.generation, contentDigest: served.digest ?? status?.contentDigest, served: now };
+    const isOther = status?.served !== undefined && changes(status, after);
     const isOver = last !== undefined && last.status !== "True";
     if ((isOther || isOver) && !isEverywhere)
       return { type, status: "Unknown", reason: "UpdateRolling", message: `${named(served)} is put back, pod after pod` };

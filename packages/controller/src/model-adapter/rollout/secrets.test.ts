@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type AdapterView, NOTHING_KNOWN } from "../../engines/agent.ts";
 import type { Rollout } from "../contents.ts";
 import type { ModelAdapterObject, Observed } from "../types.ts";
-import { contentStatus, updatedCondition } from "../update-status.ts";
+import { contentStatus, updatedCondition, updateEvents } from "../update-status.ts";
 import { askOf, basisOf } from "./ask.ts";
 import type { RolloutInput, RolloutPod } from "./input.ts";
 import { rollout } from "./rollout.ts";
@@ -145,9 +145,26 @@ test("a Secret that cannot be read changes nothing, and another one that cannot 
 
 test("what a controller of before did not write down is what is declared, where nothing was edited since", () => {
   const served = { artifactURL: URL, resolvedTime: new Date(NOW).toISOString() };
-  const same = run(declared({ served }, 1), FIRST, [pod("a")]);
+  const adapter = declared({ served }, 1);
+  const same = run(adapter, FIRST, [pod("a")]);
   expect([same.update, same.served?.secrets]).toEqual([undefined, FIRST]);
+  const written = after(adapter, same).status ?? {};
+  expect([told(adapter, same), updateEvents(adapter.status, written), written.served?.secrets]).toEqual([undefined, [], FIRST]);
   expect(run(declared({ served }, 2), FIRST, [pod("a")]).update?.state).toBe("Preparing");
+});
+
+test("the first secrets that somebody declares are told once every pod has found them good", () => {
+  const adapter = declared({ served: { artifactURL: "/models/one", resolvedTime: new Date(NOW).toISOString() } });
+  const path = { ...adapter, spec: { ...adapter.spec, artifactURL: "/models/one" } };
+  const tried = {
+    artifactUrl: "/models/one",
+    refresh: askOf({ adapter: path }, basisOf({ adapter: path, secrets: "v" }), NOW, { refresh: undefined }),
+  };
+  const r = run(path, FIRST, [pod("a", tried, { artifactUrl: "/models/one" })]);
+  expect(r).toMatchObject({ update: undefined, served: { secrets: FIRST } });
+  expect(told(path, r)).toMatchObject({ status: "True", reason: "Updated" });
+  const written = { ...after(path, r).status, observedGeneration: 2 };
+  expect(updateEvents(path.status, written)).toMatchObject([{ reason: "Updated", note: expect.stringContaining("other credentials") }]);
 });
 
 test("a CRD that keeps nothing of secrets does not make an update begin anew with each turn", () => {
