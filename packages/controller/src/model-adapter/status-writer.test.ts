@@ -1,3 +1,4 @@
+import type { ModelAdapterStatus } from "@aibrix/api";
 import { type KubeClient, KubeError, type Log } from "@aibrix/kube";
 import { expect, test, vi } from "vitest";
 import { StatusWriter, withoutNewer } from "./status-writer.ts";
@@ -39,4 +40,33 @@ test.each([
   if (stripped) await writing;
   else await expect(writing).rejects.toThrow("Unsupported value");
   expect(sent).toEqual(stripped ? [STATUS, { phase: "Running" }] : [STATUS]);
+});
+
+test.each([
+  { name: "only Secrets", lacks: ["secrets"], kept: { contentDigest: "d", served: "/one", update: "/two" } },
+  { name: "contents, too", lacks: ["secrets", "contentDigest"], kept: {} },
+])("a CRD that lacks $name is given all else, and spared the same for a while", async ({ lacks, kept }) => {
+  const [time, of] = ["2026-01-01T00:00:00Z", { secrets: "a.b.c" }];
+  const update = { artifactURL: "/two", fingerprint: "f", state: "Preparing", startTime: time, ...of } as const;
+  const status = { ...STATUS, contentDigest: "d", served: { artifactURL: "/one", resolvedTime: time, ...of }, update } as const;
+  const written: ModelAdapterStatus[] = [];
+  let refused = 0;
+  const client = {
+    applyStatus: async (_resource: unknown, told: { status: ModelAdapterStatus }) => {
+      const text = JSON.stringify(told.status);
+      const lacking = lacks.find((field) => text.includes(`"${field}"`));
+      if (lacking !== undefined) {
+        refused += 1;
+        throw new KubeError(`.status.${lacking}: field not declared in schema`, { status: 500, reason: "InternalError" });
+      }
+      written.push(told.status);
+      return ADAPTER;
+    },
+  } as unknown as KubeClient;
+  const writer = new StatusWriter(client, silent);
+  await writer.write(ADAPTER, status, AbortSignal.timeout(1_000));
+  await writer.write(ADAPTER, writer.known(status), AbortSignal.timeout(1_000));
+  const shown = written.map((s) => ({ contentDigest: s.contentDigest, served: s.served?.artifactURL, update: s.update?.artifactURL }));
+  expect(JSON.parse(JSON.stringify(shown))).toEqual([kept, kept]);
+  expect(refused).toBe(lacks.length);
 });
