@@ -120,7 +120,7 @@ export const LoadRequestSchema = Type.Object(
         minimum: 0,
         maximum: 3600,
         description:
-          "Where older content serves: how long its requests may go on before it makes room. It does at once where none is left, or where the engine has slots for both. Whoever gives this sends no requests there, so the new content has to answer one before it counts as serving. By default 30, and no such request.",
+          "Where older content serves: how long its requests may go on before it makes room. It does at once where none is left, or where the engine has slots for both. Whoever gives this sends no requests there, so the new content has to answer one before it counts as serving. By default 25, and no such request.",
       }),
     ),
     owner: OWNER,

@@ -984,6 +984,20 @@ test("requests that do not end are waited for as long as the call says, and what
   expect([status("a")?.probed, engine.probes]).toEqual(["served", ["a"]]);
 });
 
+test("without a word of the call they are waited for less long than the gateway holds new ones", async () => {
+  engine.requests = { names: ["a"], maxLoras: 1 };
+  await load("a", "/one");
+  await serves("a", "one");
+  await load("a", "/two");
+  await until(() => expect(status("a")).toMatchObject({ state: "Updating", waits_since: expect.any(String) }));
+  const warn = vi.spyOn(SILENT, "warn");
+  passedMs += 25_000;
+  await load("a", "/two");
+  expect(warn.mock.calls.map(([, text]) => text)).toEqual([expect.stringContaining("have not ended in their time")]);
+  warn.mockRestore();
+  await serves("a", "two");
+});
+
 test("exactly one content of a reference is asked for, also after a restart", async () => {
   await world.manager.load({ lora_name: "a", artifact_url: "/one", content: { digest: "sha256:one", revision: "c0" } });
   await serves("a", "one");
