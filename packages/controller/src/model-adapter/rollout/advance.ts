@@ -106,7 +106,8 @@ function isOver({ reason, content }: Update, asked: Pick<Content, "isCheck" | "a
 
 /**
  * Whether an update that failed is not begun again. One that was ended on account of its content, or by somebody, is only where another content or
- * another look is asked for; one that could not be had or loaded, after any edit and with other Secrets, but not while these cannot be read.
+ * another look is asked for, and one of other secrets with others again; one that could not be had or loaded, after any edit and with other Secrets,
+ * but not while these cannot be read.
  */
 function failsStill(
   { reason, content, fingerprint }: Update,
@@ -114,7 +115,7 @@ function failsStill(
   now: string,
   { adapter, secretTrouble }: RolloutInput,
 ): boolean {
-  if (reason === "UpdateAborted") {
+  if (reason === "UpdateAborted" && !(content.isCheck === true && content.secrets !== wanted.secrets)) {
     // To take the annotation away asks for nothing.
     const asks = (adapter?.metadata.annotations?.[ANNOTATION_REFRESH] ?? "") !== "" && askedIn(content.refresh) !== askedIn(wanted.refresh);
     return String(content.url) === String(wanted.url) && !asks;

@@ -1,5 +1,5 @@
 import { ArtifactUrlError, parseArtifactUrl } from "@aibrix/api";
-import type { Content, Served } from "../contents.ts";
+import type { Content, Served, Update } from "../contents.ts";
 import { namesSameCredentials } from "./secrets.ts";
 
 /** Of no particular content. */
@@ -42,6 +42,11 @@ export function withSecrets(secrets: string | undefined): { readonly secrets?: s
 /** Whether a content is what is served, with other secrets. */
 export function isProof(content: Content, served: Served): boolean {
   return isSameReference(content, served) && content.secrets !== served.secrets;
+}
+
+/** Whether pods are given a content that they lack. Other secrets for what is served are none, and nothing that an engine could end of. */
+export function isGiven(update: Update | undefined): update is Update {
+  return update?.state === "Swapping" && update.content.isCheck !== true;
 }
 
 /** Whether a reference is resolved anew for its secrets: those of another Secret may lead elsewhere, and what is new in the same one does not. */

@@ -6,7 +6,7 @@ import { asksOf, NOTHING_HANDLED } from "./asks.ts";
 import { assign, everywhere, goals } from "./assign.ts";
 import { adopted, dueMs, target } from "./declared.ts";
 import { afterCompletion, completed } from "./end.ts";
-import { isSame } from "./identity.ts";
+import { isGiven, isSame } from "./identity.ts";
 import type { RolloutInput } from "./input.ts";
 import { derived, established, told } from "./told.ts";
 import { View } from "./view.ts";
@@ -60,7 +60,7 @@ export function rollout(i: RolloutInput): Rollout {
     againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
     isEverywhere: view.isEverywhere(served),
     handled: waits ? { ...asks.handled, promote: adapter.status?.lastHandledPromote } : asks.handled,
-    trials: update.state === "Swapping" ? view.trials(update, (p) => pods.get(p.uid)?.content === update.content) : undefined,
+    trials: isGiven(update) ? view.trials(update, (p) => pods.get(p.uid)?.content === update.content) : undefined,
   };
 }
 

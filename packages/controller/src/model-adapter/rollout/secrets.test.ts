@@ -1,4 +1,4 @@
-import type { ModelAdapterStatus } from "@aibrix/api";
+import { ANNOTATION_ABORT, type ModelAdapterStatus } from "@aibrix/api";
 import { expect, test } from "vitest";
 import { type AdapterView, NOTHING_KNOWN } from "../../engines/agent.ts";
 import type { Rollout } from "../contents.ts";
@@ -173,4 +173,26 @@ test("a CRD that keeps nothing of secrets does not make an update begin anew wit
   const { secrets: __, ...update } = after(adapter, run(adapter, FIRST, [pod("a")], { nowMs: NOW - 5_000 })).status?.update ?? {};
   const r = run(declared({ served, update } as Partial<ModelAdapterStatus>), FIRST, [pod("a")]);
   expect(r.update?.startMs).toBe(NOW - 5_000);
+});
+
+test("other secrets that are tried are not aborted by an engine that is started anew, and after an abort others are tried", () => {
+  const broken = pod("b", undefined, { state: "Failed", serving: false, contentDigest: undefined });
+  const adapter = declared();
+  const tries = run(adapter, OTHER_KEY, [pod("a", {}), broken]);
+  expect([tries.update?.state, tries.trials]).toEqual(["Swapping", undefined]);
+  const trials = { startMs: NOW, pods: new Map([["a", { restarts: 0, served: false }]]) };
+  const begun = after(adapter, tries);
+  const down = { ...pod("a", {}), ready: false, engineRestarts: 1 };
+  // Nor is a pod that is away one that was given something, to whoever remembers and to whoever does not.
+  for (const more of [{ trials }, {}]) {
+    const r = run(begun, OTHER_KEY, [down, broken], more);
+    expect([r.update?.state, r.update?.reason]).toEqual(["Swapping", undefined]);
+  }
+  const abort = { ...begun, metadata: { ...begun.metadata, annotations: { [ANNOTATION_ABORT]: "1" } } };
+  const r = run(abort, OTHER_KEY, [pod("a", {}), broken]);
+  const aborted = { ...after(abort, r), status: { ...after(abort, r).status, lastHandledAbort: "1" } };
+  expect(aborted.status.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
+  expect(run(aborted, OTHER_KEY, [pod("a", {}), broken]).update?.state).toBe("Failed");
+  const newer = secretsName("store", "other", "3");
+  expect(run(aborted, newer, [pod("a"), broken]).update).toMatchObject({ state: "Preparing", content: { secrets: newer } });
 });

@@ -2,7 +2,7 @@ import type { AdapterView } from "../../engines/agent.ts";
 import { engineRoot } from "../../pods/delivery.ts";
 import type { Share } from "../canary.ts";
 import type { Content, Trial, Trials, Update } from "../contents.ts";
-import { NOTHING, pinnable, urlOfRoot } from "./identity.ts";
+import { isGiven, NOTHING, pinnable, urlOfRoot } from "./identity.ts";
 import type { RolloutInput, RolloutPod } from "./input.ts";
 
 /** What pods show, in the words of a rollout. */
@@ -27,9 +27,10 @@ export class View {
 
   /** @param update - on its way, as the status tells */
   constructor({ pods, name, adapter, trials }: RolloutInput, update: Update | undefined) {
-    const isKnown = trials !== undefined && trials.startMs === update?.startMs;
+    const given = isGiven(update) ? update : undefined;
+    const isKnown = trials !== undefined && trials.startMs === given?.startMs;
     this.#tried = isKnown ? trials.pods : new Map();
-    this.#forgotten = !isKnown && update?.state === "Swapping" ? update.content : undefined;
+    this.#forgotten = isKnown ? undefined : given?.content;
     this.#name = name;
     this.hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
