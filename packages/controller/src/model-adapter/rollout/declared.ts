@@ -11,13 +11,15 @@ import { namesSameSecrets } from "./secrets.ts";
 export function target(adapter: ModelAdapterObject, before: Before, i: RolloutInput): Content {
   const url = declaredUrl(adapter);
   const refresh = refreshOf(adapter, url, before, i.nowMs);
-  return { url, refresh, ...secretsOf(before.served, i), digest: undefined, revision: undefined };
+  return { url, refresh, ...secretsOf(before, i), digest: undefined, revision: undefined };
 }
 
-/** The secrets that are declared now. While those that are in use cannot be read nothing else is. */
-function secretsOf(served: Served | undefined, { secretsName: secrets, secretTrouble }: RolloutInput): Pick<Content, "secrets"> {
-  const stays = secretTrouble !== undefined && served?.secrets !== undefined && namesSameSecrets({ secrets }, served);
-  return withSecrets(stays ? served.secrets : secrets);
+/** The secrets that are declared now. While those that are in use cannot be read nothing else is, nor was what was refused of them last any better. */
+function secretsOf({ served, update }: Before, { secretsName: secrets, secretTrouble }: RolloutInput): Pick<Content, "secrets"> {
+  const isRefused = update?.state === "Failed" && update.content.isCheck === true;
+  const known = [...(isRefused ? [update.content] : []), ...(served === undefined ? [] : [served])];
+  const last = known.find((c) => c.secrets !== undefined && namesSameSecrets({ secrets }, c));
+  return withSecrets(secretTrouble === undefined ? secrets : (last?.secrets ?? secrets));
 }
 
 /**

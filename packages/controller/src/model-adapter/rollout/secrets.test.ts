@@ -196,3 +196,16 @@ test("other secrets that are tried are not aborted by an engine that is started 
   const newer = secretsName("store", "other", "3");
   expect(run(aborted, newer, [pod("a"), broken]).update).toMatchObject({ state: "Preparing", content: { secrets: newer } });
 });
+
+test("refused ones stay refused while their Secret cannot be read", () => {
+  const adapter = declared();
+  const pods = [pod("a", DENIED), pod("b", {})];
+  const refused = after(adapter, run(adapter, NEWER, pods));
+  const secretTrouble = { reason: "SecretNotFound", message: "create it" } as const;
+  const r = run(refused, secretsName("store", "key", "missing"), pods, { secretTrouble });
+  expect(r.update).toMatchObject({ state: "Failed", reason: "ArtifactDenied", content: { secrets: NEWER } });
+  expect(told(refused, r)).toMatchObject({ status: "False", reason: "ArtifactDenied" });
+  // What it holds then is tried, and what is in use needs no try.
+  expect(run(refused, secretsName("store", "key", "3"), pods, { secrets: "v3" }).update?.state).toBe("Preparing");
+  expect(run(refused, FIRST, pods).update).toBeUndefined();
+});
