@@ -231,7 +231,7 @@ async function tellEnd(
   signal: AbortSignal,
 ): Promise<ModelAdapterObject | undefined> {
   const { adapter } = o;
-  if (adapter?.status === undefined || !endsNow(o.rollout, adapter.status)) return adapter;
+  if (adapter?.status === undefined || !endsNow(o.rollout, adapter)) return adapter;
   const known = (adapter.status.conditions ?? []) as Condition[];
   const updated = updatedCondition(o, adapter);
   const conditions = updated === undefined ? known : setCondition(known, updated, new Date(o.nowMs));

@@ -3,6 +3,7 @@ import type { NewCondition, NewEvent } from "@aibrix/kube";
 import { truncate } from "@aibrix/kube";
 import { type Canary, dueMs, stepsOf } from "./canary.ts";
 import type { Rollout, Served, Update } from "./contents.ts";
+import { askedIn } from "./rollout/declared.ts";
 import { withSecrets } from "./rollout/identity.ts";
 import { namesSameSecrets } from "./rollout/secrets.ts";
 import type { ModelAdapterObject, Observed } from "./types.ts";
@@ -31,7 +32,8 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
   const { revision } = served;
   const last = before.served?.artifactURL === served.url ? before.contentDigest : undefined;
   const shown = served.digest ?? digest ?? last;
-  const history = historyOf(before, served, update, o.nowMs);
+  const now = update === undefined ? undefined : updateStatus(update, adapter);
+  const history = historyOf(before, served, update, now, o.nowMs);
   return {
     ...(shown === undefined ? {} : { contentDigest: shown }),
     ...(revision === undefined ? {} : { resolvedRevision: revision }),
@@ -41,23 +43,34 @@ export function contentStatus(o: Observed, adapter: ModelAdapterObject, digest: 
       ...withSecrets(served.secrets),
       resolvedTime: new Date(served.resolvedMs).toISOString(),
     },
-    ...(update === undefined ? {} : { update: updateStatus(update, adapter) }),
+    ...(now === undefined ? {} : { update: now }),
     ...(history.length === 0 ? {} : { history }),
     ...handledStatus(handled),
   };
 }
 
 /** Whether an update ends without its content having come to be served, and the status does not say so yet. Pure. */
-export function endsNow({ update }: Rollout, before: ModelAdapterStatus | undefined): boolean {
-  return update?.state === "Failed" && (update.fingerprint !== before?.update?.fingerprint || before.update.state !== "Failed");
+export function endsNow({ update }: Rollout, adapter: ModelAdapterObject): boolean {
+  return update?.state === "Failed" && !isSameEnd(adapter.status?.update, updateStatus(update, adapter));
+}
+
+/** Whether a failure was told already: of the same content, asked for in the same way. That only the clock asked again is nothing to tell. */
+function isSameEnd(before: ModelAdapterStatus["update"], after: ModelAdapterStatus["update"]): boolean {
+  return (
+    before?.state === "Failed" &&
+    before.fingerprint === after?.fingerprint &&
+    before.artifactURL === after.artifactURL &&
+    askedIn(before.refresh) === askedIn(after.refresh)
+  );
 }
 
 /** What the status says of that, whatever else may be told. */
 function endStatus({ rollout, nowMs }: Observed, adapter: ModelAdapterObject): Partial<Content> {
   const { served, update, handled } = rollout;
-  if (served === undefined || update === undefined || !endsNow(rollout, adapter.status)) return {};
-  const history = historyOf(adapter.status ?? {}, served, update, nowMs);
-  return { update: updateStatus(update, adapter), ...(history.length === 0 ? {} : { history }), ...handledStatus(handled) };
+  if (served === undefined || update === undefined || !endsNow(rollout, adapter)) return {};
+  const now = updateStatus(update, adapter);
+  const history = historyOf(adapter.status ?? {}, served, update, now, nowMs);
+  return { update: now, ...(history.length === 0 ? {} : { history }), ...handledStatus(handled) };
 }
 
 function handledStatus({ promote, abort }: Rollout["handled"]): Pick<Content, "lastHandledPromote" | "lastHandledAbort"> {
@@ -104,8 +117,14 @@ function updateStatus(
 }
 
 /** With what is new in it. What has come to the same as the time before, of the same content, takes that one's place. */
-function historyOf(before: ModelAdapterStatus, served: Served, update: Update | undefined, nowMs: number): Entry[] {
-  const added = entries(before, served, update, nowMs);
+function historyOf(
+  before: ModelAdapterStatus,
+  served: Served,
+  update: Update | undefined,
+  now: ModelAdapterStatus["update"],
+  nowMs: number,
+): Entry[] {
+  const added = entries(before, served, update, now, nowMs);
   const known = before.history ?? [];
   const [last] = known;
   const repeats = (e: Entry) => e.artifactURL === last?.artifactURL && e.contentDigest === last.contentDigest && e.outcome === last.outcome;
@@ -113,7 +132,13 @@ function historyOf(before: ModelAdapterStatus, served: Served, update: Update | 
 }
 
 /** What is new in the history. */
-function entries(before: ModelAdapterStatus, served: Served, update: Update | undefined, nowMs: number): Entry[] {
+function entries(
+  before: ModelAdapterStatus,
+  served: Served,
+  update: Update | undefined,
+  now: ModelAdapterStatus["update"],
+  nowMs: number,
+): Entry[] {
   const time = new Date(nowMs).toISOString();
   const entry = (url: string, of: Pick<Served, "digest" | "revision">, outcome: Entry["outcome"]): Entry => ({
     artifactURL: url,
@@ -122,7 +147,7 @@ function entries(before: ModelAdapterStatus, served: Served, update: Update | un
     time,
     outcome,
   });
-  const isNew = update?.fingerprint !== before.update?.fingerprint || before.update?.state !== "Failed";
+  const isNew = !isSameEnd(before.update, now);
   // Other secrets for what is served are no content.
   if (update?.state === "Failed" && update.content.isCheck === true) return [];
   if (update?.state === "Failed" && isNew && typeof update.content.url === "string")
@@ -249,8 +274,7 @@ function named({ url, digest, revision }: (Rollout["served"] & object) | Update[
 
 /** What to tell of contents between two statuses. Pure. */
 export function updateEvents(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
-  const isNew = before?.update?.state !== "Failed" || before.update.fingerprint !== after.update?.fingerprint;
-  if (after.update?.state === "Failed" && isNew) {
+  if (after.update?.state === "Failed" && !isSameEnd(before?.update, after.update)) {
     const note = `${after.update.message ?? after.update.reason}; what was served before goes on being served`;
     const reason = after.update.reason === "UpdateAborted" ? "UpdateAborted" : "UpdateFailed";
     return [{ type: "Warning", reason, action: "Update", note: truncate(note, 1_000) }];

@@ -4,7 +4,7 @@ import { type AdapterView, NOTHING_KNOWN, type PodView } from "../../engines/age
 import type { Health } from "../canary.ts";
 import type { Rollout } from "../contents.ts";
 import type { ModelAdapterObject, Observed } from "../types.ts";
-import { contentStatus, updatedCondition } from "../update-status.ts";
+import { contentStatus, endsNow, updatedCondition, updateEvents } from "../update-status.ts";
 import { askOf, basisOf } from "./ask.ts";
 import type { RolloutInput, RolloutPod } from "./input.ts";
 import { rollout } from "./rollout.ts";
@@ -576,6 +576,31 @@ test("what fails again takes the place of its entry in the history", () => {
   expect(now).toEqual([{ ...entry("Failed"), time: new Date(NOW).toISOString() }, ...history.slice(1)]);
   const other = contentStatus(observed(r), { ...adapter, status: { ...status, history: history.slice(1) } }, undefined).history;
   expect(other?.map(({ outcome }) => outcome)).toEqual(["Failed", "Served", "Served"]);
+});
+
+test("contents that are refused in their first turn, one after the other, are told one by one", () => {
+  const refused: Partial<RolloutPod> = { delivery: () => ({ kind: "refused", reason: "VolumeMissing", message: "no volume" }) };
+  let status: ModelAdapterStatus = served(ONE, D1);
+  /** @returns whether the end is told before anything else is, the events, and what `update` and `history` say of a turn */
+  const turn = (url: string, unwritten?: string) => {
+    const adapter = declared(url, status);
+    const r = run(adapter, [pod("a", {}, refused)]);
+    const now = { ...status, ...contentStatus({ ...observed(r), unwritten }, adapter, undefined) };
+    const seen = [
+      endsNow(r, adapter),
+      updateEvents(status, now).map((e) => e.reason),
+      now.update?.artifactURL,
+      now.history?.[0]?.artifactURL,
+    ];
+    status = now;
+    return seen;
+  };
+  expect(turn(TWO)).toEqual([true, ["UpdateFailed"], TWO, TWO]);
+  expect(turn(THREE)).toEqual([true, ["UpdateFailed"], THREE, THREE]);
+  expect(turn(TWO, "m")).toEqual([true, ["UpdateFailed"], TWO, TWO]);
+  // And each only once.
+  expect(turn(TWO)).toEqual([false, [], TWO, TWO]);
+  expect(status.history).toHaveLength(3);
 });
 
 test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
