@@ -60,6 +60,8 @@ interface Case {
   readonly pods?: readonly PodCase[];
   readonly placed?: readonly string[];
   readonly secretTrouble?: SecretTrouble;
+  /** What the secrets that are declared are called, see `rollout/secrets.ts`. */
+  readonly secretsName?: string;
   readonly names?: Partial<NameFacts>;
   readonly service?: ObservedService["kind"];
   readonly probe?: "auto" | "off";
@@ -187,6 +189,7 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
       rolloutPod(p, "x", adapter, new Set(placed), { listed: listedIn(c.slices ?? []), onTrial: onTrialIn(c.slices ?? []) }),
     ),
     secrets: "",
+    secretsName: c.secretsName,
     secretTrouble: c.secretTrouble,
     nowMs: NOW,
   });

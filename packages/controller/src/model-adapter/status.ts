@@ -71,7 +71,9 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
 
 /** Before an update is through it may be taken back. Another look at a reference that came to nothing keeps no other edit from being served. */
 function isGenerationServed({ rollout: { served, update, isEverywhere } }: Observed, ready: readonly Row[]): boolean {
-  if (update === undefined) return ready.every(({ state }) => state.current);
+  // Nobody has edited the Secrets that hold something newer by now: what is declared is served all the same.
+  const isRotation = update?.state !== "Failed" && update?.content.isCheck === true && namesSameSecrets(update.content, served ?? {});
+  if (update === undefined || isRotation) return ready.every(({ state }) => state.current);
   if (update.state !== "Failed" || served === undefined || update.content.url !== served.url) return false;
   return namesSameSecrets(update.content, served) && isEverywhere;
 }
