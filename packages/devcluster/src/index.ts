@@ -27,7 +27,6 @@ export { cacheRoot } from "./parts/cache.ts";
 export { type EnvoyPaths, ensureEnvoy } from "./parts/envoy.ts";
 export { type EnvoyGatewayPaths, ensureEgctl, ensureEnvoyGateway } from "./parts/envoy-gateway.ts";
 export { ensureFakeGcs, type FakeGcsPaths } from "./parts/fake-gcs.ts";
-export { ensureFaketime, type FaketimePaths } from "./parts/faketime.ts";
 export { ensureGatewayBench, type GatewayBenchPaths } from "./parts/gateway-bench.ts";
 export { ENVOY_GATEWAY_VERSION, ensureGatewayCrds } from "./parts/gateway-charts.ts";
 export { ensureNginx, type NginxPaths } from "./parts/nginx.ts";

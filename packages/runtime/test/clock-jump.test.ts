@@ -1,6 +1,7 @@
-import { writeFileSync } from "node:fs";
-import { ensureFaketime, writeAdapter, writeSafetensors } from "@aibrix/devcluster";
+import { renameSync, writeFileSync } from "node:fs";
+import { writeAdapter, writeSafetensors } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { clockOf } from "./support/clock.ts";
 import { type Program, stopPrograms } from "./support/program.ts";
 import { type CountingProxy, startProxy } from "./support/proxy.ts";
 import { type S3, startS3 } from "./support/s3.ts";
@@ -32,19 +33,12 @@ beforeAll(async () => {
   await s3.putFolder("models", "big", world.path("big"));
   await writeAdapter(world.path("small"), { seed: 2 });
   await s3.putFolder("models", "small", world.path("small"));
-  const { lib } = await ensureFaketime({ log: () => undefined, signal: AbortSignal.timeout(120_000) });
   jump(0);
   runtime = await world.runtime(engine.url, {
     args: ["--download-rate-limit=4Mi", "--download-timeout=90s", "--pod-folder=a"],
-    env: {
-      LD_PRELOAD: lib,
-      FAKETIME_TIMESTAMP_FILE: OFFSET,
-      FAKETIME_NO_CACHE: "1",
-      FAKETIME_DONT_FAKE_MONOTONIC: "1",
-      NO_FAKE_STAT: "1",
-    },
+    env: clockOf(OFFSET),
   });
-}, 300_000);
+}, 120_000);
 afterAll(async () => {
   await stopPrograms();
   await proxy?.close();
@@ -54,7 +48,8 @@ afterAll(async () => {
 
 /** Sets the runtime's time of day so many seconds off. */
 function jump(seconds: number): void {
-  writeFileSync(OFFSET, `${seconds < 0 ? "" : "+"}${seconds}`);
+  writeFileSync(`${OFFSET}.new`, `${seconds}`);
+  renameSync(`${OFFSET}.new`, OFFSET);
 }
 const atLeast = (n: number) => expect.toSatisfy((value: unknown) => Number(value) >= n);
 

@@ -11,6 +11,8 @@ export const BASE = "qwen-coder-1-5b-instruct";
 
 /** A try that failed is made again after 1, 2, 4, 8 and 16 s, and a loaded machine takes its time for each. */
 const STATE_MS = 60_000;
+/** Lines of a runtime's log that are told where it does not do as wanted. */
+const LINES = 30;
 
 export interface RuntimeOptions {
   readonly args?: readonly string[];
@@ -102,16 +104,22 @@ export class Runtime {
     return JSON.parse((await this.text("/v1/lora_adapters")).text) as Snapshot;
   }
 
-  /** Waits until an adapter looks as wanted. */
+  /** Waits until an adapter looks as wanted. @throws where it does not, with the end of what the runtime wrote */
   async until(name: string, want: object): Promise<AdapterStatus> {
-    return await vi.waitFor(
-      async () => {
-        const found = (await this.snapshot()).adapters.find((a) => a.lora_name === name);
-        expect(found).toMatchObject(want);
-        return found as AdapterStatus;
-      },
-      { timeout: STATE_MS, interval: 20 },
-    );
+    let last: AdapterStatus | undefined;
+    try {
+      return await vi.waitFor(
+        async () => {
+          last = (await this.snapshot()).adapters.find((a) => a.lora_name === name);
+          expect(last).toMatchObject(want);
+          return last as AdapterStatus;
+        },
+        { timeout: STATE_MS, interval: 20 },
+      );
+    } catch (error) {
+      const lines = this.program.output().trimEnd().split("\n").slice(-LINES);
+      throw new Error(`${name} is ${JSON.stringify(last)}. The runtime's last lines:\n${lines.join("\n")}`, { cause: error });
+    }
   }
 
   serves(name: string): Promise<AdapterStatus> {
