@@ -25,6 +25,8 @@ const FILES = ["adapter_config.json", "adapter_model.safetensors"];
 const CONTENT = "/artifacts/a/[0-9a-f]{64}";
 const POOLED = "/.cache/contents/[0-9a-f]{64}";
 const STATE = "/.state/declared.json$";
+/** What the state has of first content before the engine is given it. */
+const FIRST = '"probed": "pending"';
 
 const read = (path: string) => readFileSync(path).toString("base64");
 const listed = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
@@ -88,8 +90,8 @@ test.each<{ name: string; point: CrashPoint }>([
   { name: "rename: before the engine can see it", point: { op: "rename", path: `${CONTENT}$`, when: "before" } },
   { name: "rename: the engine can see it", point: { op: "rename", path: `${CONTENT}$`, when: "after" } },
   { name: "rename: the lock is given back", point: { op: "rm", path: "/.cache/locks/", when: "after" } },
-  { name: "load: before it is written down", point: { op: "rename", path: STATE, nth: 2, when: "before" } },
-  { name: "load: it is written down, and the engine not asked", point: { op: "rename", path: STATE, nth: 2, when: "after" } },
+  { name: "load: before it is written down", point: { op: "rename", path: STATE, holds: FIRST, when: "before" } },
+  { name: "load: it is written down, and the engine not asked", point: { op: "rename", path: STATE, holds: FIRST, when: "after" } },
   { name: "load: the engine has it", point: { op: "utimes", path: POOLED, when: "before" } },
 ])("killed at $name", async ({ point }) => {
   const engine = await world.engine();
@@ -133,14 +135,17 @@ test.each<{ name: string; point: CrashPoint }>([
 
 test.each<{ name: string; point: CrashPoint }>([
   { name: "the old content is out of the engine", point: { op: "utimes", path: POOLED, nth: 2, when: "before" } },
-  { name: "the new content is written down", point: { op: "rename", path: STATE, nth: 4, when: "after" } },
+  { name: "the new content is written down", point: { op: "rename", path: STATE, holds: "hf://acme/b", nth: 2, when: "after" } },
 ])("killed at update: $name", async ({ point }) => {
   const engine = await world.engine();
+  let updated = false;
   await crash(engine, point, async (runtime) => {
     await runtime.load("a", "hf://acme/a");
     await runtime.serves("a");
+    updated = true;
     await runtime.load("a", "hf://acme/b");
   });
+  expect(updated).toBe(true);
   await converges(engine, "b");
 });
 

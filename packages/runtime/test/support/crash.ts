@@ -9,6 +9,8 @@ export interface CrashPoint {
   readonly op: "open" | "write" | "mkdir" | "writeFile" | "readFile" | "rename" | "link" | "rm" | "utimes";
   /** Found in the path; for operations with two, in the second. */
   readonly path: string;
+  /** Of files that are given their name: what such a file has in it. */
+  readonly holds?: string;
   /** Which of them, 1 by default. */
   readonly nth?: number;
   readonly when: "before" | "after";
@@ -22,13 +24,14 @@ export function crashingAt(crash: CrashPoint): NodeJS.ProcessEnv {
   return { NODE_OPTIONS: `--import=${import.meta.url}`, TEST_CRASH_POINT: JSON.stringify(crash) };
 }
 
-function arm({ op, path, nth = 1, when }: CrashPoint): void {
+function arm({ op, path, holds, nth = 1, when }: CrashPoint): void {
   const pattern = new RegExp(path);
   let left = nth;
   const die = () => process.kill(process.pid, "SIGKILL");
-  const isIt = (subject: unknown) => {
-    if (pattern.test(String(subject))) left -= 1;
-    return left === 0;
+  const isIt = (subject: unknown, holdsIt = () => true) => {
+    const one = pattern.test(String(subject)) && holdsIt();
+    if (one) left -= 1;
+    return one && left === 0;
   };
   type Call = (...args: unknown[]) => Promise<unknown>;
   const promises = fs.promises as unknown as Record<string, Call>;
@@ -36,7 +39,7 @@ function arm({ op, path, nth = 1, when }: CrashPoint): void {
   if (op !== "write") {
     const real = promises[op] as Call;
     promises[op] = async (...args) => {
-      const hit = isIt(second ? args[1] : args[0]);
+      const hit = isIt(second ? args[1] : args[0], () => holds === undefined || fs.readFileSync(String(args[0]), "utf8").includes(holds));
       if (hit && when === "before") die();
       const result = await real.apply(fs.promises, args);
       if (hit) die();
