@@ -137,10 +137,14 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): SeenPod {
     refusalOf: () => c.refusal,
     left: c.left,
     adapterLabels: adapter.metadata.labels ?? {},
-    withSecrets: false,
+    withSecrets: usesSecrets(adapter),
     fingerprintOf: () => "now",
     refusedAs: () => "now",
   };
+}
+
+function usesSecrets(adapter: ModelAdapterObject | undefined): boolean {
+  return adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined;
 }
 
 /** What was accepted may be left out: then it was, once, and has its two seconds. */
@@ -202,7 +206,7 @@ function observed(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject 
     rollout: told,
     placed,
     secretTrouble: c.secretTrouble,
-    usesSecrets: adapter?.spec.apiKeySecretRef !== undefined || adapter?.spec.credentialsSecretRef !== undefined,
+    usesSecrets: usesSecrets(adapter),
     names: { ...NOBODY_ELSE, ...c.names },
     probe: c.probe ?? "auto",
     service,

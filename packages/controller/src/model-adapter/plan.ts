@@ -2,6 +2,7 @@ import { adapterPort, FINALIZER, LABEL_MODEL_NAME } from "@aibrix/api";
 import { controllerReference } from "@aibrix/kube";
 import { headlessService, serviceIsRight } from "../endpoints/service.ts";
 import { isEmpty, listedIn, planSlices } from "../endpoints/slices.ts";
+import type { AdapterView } from "../engines/agent.ts";
 import type { CallKind } from "../engines/calls.ts";
 import { nameObstacle } from "../names/told.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
@@ -173,9 +174,18 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   // One that was made again goes on with what the one before it declared.
   if (!isDeclaredBy(entry, o.adapter) || !isTold(p, entry) || entry.state === "Draining") return true;
   // What comes next is told then: what is there is as it was, but for what a sidecar that was restarted has lost.
-  if (o.rollout.update !== undefined && (!o.usesSecrets || (entry.serving && p.view.engineReady && isOfThisRun(p)))) return false;
+  if (o.rollout.update !== undefined && (!o.usesSecrets || (!isInVain(o, p, entry) && serves(p, entry) && isOfThisRun(p)))) return false;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.
   return p.call.done?.kind !== "load" ? o.usesSecrets : p.call.done.fingerprint !== p.fingerprint;
+}
+
+function serves({ view }: ObservedPod, entry: AdapterView): boolean {
+  return entry.serving && view.engineReady;
+}
+
+/** Whether the pod was given the content on its way and did not take it: with what the Secrets hold by now it may, and only that decides. */
+function isInVain({ rollout: { update } }: Observed, p: ObservedPod, entry: AdapterView): boolean {
+  return update?.state === "Swapping" && p.content === update.content && entry.state === "Failed";
 }
 
 /** Whether the sidecar, as it runs now, was told what serves. */
