@@ -12,6 +12,7 @@ import {
   refusedBefore,
   routable,
   rowOf,
+  servedBefore,
   strayed,
   taken,
 } from "./pod-state.ts";
@@ -175,6 +176,8 @@ function readiness(
       "ModelAdapterLoading",
       `the new content waits on ${named(swapping.map(({ pod }) => pod.facts.key))} until requests of the old one have ended, for the engine has no room for both (--max-loras); the gateway holds new ones meanwhile`,
     );
+  const between = placed.filter((row) => isBetween(o, row));
+  if (between.length > 0) return no("ModelAdapterLoading", `loading on ${named(between.map(({ pod }) => pod.facts.key))}`);
   const trouble = placed.filter(({ state }) => state.message !== undefined);
   const first = trouble.find(({ state }) => state.final) ?? trouble[0];
   if (first === undefined) {
@@ -184,6 +187,13 @@ function readiness(
   }
   const same = trouble.filter(({ state }) => state.message === first.state.message).map(({ pod }) => pod.facts.key);
   return no(first.state.reason ?? "ModelAdapterLoading", truncate(`${named(same)}: ${first.state.message}`, 2 * MAX_POD_MESSAGE));
+}
+
+/** Whether a pod has given up what it served for an update's sake, or for the end of one, and loads what comes in its place. */
+function isBetween(o: Observed, { pod, state }: Row): boolean {
+  const { update } = o.rollout;
+  if (update === undefined || update.state === "Preparing" || state.message !== undefined) return false;
+  return servedBefore(o, pod) && pod.facts.ready && !state.serving && (state.state === "Loading" || state.state === "Updating");
 }
 
 /** Whether the pod's engine was asked before, or is about to be. Kept until a sidecar that has come into force may load it. */
