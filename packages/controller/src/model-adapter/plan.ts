@@ -60,7 +60,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   actions.push(...(taken === undefined && foreign === undefined ? publish(o, adapter, placed) : withdraw(o)));
   if (taken !== undefined && o.service.kind === "ours") actions.push({ kind: "deleteService" });
   // An engine that took the new path, and does not show it, is not unloaded again and again.
-  const swapping = placed.filter((p) => wantsSwap(o, p) && mayCall(o, p, "load"));
+  const swapping = placed.filter((p) => o.secretTrouble === undefined && wantsSwap(o, p) && mayCall(o, p, "load"));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
   const straying = placed.filter((p) => strayed(o, p));
   actions.push(...takeAway(o, [...leaving, ...swapping, ...straying], swapping));

@@ -44,9 +44,13 @@ export function isProof(content: Content, served: Served): boolean {
   return isSameReference(content, served) && content.secrets !== served.secrets;
 }
 
-/** Whether pods are given a content that they lack. Other secrets for what is served are none, and nothing that an engine could end of. */
-export function isGiven(update: Update | undefined): update is Update {
-  return update?.state === "Swapping" && update.content.isCheck !== true;
+/**
+ * Whether pods are given a content that they lack. What is served, asked for with other secrets or in other words, is none, and nothing that an
+ * engine could end of.
+ */
+export function isGiven(update: Update | undefined, served: Served | undefined): update is Update {
+  if (update?.state !== "Swapping" || update.content.isCheck === true) return false;
+  return update.content.digest === undefined || update.content.digest !== served?.digest;
 }
 
 /** Whether a reference is resolved anew for its secrets: those of another Secret may lead elsewhere, and what is new in the same one does not. */

@@ -915,14 +915,25 @@ test.each([
   { name: "a rolling update", spec: { rollout: {} }, at: {}, on: ["a", "b"] },
 ])("a Secret that gets another version in the middle of $name, or cannot be read for a moment, throws nothing back", ({ spec, at, on }) => {
   const adapter = onTrial({ ...at, secrets: SECRETS }, spec);
-  const pods = ["a", "b", "c", "d"].map((name) => (on.includes(name) ? tried(name, { onTrial: on.length === 1 }) : pod(name)));
+  const names = ["a", "b", "c", "d"];
+  const pods = names.map((name) => (on.includes(name) ? tried(name, { onTrial: on.length === 1 }) : pod(name)));
   const of = (secretsName: string, secretTrouble: RolloutInput["secretTrouble"] = undefined) =>
     rollout({ name: "x", adapter, pods, secrets: secretsName, secretsName, secretTrouble, nowMs: NOW + 30_000 });
   const same = of(SECRETS);
   for (const r of [of(NEWER), of(MISSING, { reason: "SecretUnavailable", message: "m" })]) {
     expect(r.update).toMatchObject({ state: "Swapping", startMs: NOW, content: { secrets: SECRETS, digest: D2 } });
-    expect([told(r), asked(r), weights(r), r.update?.canary]).toEqual([told(same), asked(same), weights(same), same.update?.canary]);
-  }
+  expect([told(newer), asked(newer), weights(newer), newer.update?.canary]).toEqual([
+    told(same),
+    asked(same),
+    weights(same),
+    same.update?.canary,
+  ]);
+  // Nobody could be told anything: who has it keeps it, and nobody leaves.
+  expect([told(missing), asked(missing), weights(missing)]).toEqual([
+    names.map((name) => (on.includes(name) ? TWO : ONE)),
+    names,
+    weights(same),
+  ]);
   // Another Secret is another edit.
   expect(of(secretsName("third", "key", "1")).update?.state).toBe("Preparing");
 });

@@ -28,7 +28,7 @@ export function rollout(i: RolloutInput): Rollout {
   if (adapter === undefined) return { ...nothing, served: undefined, pods: new Map(), handled: NOTHING_HANDLED };
   const written = told(adapter, i.nowMs);
   const said = { ...written, served: adopted(written.served, i) };
-  const view = new View(i, said.update);
+  const view = new View(i, said);
   const asks = asksOf(adapter, said.update);
   const through = afterCompletion(said, view, i, asks);
   const before = through?.before ?? derived(adapter, view, i.nowMs);
@@ -60,7 +60,7 @@ export function rollout(i: RolloutInput): Rollout {
     againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
     isEverywhere: view.isEverywhere(served),
     handled: waits ? { ...asks.handled, promote: adapter.status?.lastHandledPromote } : asks.handled,
-    trials: isGiven(update) ? view.trials(update, (p) => pods.get(p.uid)?.content === update.content) : undefined,
+    trials: isGiven(update, served) ? view.trials(update, (p) => view.mayTell && pods.get(p.uid)?.content === update.content) : undefined,
   };
 }
 

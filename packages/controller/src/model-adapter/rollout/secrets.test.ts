@@ -175,26 +175,34 @@ test("a CRD that keeps nothing of secrets does not make an update begin anew wit
   expect(r.update?.startMs).toBe(NOW - 5_000);
 });
 
-test("other secrets that are tried are not aborted by an engine that is started anew, and after an abort others are tried", () => {
+test.each([
+  { name: "another API key", secrets: OTHER_KEY, newer: secretsName("store", "other", "3") },
+  { name: "credentials of another Secret, which lead to the same", secrets: OTHER_STORE, newer: secretsName("other", "key", "3") },
+])("$name: tried ones are not aborted by an engine that is started anew, and after an abort others are tried", ({ secrets, newer }) => {
   const broken = pod("b", undefined, { state: "Failed", serving: false, contentDigest: undefined });
   const adapter = declared();
-  const tries = run(adapter, OTHER_KEY, [pod("a", {}), broken]);
-  expect([tries.update?.state, tries.trials]).toEqual(["Swapping", undefined]);
+  const tries = run(adapter, secrets, [pod("a", {}), broken]);
+  expect([tries.update?.state, tries.update?.content.digest, tries.trials]).toEqual(["Swapping", D1, undefined]);
   const trials = { startMs: NOW, pods: new Map([["a", { restarts: 0, served: false }]]) };
   const begun = after(adapter, tries);
   const down = { ...pod("a", {}), ready: false, engineRestarts: 1 };
   // Nor is a pod that is away one that was given something, to whoever remembers and to whoever does not.
   for (const more of [{ trials }, {}]) {
-    const r = run(begun, OTHER_KEY, [down, broken], more);
+    const r = run(begun, secrets, [down, broken], more);
     expect([r.update?.state, r.update?.reason]).toEqual(["Swapping", undefined]);
   }
   const abort = { ...begun, metadata: { ...begun.metadata, annotations: { [ANNOTATION_ABORT]: "1" } } };
-  const r = run(abort, OTHER_KEY, [pod("a", {}), broken]);
+  const r = run(abort, secrets, [pod("a", {}), broken]);
   const aborted = { ...after(abort, r), status: { ...after(abort, r).status, lastHandledAbort: "1" } };
   expect(aborted.status.update).toMatchObject({ state: "Failed", reason: "UpdateAborted" });
-  expect(run(aborted, OTHER_KEY, [pod("a", {}), broken]).update?.state).toBe("Failed");
-  const newer = secretsName("store", "other", "3");
+  expect(run(aborted, secrets, [pod("a", {}), broken]).update?.state).toBe("Failed");
   expect(run(aborted, newer, [pod("a"), broken]).update).toMatchObject({ state: "Preparing", content: { secrets: newer } });
+});
+
+test("other credentials that led to something else stay aborted, whatever their Secret holds by then", () => {
+  const update = { artifactURL: URL, secrets: OTHER_STORE, contentDigest: D2, fingerprint: "f", startTime: new Date(NOW).toISOString() };
+  const aborted = declared({ update: { ...update, state: "Failed", reason: "UpdateAborted", message: "m" } });
+  expect(run(aborted, secretsName("other", "key", "3"), [pod("a"), pod("b")]).update?.state).toBe("Failed");
 });
 
 test("refused ones stay refused while their Secret cannot be read", () => {

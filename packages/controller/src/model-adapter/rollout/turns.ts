@@ -26,7 +26,7 @@ function inTurn(view: View, open: readonly RolloutPod[], goalOf: (p: RolloutPod)
   const serving = open.filter((p) => view.serving(p));
   const atOnce = Math.max(1, Math.min(view.maxUnavailable, view.fresh.filter((p) => view.serving(p)).length - 1));
   const begun = serving.filter((p) => view.isTold(p, goalOf(p))).slice(0, atOnce);
-  if (begun.length === atOnce || view.awaited.length > 0) return begun;
+  if (begun.length === atOnce || view.awaited.length > 0 || !view.mayTell) return begun;
   const silent = open.filter((p) => !view.serving(p));
   // It gave the old up, and has not answered with the new yet.
   const loads = (p: RolloutPod) => view.entry(p) === undefined && p.listed === false && p.call.running !== undefined;

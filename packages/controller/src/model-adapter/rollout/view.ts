@@ -3,7 +3,7 @@ import { engineRoot } from "../../pods/delivery.ts";
 import type { Share } from "../canary.ts";
 import type { Content, Trial, Trials, Update } from "../contents.ts";
 import { isGiven, NOTHING, pinnable, urlOfRoot } from "./identity.ts";
-import type { RolloutInput, RolloutPod } from "./input.ts";
+import type { Before, RolloutInput, RolloutPod } from "./input.ts";
 
 /** What pods show, in the words of a rollout. */
 export class View {
@@ -20,20 +20,23 @@ export class View {
   /** It was said that no older content is served any more. */
   readonly #promised: boolean;
   readonly maxUnavailable: number;
+  /** The Secrets in use can be read: without them no pod can be told anything. */
+  readonly mayTell: boolean;
   /** What was seen of pods that were given the content on its way. */
   readonly #tried: ReadonlyMap<string, Trial>;
   /** The content on its way where pods have been given it already, and nobody remembers which. */
   readonly #forgotten: Content | undefined;
 
-  /** @param update - on its way, as the status tells */
-  constructor({ pods, name, adapter, trials }: RolloutInput, update: Update | undefined) {
-    const given = isGiven(update) ? update : undefined;
+  /** @param before - what the status tells */
+  constructor({ pods, name, adapter, trials, secretTrouble }: RolloutInput, { served, update }: Before) {
+    const given = isGiven(update, served) ? update : undefined;
     const isKnown = trials !== undefined && trials.startMs === given?.startMs;
     this.#tried = isKnown ? trials.pods : new Map();
     this.#forgotten = isKnown ? undefined : given?.content;
     this.#name = name;
     this.hasChecks = (adapter?.spec.rollout?.checks ?? []).length > 0;
     this.#promised = adapter?.status?.conditions?.some((c) => c.type === "Updated" && c.status === "True") === true;
+    this.mayTell = secretTrouble === undefined;
     this.maxUnavailable = adapter?.spec.rollout?.rollingUpdate?.maxUnavailable ?? 1;
     this.pods = [...pods].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.parts = this.pods.filter((p) => p.takesPart);
