@@ -59,6 +59,7 @@ function isSameEnd(before: ModelAdapterStatus["update"], after: ModelAdapterStat
   return (
     before?.state === "Failed" &&
     before.fingerprint === after?.fingerprint &&
+    (before.secrets === undefined || before.secrets === after.secrets) &&
     before.artifactURL === after.artifactURL &&
     askedIn(before.refresh) === askedIn(after.refresh)
   );

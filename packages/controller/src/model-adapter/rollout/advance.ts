@@ -25,9 +25,11 @@ interface Advanced {
 export function advance(i: RolloutInput, view: View, wanted: Content, served: Served, last: Update | undefined, asks: Asks): Advanced {
   const fingerprint = basisOf(i);
   const proves = isProof(wanted, served);
-  const isCheck = proves && !(looksAnew(wanted, served) && view.fresh.some((p) => canPrepare(view, p, wanted)));
+  // Pods that have not answered, and those that are gone for a moment, say nothing about what can be prepared.
+  const isAble = view.fresh.length === 0 || view.fresh.some((p) => canPrepare(view, p, wanted));
+  const isCheck = proves && !(looksAnew(wanted, served) && isAble);
   const goesOn = last !== undefined && last.state !== "Failed" && goesOnWith(last, wanted);
-  const hasFailed = last?.state === "Failed" && failsStill(last, wanted, fingerprint, i);
+  const hasFailed = last?.state === "Failed" && failsStill(last, wanted, served, fingerprint, i);
   const startMs = last !== undefined && (hasFailed || goesOn) ? last.startMs : i.nowMs;
   const ask = askOf(i, fingerprint, startMs, wanted);
   const begins = !goesOn || last.state === "Preparing";
@@ -53,7 +55,12 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
     },
     promoted,
   });
-  const failed = (why: Why) => at("Failed", why, withdrawn(begun?.canary, why));
+  const failed = (why: Why): Advanced => {
+    const { update, promoted } = at("Failed", why, withdrawn(begun?.canary, why));
+    // It ended with what the Secrets hold by now: that it is something newer than as it began asks for no other try.
+    const tried = i.secretTrouble === undefined ? withSecrets(wanted.secrets) : {};
+    return { update: { ...update, content: { ...update.content, ...tried } }, promoted };
+  };
   const end = ended(begun, view, i, asks) ?? refused(view, content, served, begun?.state === "Swapping");
   if (end !== undefined) return failed(end);
   const rollout = i.adapter?.spec.rollout;
@@ -112,15 +119,20 @@ function isOver({ reason, content }: Update, asked: Pick<Content, "isCheck" | "a
 function failsStill(
   { reason, content, fingerprint }: Update,
   wanted: Content,
+  served: Served,
   now: string,
   { adapter, secretTrouble }: RolloutInput,
 ): boolean {
-  if (reason === "UpdateAborted" && !(content.isCheck === true && content.secrets !== wanted.secrets)) {
+  // Other secrets for what is served, as far as is known.
+  const isTry = isSameReference(content, served) && (content.digest === undefined || content.digest === served.digest);
+  if (reason === "UpdateAborted" && !(isTry && content.secrets !== wanted.secrets)) {
     // To take the annotation away asks for nothing.
     const asks = (adapter?.metadata.annotations?.[ANNOTATION_REFRESH] ?? "") !== "" && askedIn(content.refresh) !== askedIn(wanted.refresh);
     return String(content.url) === String(wanted.url) && !asks;
   }
-  return isSame(content, wanted) && (fingerprint === now || secretTrouble !== undefined);
+  // With a CRD of before, the status tells nothing of secrets.
+  if (fingerprint === now) return isSame({ ...content, ...withSecrets(content.secrets ?? wanted.secrets) }, wanted);
+  return secretTrouble !== undefined && isSame(content, wanted);
 }
 
 /** Whether no pod can be given a content any more. */

@@ -3,7 +3,7 @@ import { intervalMs } from "../canary.ts";
 import type { Content, Served, Update } from "../contents.ts";
 import { declaredUrl } from "../declared-url.ts";
 import type { ModelAdapterObject } from "../types.ts";
-import { isSameReference, withSecrets } from "./identity.ts";
+import { isSameReference, NOTHING, withSecrets } from "./identity.ts";
 import type { Before, RolloutInput } from "./input.ts";
 import { namesSameSecrets } from "./secrets.ts";
 
@@ -11,12 +11,16 @@ import { namesSameSecrets } from "./secrets.ts";
 export function target(adapter: ModelAdapterObject, before: Before, i: RolloutInput): Content {
   const url = declaredUrl(adapter);
   const refresh = refreshOf(adapter, url, before, i.nowMs);
-  return { url, refresh, ...secretsOf(before, i), digest: undefined, revision: undefined };
+  return { url, refresh, ...secretsOf({ ...NOTHING, url, refresh }, before, i), digest: undefined, revision: undefined };
 }
 
 /** The secrets that are declared now. While those that are in use cannot be read nothing else is, nor was what was refused of them last any better. */
-function secretsOf({ served, update }: Before, { secretsName: secrets, secretTrouble }: RolloutInput): Pick<Content, "secrets"> {
-  const isRefused = update?.state === "Failed" && update.content.isCheck === true;
+function secretsOf(
+  wanted: Content,
+  { served, update }: Before,
+  { secretsName: secrets, secretTrouble }: RolloutInput,
+): Pick<Content, "secrets"> {
+  const isRefused = update?.state === "Failed" && isSameReference(update.content, wanted);
   const known = [...(isRefused ? [update.content] : []), ...(served === undefined ? [] : [served])];
   const last = known.find((c) => c.secrets !== undefined && namesSameSecrets({ secrets }, c));
   return withSecrets(secretTrouble === undefined ? secrets : (last?.secrets ?? secrets));

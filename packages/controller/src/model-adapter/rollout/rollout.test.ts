@@ -604,11 +604,22 @@ test("contents that are refused in their first turn, one after the other, are to
 });
 
 test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
+/** Of another Secret than what is served; a newer version of the same; and that while it cannot be read. */
+const [SECRETS, NEWER, MISSING] = [
+  secretsName("other", "key", "1"),
+  secretsName("other", "key", "2"),
+  secretsName("other", "key", "missing"),
+];
+const TROUBLE = { reason: "SecretUnavailable", message: "m" } as const;
+
   const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
   const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "others", nowMs: NOW };
-  const secretTrouble = { reason: "SecretUnavailable", message: "m" } as const;
-  expect(rollout({ ...input, secretTrouble }).update).toMatchObject({ state: "Failed", reason: "ArtifactDenied" });
-  expect(rollout({ ...input, secretTrouble: undefined }).update?.state).toBe("Preparing");
+  const unread = rollout({ ...input, secretsName: MISSING, secretTrouble: TROUBLE });
+  expect(unread.update).toMatchObject({ state: "Failed", reason: "ArtifactDenied", content: { secrets: NEWER } });
+  expect(rollout({ ...input, secretsName: secretsName("other", "key", "3"), secretTrouble: undefined }).update?.state).toBe("Preparing");
+  // Another Secret, that cannot be read either, is another edit.
+  const third = rollout({ ...input, secretsName: secretsName("third", "key", "missing"), secretTrouble: TROUBLE });
+  expect(third.update).toMatchObject({ state: "Preparing", reason: "SecretUnavailable" });
 });
 
 /** Half of the requests, for a minute that is over. */
@@ -903,13 +914,6 @@ test("content that hangs does not follow the replica that its pod gives away", (
   }
 });
 
-/** Of another Secret than what is served; a newer version of the same; and that while it cannot be read. */
-const [SECRETS, NEWER, MISSING] = [
-  secretsName("other", "key", "1"),
-  secretsName("other", "key", "2"),
-  secretsName("other", "key", "missing"),
-];
-
 test.each([
   { name: "a canary", spec: CANARY, at: STEP_ONE, on: ["a"] },
   { name: "a rolling update", spec: { rollout: {} }, at: {}, on: ["a", "b"] },
@@ -920,7 +924,8 @@ test.each([
   const of = (secretsName: string, secretTrouble: RolloutInput["secretTrouble"] = undefined) =>
     rollout({ name: "x", adapter, pods, secrets: secretsName, secretsName, secretTrouble, nowMs: NOW + 30_000 });
   const same = of(SECRETS);
-  for (const r of [of(NEWER), of(MISSING, { reason: "SecretUnavailable", message: "m" })]) {
+  const [newer, missing] = [of(NEWER), of(MISSING, TROUBLE)];
+  for (const r of [newer, missing])
     expect(r.update).toMatchObject({ state: "Swapping", startMs: NOW, content: { secrets: SECRETS, digest: D2 } });
   expect([told(newer), asked(newer), weights(newer), newer.update?.canary]).toEqual([
     told(same),
@@ -944,4 +949,53 @@ test("what a Secret holds since an update began is tried once that is through", 
   const r = rollout({ name: "x", adapter, pods, secrets: NEWER, secretsName: NEWER, secretTrouble: undefined, nowMs: NOW });
   expect(r.served).toMatchObject({ url: TWO, secrets: SECRETS });
   expect(r.update).toMatchObject({ state: "Preparing", content: { isCheck: true, secrets: NEWER, digest: D2 } });
+});
+
+test("while a Secret cannot be read no pod gives up what it has, and one that was told already goes on", () => {
+  const of = (adapter: ModelAdapterObject, pods: readonly RolloutPod[]) => {
+    const input = { name: "x", adapter, pods, secrets: "", secretsName: MISSING, secretTrouble: TROUBLE, nowMs: NOW };
+    return rollout(input);
+  };
+  const begun = of(onTrial({ secrets: SECRETS }, { rollout: {} }), [pod("a", waits, { listed: false }), pod("b"), pod("c")]);
+  expect([told(begun), asked(begun)]).toEqual([
+    [TWO, ONE, ONE],
+    ["b", "c"],
+  ]);
+  // Also on their way back, after an end and after an edit.
+  const half = [pod("a", second), pod("b", second), pod("c")];
+  const failed = onTrial({ state: "Failed", reason: "EngineRefused", message: "m", secrets: SECRETS }, { rollout: {} });
+  const back = declared(ONE, { ...served(ONE, D1), update: { ...SWAPPING, secrets: SECRETS } }, { generation: 3 });
+  for (const adapter of [failed, back])
+    expect([told(of(adapter, half)), asked(of(adapter, half))]).toEqual([
+      [TWO, TWO, ONE],
+      ["a", "b", "c"],
+    ]);
+  // Nor is one that has nothing counted among those that were given it.
+  const empty = pod("d", undefined, { listed: false, view: { ...pod("d").view, adapters: new Map() } });
+  const trials = of(onTrial({ secrets: SECRETS }, { rollout: {} }), [pod("a", second), pod("b"), empty]).trials;
+  expect([...(trials?.pods.keys() ?? [])]).toEqual(["a"]);
+});
+
+test("what ended an update is told of what its Secret held by then, so that it is not begun once more for that", () => {
+  const adapter = onTrial({ secrets: SECRETS }, { rollout: {} });
+  const refused = pod("a", { ...waits, state: "Failed", reason: "EngineRefused", message: "m", retryable: false });
+  const input = { name: "x", adapter, pods: [refused, pod("b")], secrets: "2", secretsName: NEWER, secretTrouble: undefined, nowMs: NOW };
+  const ends = rollout(input);
+  expect(ends.update).toMatchObject({ state: "Failed", reason: "EngineRefused", content: { secrets: NEWER } });
+  const status = { ...adapter.status, ...contentStatus(observed(ends), adapter, undefined) };
+  const later = { ...input, adapter: { ...adapter, status }, pods: [pod("a"), pod("b")] };
+  expect(rollout(later).update?.state).toBe("Failed");
+  expect(rollout({ ...later, secrets: "3", secretsName: secretsName("other", "key", "3") }).update?.state).toBe("Preparing");
+  // While it cannot be read nobody knows what it holds.
+  const abort = { ...adapter, metadata: { ...adapter.metadata, annotations: ABORT } };
+  const unread = rollout({ ...input, adapter: abort, secretsName: MISSING, secretTrouble: TROUBLE });
+  expect(unread.update).toMatchObject({ reason: "UpdateAborted", content: { secrets: SECRETS } });
+});
+
+test("a CRD that keeps nothing of secrets does not make an update that failed begin anew with each turn", () => {
+  const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
+  const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "", secretsName: SECRETS, secretTrouble: undefined, nowMs: NOW };
+  expect(rollout(input).update).toMatchObject({ state: "Failed", reason: "ArtifactDenied" });
+  // Those that are declared now are others by more than their name.
+  expect(rollout({ ...input, secrets: "others" }).update?.state).toBe("Preparing");
 });

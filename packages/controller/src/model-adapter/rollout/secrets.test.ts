@@ -217,3 +217,45 @@ test("refused ones stay refused while their Secret cannot be read", () => {
   expect(run(refused, secretsName("store", "key", "3"), pods, { secrets: "v3" }).update?.state).toBe("Preparing");
   expect(run(refused, FIRST, pods).update).toBeUndefined();
 });
+
+test("a controller that is started anew in the middle of an update to another Secret's content makes no mere check of it", () => {
+  const of = (update: Partial<NonNullable<ModelAdapterStatus["update"]>>, pods: readonly RolloutPod[]) => {
+    const adapter = declared();
+    const asks = {
+      artifactURL: URL,
+      secrets: OTHER_STORE,
+      fingerprint: basisOf({ adapter, secrets: "v" }),
+      startTime: new Date(NOW).toISOString(),
+    };
+    return run(declared({ update: { ...asks, state: "Preparing", ...update } }), OTHER_STORE, pods).update;
+  };
+  const view = { ...NOTHING_KNOWN, knowledge: "awaited" as const };
+  // Nothing is known of the pods before they answer, nor where there are none for a moment.
+  for (const pods of [
+    [
+      { ...pod("a"), view },
+      { ...pod("b"), view },
+    ],
+    [{ ...pod("a"), view: { ...view, knowledge: "lost" as const } }],
+    [],
+  ]) {
+    expect(of({ state: "Swapping", contentDigest: D2 }, pods)).toMatchObject({ state: "Swapping", content: { digest: D2 } });
+    expect(of({ contentDigest: D2 }, pods)).toMatchObject({ state: "Preparing", content: { digest: D2 } });
+    expect(of({}, pods)).toMatchObject({ state: "Preparing", content: { digest: undefined, isRefresh: true } });
+  }
+});
+
+test("another API key of the spec that is refused in its first turn is told, and the same one only once", () => {
+  const failed = {
+    artifactURL: URL,
+    fingerprint: "f",
+    state: "Failed",
+    startTime: new Date(NOW).toISOString(),
+    reason: "EngineUnauthorized",
+  } as const;
+  const of = (secrets: string) => declared({ update: { ...failed, secrets } }).status ?? {};
+  expect(updateEvents(of(FIRST), of(OTHER_KEY)).map((e) => e.reason)).toEqual(["UpdateFailed"]);
+  expect(updateEvents(of(OTHER_KEY), of(OTHER_KEY))).toEqual([]);
+  // A CRD of before tells nothing of them.
+  expect(updateEvents(declared({ update: failed }).status, of(OTHER_KEY))).toEqual([]);
+});
