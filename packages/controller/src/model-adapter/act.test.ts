@@ -142,6 +142,7 @@ function observed(pod: ObservedPod): Observed {
       pods: new Map(),
       againAtMs: undefined,
       isEverywhere: true,
+      isAnywhere: true,
       handled: { promote: undefined, abort: undefined },
       trials: undefined,
     },

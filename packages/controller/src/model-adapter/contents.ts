@@ -95,6 +95,8 @@ export interface Rollout {
   readonly againAtMs: number | undefined;
   /** Every pod that clients may be sent to serves what is decided on. */
   readonly isEverywhere: boolean;
+  /** A pod serves the adapter, or has not been heard since it did. */
+  readonly isAnywhere: boolean;
   readonly handled: Handled;
   /** To be remembered for the next turn. */
   readonly trials: Trials | undefined;

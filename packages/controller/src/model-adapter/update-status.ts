@@ -200,9 +200,10 @@ export function updatedCondition({ rollout, unwritten, httpRoutes }: Observed, a
 }
 
 const UPDATED = "Updated";
+const NO_POD = "no pod serves the adapter now";
 
 function updatedNow(
-  { served, update, isEverywhere }: Rollout,
+  { served, update, isEverywhere, isAnywhere }: Rollout,
   { metadata, spec, status }: ModelAdapterObject,
   last: NewCondition | undefined,
   httpRoutes: boolean,
@@ -214,6 +215,8 @@ function updatedNow(
     const after = { observedGeneration: metadata.generation, contentDigest: served.digest ?? status?.contentDigest, served: now };
     const isOther = status?.served !== undefined && changes(status, after);
     const isOver = last !== undefined && last.status !== "True";
+    if ((isOther || isOver) && !isAnywhere)
+      return { type, status: "Unknown", reason: "UpdateRolling", message: `${named(served)} is decided on, and ${NO_POD}` };
     if ((isOther || isOver) && !isEverywhere)
       return { type, status: "Unknown", reason: "UpdateRolling", message: `${named(served)} is put back, pod after pod` };
     return isOther || isOver ? { type, status: "True", reason: "Updated", message: `${named(served)} is served, and nothing older` } : last;
@@ -249,7 +252,8 @@ function updatedNow(
     const preparing = `the new content is fetched and checked, and ${named(served)} is served${why}`;
     return { type, status: "Unknown", reason: "UpdatePreparing", message: preparing };
   }
-  const rolling = `${named(content)} takes the place of ${named(served)}, pod after pod${why}`;
+  const how = isAnywhere ? "pod after pod" : NO_POD;
+  const rolling = `${named(content)} takes the place of ${named(served)}, ${how}${why}`;
   return { type, status: "Unknown", reason: "UpdateRolling", message: rolling };
 }
 

@@ -315,6 +315,7 @@ test("no digest of what was served before is told of content without one", () =>
     pods: new Map(),
     againAtMs: undefined,
     isEverywhere: true,
+    isAnywhere: true,
     handled: { promote: undefined, abort: undefined },
     trials: undefined,
   };
@@ -603,7 +604,6 @@ test("contents that are refused in their first turn, one after the other, are to
   expect(status.history).toHaveLength(3);
 });
 
-test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
 /** Of another Secret than what is served; a newer version of the same; and that while it cannot be read. */
 const [SECRETS, NEWER, MISSING] = [
   secretsName("other", "key", "1"),
@@ -612,7 +612,8 @@ const [SECRETS, NEWER, MISSING] = [
 ];
 const TROUBLE = { reason: "SecretUnavailable", message: "m" } as const;
 
-  const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m" });
+test("what could not be had is tried again with other Secrets, but not because these cannot be read", () => {
+  const adapter = onTrial({ state: "Failed", reason: "ArtifactDenied", message: "m", secrets: NEWER });
   const input = { name: "x", adapter, pods: [pod("a"), pod("b")], secrets: "others", nowMs: NOW };
   const unread = rollout({ ...input, secretsName: MISSING, secretTrouble: TROUBLE });
   expect(unread.update).toMatchObject({ state: "Failed", reason: "ArtifactDenied", content: { secrets: NEWER } });
@@ -998,4 +999,22 @@ test("a CRD that keeps nothing of secrets does not make an update that failed be
   expect(rollout(input).update).toMatchObject({ state: "Failed", reason: "ArtifactDenied" });
   // Those that are declared now are others by more than their name.
   expect(rollout({ ...input, secrets: "others" }).update?.state).toBe("Preparing");
+});
+
+test("Updated tells of nothing that it is served while no pod serves", () => {
+  const gone = pod("a", { state: "Pending", serving: false, contentDigest: undefined }, { ready: false, listed: false });
+  const status = { ...served(ONE, D1), update: SWAPPING, conditions: [condition("Unknown")] };
+  const back = declared(ONE, status, { generation: 3 });
+  for (const pods of [[gone], []])
+    expect(updatedCondition(observed(run(back, pods)), back)).toMatchObject({
+      status: "Unknown",
+      message: expect.stringContaining("no pod serves the adapter now"),
+    });
+  expect(updatedAs(back, run(back, [pod("a")]))).toBe("True");
+  const rolls = declared(TWO, status);
+  const message = (pods: readonly RolloutPod[]) => updatedCondition(observed(run(rolls, pods)), rolls)?.message;
+  expect([message([gone]), message([pod("a"), pod("b")])]).toEqual([
+    expect.stringContaining("no pod serves the adapter now"),
+    expect.stringContaining("pod after pod"),
+  ]);
 });

@@ -24,7 +24,7 @@ import { View } from "./view.ts";
 /** Decides which content each pod is to have. Pure. */
 export function rollout(i: RolloutInput): Rollout {
   const { adapter } = i;
-  const nothing = { update: undefined, againAtMs: undefined, isEverywhere: true, trials: undefined };
+  const nothing = { update: undefined, againAtMs: undefined, isEverywhere: true, isAnywhere: true, trials: undefined };
   if (adapter === undefined) return { ...nothing, served: undefined, pods: new Map(), handled: NOTHING_HANDLED };
   const written = told(adapter, i.nowMs);
   const said = { ...written, served: adopted(written.served, i) };
@@ -42,6 +42,7 @@ export function rollout(i: RolloutInput): Rollout {
     pods: assign(view, () => now, { served: now, update: undefined }),
     againAtMs: refreshAtMs,
     isEverywhere: view.isEverywhere(now),
+    isAnywhere: view.isAnywhere,
     handled: asks.handled,
   });
   if (isSame(wanted, served)) return settled(served);
@@ -59,6 +60,7 @@ export function rollout(i: RolloutInput): Rollout {
     pods,
     againAtMs: soonest(i.nowMs, refreshAtMs, stepAtMs),
     isEverywhere: view.isEverywhere(served),
+    isAnywhere: view.isAnywhere,
     handled: waits ? { ...asks.handled, promote: adapter.status?.lastHandledPromote } : asks.handled,
     trials: isGiven(update, served) ? view.trials(update, (p) => view.mayTell && pods.get(p.uid)?.content === update.content) : undefined,
   };

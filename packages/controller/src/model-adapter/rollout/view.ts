@@ -109,6 +109,11 @@ export class View {
     );
   }
 
+  /** Whether a pod serves, or nothing is known to the contrary. */
+  get isAnywhere(): boolean {
+    return this.parts.some((p) => this.answers(p));
+  }
+
   /** It is on its way back there: its engine starts, say. */
   isComing(p: RolloutPod): boolean {
     const entry = this.entry(p);
