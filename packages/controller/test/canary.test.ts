@@ -1,21 +1,14 @@
-import { ANNOTATION_ABORT, ANNOTATION_CANARY_WEIGHT, ANNOTATION_PROMOTE, type ModelAdapterStatus } from "@aibrix/api";
+import { ANNOTATION_ABORT, ANNOTATION_CANARY_WEIGHT, ANNOTATION_PROMOTE } from "@aibrix/api";
 import { ENDPOINT_SLICES } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { expect, test } from "vitest";
 import { ApiProxy, type Passing } from "./support/api-proxy.ts";
+import { adapters, key, made, ns, serves, updated, updatedTo, useNamespaces, world } from "./support/case.ts";
 import { digestAt } from "./support/fake-runtime.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+import { adapter, type FakePod, type PodOptions, until } from "./support/world.ts";
 
 /*
  * The strategy Canary on a real API server: which pods have which content, what the slices say to the gateways, and what the status says.
  */
-
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let key = "";
-let made: FakePod[] = [];
 
 const TIMING = { callBackoff: { baseMs: 20, maxMs: 500 }, callSettleMs: 200, directPeriodMs: 100, trialPeriodMs: 50 } as const;
 const FLAGS = ["--enable-runtime-sidecar"];
@@ -23,33 +16,11 @@ const [ONE, TWO, THREE] = ["s3://models/one", "s3://models/two", "s3://models/th
 /** Each until somebody promotes it. */
 const STEPS = [{ weight: 5 }, { weight: 50 }];
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `canary-${n++}`;
-  key = `${ns}/x`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  for (const { runtime } of made) for (const name of runtime.held) runtime.release(name);
-  if ((await world.get("ModelAdapter", key)) !== undefined) await adapters.remove(key);
-  await world.stopControllers();
-  for (const pod of made) await world.deletePod(pod);
-});
+useNamespaces("canary");
 
 async function pods(names: readonly string[], options: PodOptions = {}): Promise<FakePod[]> {
   const all: FakePod[] = [];
   for (const name of names) all.push(await world.pod(name, { namespace: ns, volume: true, ...options }));
-  made.push(...all);
   return all;
 }
 
@@ -58,17 +29,7 @@ const canary = (steps: readonly object[] = STEPS, more: object = {}, rollout: ob
 });
 const declare = (artifactURL: string, spec: Record<string, unknown> = canary(), annotations: Record<string, string> = {}) =>
   world.applyObject(adapter("x", { artifactURL, ...spec }, { namespace: ns, annotations }));
-const serves = (count: number) =>
-  until(`${count} serve`, async () => {
-    const s = await adapters.status(key);
-    return s?.readyReplicas === count && s.served !== undefined ? s : undefined;
-  });
-const updated = (s: ModelAdapterStatus | undefined) => s?.conditions?.find((c) => c.type === "Updated");
-const through = (url: string) =>
-  until(`${url} is served`, async () => {
-    const s = await adapters.status(key);
-    return s?.served?.artifactURL === url && s.update === undefined && updated(s)?.status === "True" ? s : undefined;
-  });
+const through = (url: string) => updatedTo(`${url} is served`, (s) => s.served?.artifactURL === url);
 const having = (url: string) => made.filter((p) => p.runtime.servedDigest("x") === digestAt(url)).map((p) => p.name);
 
 /** Pods that the gateways are told of, by the weight that is said of them. */
@@ -298,7 +259,6 @@ test("a canary that is lost gets a successor, an edit in the middle begins anew,
   await declare(TWO);
   await step(1, 5);
   if (a !== undefined) await world.deletePod(a);
-  made = made.filter((p) => p !== a);
   await until("another pod is on trial", async () => (await listed())["5"]?.join() === "b" && (await listed()).stable?.join() === "c");
   await declare(THREE);
   await until("the newer content is on trial", async () => having(THREE).join() === "b" && (await listed())["5"]?.join() === "b");

@@ -1,9 +1,9 @@
 import { ENDPOINT_SLICES, type EndpointSlice } from "@aibrix/kube";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { expect, test } from "vitest";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { digestAt } from "./support/fake-runtime.ts";
-import { adapter, BASE, type FakePod, type RunningController, until, World } from "./support/world.ts";
+import { adapter, BASE, type FakePod, type RunningController, until } from "./support/world.ts";
 
 /** Sequences of events that are tried, and events in each. */
 const [RUNS, STEPS] = [20, 12];
@@ -51,15 +51,7 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-let world: World;
-let adapters: Adapters;
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 test(
   "whatever happens to pods, engines, adapters, Secrets and the controller: what is declared is served in the end, no engine loads a name twice at a time, and no slice goes on holding a pod that is not ready or does not serve",

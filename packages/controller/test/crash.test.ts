@@ -1,28 +1,19 @@
 import { ANNOTATION_ABORT, ANNOTATION_CANARY_WEIGHT } from "@aibrix/api";
 import { CONFIG_MAPS } from "@aibrix/kube";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { CrashingController, type Point } from "./support/crashing.ts";
 import { digestAt } from "./support/fake-runtime.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
 /*
  * The controller killed by SIGKILL at named points of the flow. Whoever comes after it brings everything to its declared state: nothing is
  * loaded twice, nothing is left anywhere. The process that converged is the one that is killed at the next point.
  */
 
-let world: World;
-let adapters: Adapters;
 let n = 0;
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 const api = (when: "before" | "after", method: string, path: RegExp, body?: RegExp): Point => ({
   at: "api",

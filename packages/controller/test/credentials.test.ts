@@ -1,48 +1,16 @@
-import type { ModelAdapterStatus } from "@aibrix/api";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { describe, expect, test } from "vitest";
+import { adapters, key, made, ns, serves, updated, updatedTo, useNamespaces, world } from "./support/case.ts";
 import { digestAt } from "./support/fake-runtime.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
-
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let key = "";
-let made: FakePod[] = [];
+import { adapter, type FakePod, type PodOptions, until } from "./support/world.ts";
 
 const TIMING = { callBackoff: { baseMs: 20, maxMs: 500 }, callSettleMs: 200, directPeriodMs: 100, secretMaxAgeMs: 0 } as const;
 const FLAGS = ["--enable-runtime-sidecar"];
 const URL = "s3://models/one";
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `credentials-${n++}`;
-  key = `${ns}/x`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  await world.stopControllers();
-  if ((await world.get("ModelAdapter", key)) !== undefined) {
-    await world.controller(FLAGS, TIMING);
-    await adapters.remove(key);
-    await world.stopControllers();
-  }
-  for (const pod of made) await world.deletePod(pod);
-});
+useNamespaces("credentials");
 
 /** Pods whose storage and whose engine refuse what is called wrong. */
-async function pods(names: readonly string[], options: PodOptions = {}): Promise<FakePod[]> {
+async function pods(names: readonly string[], options: PodOptions = {}): Promise<readonly FakePod[]> {
   for (const name of names) {
     const pod = await world.pod(name, { namespace: ns, volume: true, ...options });
     pod.runtime.fate = ({ credentials, additional_config: config }) => {
@@ -52,7 +20,6 @@ async function pods(names: readonly string[], options: PodOptions = {}): Promise
         return { reason: "EngineUnauthorized", message: "the engine refused the API key", retryable: false };
       return "serving";
     };
-    made.push(pod);
   }
   return made;
 }
@@ -69,17 +36,7 @@ const declare = (spec: Record<string, unknown>, annotations: Record<string, stri
 const storage = (name: string) => ({ credentialsSecretRef: { name } });
 const engineKey = (name: string) => ({ apiKeySecretRef: { name, key: "key" } });
 
-const serves = (count: number) =>
-  until(`${count} serve`, async () => {
-    const s = await adapters.status(key);
-    return s?.readyReplicas === count && s.served !== undefined ? s : undefined;
-  });
-const updated = (s: ModelAdapterStatus | undefined) => s?.conditions?.find((c) => c.type === "Updated");
-const through = (generation: number) =>
-  until(`generation ${generation} is served`, async () => {
-    const s = await adapters.status(key);
-    return s?.observedGeneration === generation && s.update === undefined && updated(s)?.status === "True" ? s : undefined;
-  });
+const through = (generation: number) => updatedTo(`generation ${generation} is served`, (s) => s.observedGeneration === generation);
 const loads = () => made.map((p) => p.runtime.loads.length);
 const listed = () => made.map((p) => p.ip).sort();
 /** What the sidecars were told last. */
@@ -195,7 +152,6 @@ describe("through the sidecar", () => {
     await declare(engineKey("second"));
     await adapters.condition(key, "Updated", "False", "EngineUnauthorized");
     if (a !== undefined) await world.deletePod(a);
-    made = made.filter((p) => p !== a);
     await through(2);
   });
 });

@@ -1,49 +1,10 @@
 import { CONFIG_MAPS } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Timing } from "../src/index.ts";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+import { adapters, lora, ns, pod, useNamespaces, world } from "./support/case.ts";
+import { type FakePod, until } from "./support/world.ts";
 
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let made: FakePod[] = [];
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `direct-${n++}`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  await world.stopControllers();
-  const left = await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name");
-  for (const name of left.split("\n").filter((x) => x !== "")) {
-    await world.kubectl("patch", name, "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
-    await world.kubectl("delete", name, "-n", ns, "--ignore-not-found");
-  }
-  for (const pod of made) await world.deletePod(pod);
-});
-
-async function pod(name: string, options: PodOptions = {}): Promise<FakePod> {
-  const p = await world.pod(name, { namespace: ns, ...options });
-  made.push(p);
-  return p;
-}
-
-function lora(name: string, spec: Record<string, unknown> = {}) {
-  return adapter(name, spec, { namespace: ns });
-}
+useNamespaces("direct");
 
 /** The controller as it is started without --enable-runtime-sidecar. */
 async function controller(timing: Timing = {}) {
@@ -382,7 +343,6 @@ test("what a deletion left in an engine that hung is swept by the next controlle
   expect(await leftovers()).toHaveLength(3);
   expect(await leftovers()).toContain(JSON.stringify({ pod: a.key, names: { x: { roots: ["acme/x"], port: "8000" } } }));
   await world.deletePod(gone);
-  made = [a, b];
   b.engine.restart();
   b.engine.adapters.set("x", "/their/own");
   open();

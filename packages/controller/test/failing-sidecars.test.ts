@@ -1,18 +1,8 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { expect, test } from "vitest";
+import { adapters, useWorld, world } from "./support/case.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
-let world: World;
-let adapters: Adapters;
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 /** Sixty times as fast as it is: a minute is a second, and 1 s to 5 min is this. */
 const FAST = { baseMs: 17, maxMs: 5_000 };

@@ -1,9 +1,9 @@
 import { ensureGatewayCrds } from "@aibrix/devcluster";
 import { splitKey } from "@aibrix/kube";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { HTTP_ROUTES, type HttpRoute } from "../src/routes/http-route.ts";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, until, World } from "./support/world.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
+import { adapter, until } from "./support/world.ts";
 
 /* HTTPRoutes on a real API server: first without the Gateway API, then with it. The tests are steps of one story. */
 
@@ -11,20 +11,14 @@ const FLAGS = ["--enable-runtime-sidecar", "--enable-httproutes", "--httproute-g
 const TIMING = { httpRoutesAgainMs: 200 };
 
 let crds = "";
-let world: World;
-let adapters: Adapters;
+
+useWorld();
 
 beforeAll(async () => {
   crds = await ensureGatewayCrds({ log: () => undefined, signal: AbortSignal.timeout(3_600_000) });
-  world = await World.start();
   await world.apply("deploy/rbac/httproutes/rbac.yaml");
-  adapters = new Adapters(world);
   await world.pod("a");
 }, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
 
 const signal = () => AbortSignal.timeout(10_000);
 const route = async (name: string): Promise<HttpRoute | undefined> =>

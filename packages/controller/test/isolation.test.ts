@@ -1,55 +1,24 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { ApiProxy, type Passing } from "./support/api-proxy.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { adapters, lora, ns, pod, useNamespaces, world } from "./support/case.ts";
+import { until } from "./support/world.ts";
 
 /*
  * One thing that fails stops nothing else: Secrets that the API server does not give, writes that it refuses.
  */
 
-let world: World;
-let adapters: Adapters;
 let proxy: ApiProxy;
-let n = 0;
-let ns = "";
-let made: FakePod[] = [];
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useNamespaces("isolation");
 
 beforeEach(async () => {
-  ns = `isolation-${n++}`;
-  made = [];
   proxy = await ApiProxy.start(world.plane);
-  await world.namespace(ns);
 });
 
 afterEach(async () => {
   await world.stopControllers();
   await proxy[Symbol.asyncDispose]();
-  const left = await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name");
-  for (const name of left.split("\n").filter((x) => x !== "")) {
-    await world.kubectl("patch", name, "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
-    await world.kubectl("delete", name, "-n", ns, "--ignore-not-found");
-  }
-  for (const pod of made) await world.deletePod(pod);
 });
-
-async function pod(name: string, labels: Record<string, string> = {}): Promise<FakePod> {
-  const p = await world.pod(name, { namespace: ns, labels });
-  made.push(p);
-  return p;
-}
-
-function lora(name: string, spec: Record<string, unknown> = {}) {
-  return adapter(name, spec, { namespace: ns });
-}
 
 /** Lets the API server be ill in some calls. */
 function refuse(matches: (call: Passing) => boolean): { readonly count: () => number } {
@@ -63,7 +32,7 @@ function refuse(matches: (call: Passing) => boolean): { readonly count: () => nu
 }
 
 test("Secrets that the API server does not give: told, nothing else stops, no hot loop, and it loads once they come", async () => {
-  const [a, b] = [await pod("a", { tier: "gold" }), await pod("b")];
+  const [a, b] = [await pod("a", { labels: { tier: "gold" } }), await pod("b")];
   const secrets = refuse(({ path }) => path.includes("/secrets/"));
   await world.applyObject({ apiVersion: "v1", kind: "Secret", metadata: { name: "key", namespace: ns }, stringData: { k: "sk" } } as never);
   await world.controller(undefined, { secretMaxAgeMs: 0 }, proxy);
@@ -91,7 +60,7 @@ test("Secrets that the API server does not give: told, nothing else stops, no ho
 });
 
 test("a Service that cannot be written keeps no pod that left from being unloaded", async () => {
-  const [a, b] = [await pod("a", { tier: "gold" }), await pod("b", { tier: "gold" })];
+  const [a, b] = [await pod("a", { labels: { tier: "gold" } }), await pod("b", { labels: { tier: "gold" } })];
   await world.controller(undefined, {}, proxy);
   await world.applyObject(lora("x", { podSelector: { matchLabels: { tier: "gold" } } }));
   await until("both serve", async () => (await adapters.addresses(`${ns}/x`)).length === 2);

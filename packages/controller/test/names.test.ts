@@ -1,43 +1,19 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, BASE, type FakePod, until, World } from "./support/world.ts";
+import { beforeEach, expect, test } from "vitest";
+import { adapters, ns, useNamespaces, world } from "./support/case.ts";
+import { adapter, BASE, type FakePod, until } from "./support/world.ts";
 
-let world: World;
-let adapters: Adapters;
-let n = 0;
 let older = "";
 let younger = "";
-let made: FakePod[] = [];
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useNamespaces("names");
 
 beforeEach(async () => {
-  n++;
-  [older, younger] = [`names-${n}-z`, `names-${n}-a`];
-  made = [];
-  for (const ns of [older, younger]) await world.namespace(ns);
-});
-
-afterEach(async () => {
-  for (const ns of [older, younger]) {
-    const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name")).split("\n").filter((x) => x !== "");
-    await adapters.remove(...left.map((x) => `${ns}/${x.slice(x.indexOf("/") + 1)}`));
-  }
-  await world.stopControllers();
-  for (const pod of made) await world.deletePod(pod);
+  [older, younger] = [`${ns}-z`, `${ns}-a`];
+  for (const each of [older, younger]) await world.namespace(each);
 });
 
 async function pod(namespace: string, name: string, base: string = BASE): Promise<FakePod> {
-  const p = await world.pod(name, { namespace, labels: { "model.aibrix.ai/name": base } });
-  made.push(p);
-  return p;
+  return await world.pod(name, { namespace, labels: { "model.aibrix.ai/name": base } });
 }
 
 /** Ages are told in whole seconds, and of the same one the namespace decides. */
@@ -91,7 +67,6 @@ test("a base model of another namespace: an older one has the name; of a younger
   );
   expect(await nameHeld(`${younger}/x`)).toBeUndefined();
   await world.deletePod(later);
-  made = made.filter((m) => m !== p && m !== later);
 });
 
 test("an adapter named as a base model of its namespace is refused, and served once the pods are gone; what served is taken away", async () => {
@@ -112,5 +87,4 @@ test("an adapter named as a base model of its namespace is refused, and served o
   await until("it is taken away", async () => (await world.get("Service", `${older}/x`)) === undefined && p.runtime.serving.length === 0);
   expect(await adapters.slices(`${older}/x`)).toEqual([]);
   await world.deletePod(again);
-  made = [p];
 });

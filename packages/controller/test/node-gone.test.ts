@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, until, World } from "./support/world.ts";
+import { beforeAll, expect, test } from "vitest";
+import { adapters, useWorld, world } from "./support/case.ts";
+import { adapter, until } from "./support/world.ts";
 
 /*
  * A node that is gone: nobody ends its pods. Here is no node lifecycle controller, so the test does what that does: it takes the pods' readiness
@@ -8,18 +8,12 @@ import { adapter, until, World } from "./support/world.ts";
  */
 
 const ns = "node-gone";
-let world: World;
-let adapters: Adapters;
+
+useWorld();
 
 beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
   await world.namespace(ns);
 }, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
 
 test.each([
   { where: "behind a sidecar", sidecar: true, name: "x" },

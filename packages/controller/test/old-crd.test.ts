@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import type { KubeObject } from "@aibrix/kube";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
 /* A controller of this release on a cluster whose CRD is of one before adapters' ranks were told. The tests are steps of one story. */
 
@@ -18,23 +18,17 @@ interface Crd extends KubeObject {
   readonly spec: { readonly versions: readonly { readonly schema: { readonly openAPIV3Schema: Schema } }[] };
 }
 
-let world: World;
-let adapters: Adapters;
 let pod: FakePod;
 
+useWorld();
+
 beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
   pod = await world.pod("a");
   pod.runtime.rank = 8;
   await world.applyObject(adapter("probe", { podSelector: { matchLabels: { nobody: "has-this" } } }));
   await world.applyObject(await oldCrd());
   await until("the old schema is in force", async () => (await takes({ adapterRank: { value: 8, generation: 1 } })) === false);
 }, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
 
 async function oldCrd(): Promise<KubeObject> {
   const crd = parse(await readFile(new URL(`../../../${FILE}`, import.meta.url), "utf8")) as Crd;

@@ -1,27 +1,17 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type KubeObject, LEASES } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { Adapters } from "./support/adapters.ts";
 import { ApiProxy } from "./support/api-proxy.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { ControllerProcess } from "./support/process.ts";
-import { adapter, until, World } from "./support/world.ts";
+import { adapter, until } from "./support/world.ts";
 
 const NAMESPACED = fileURLToPath(new URL("../../../deploy/overlays/namespaced", import.meta.url));
 const FLAGS = ["--leader-elect", "--enable-runtime-sidecar"];
 
-let world: World;
-let adapters: Adapters;
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 afterEach(async () => {
   await world.stopControllers();

@@ -1,48 +1,12 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { LoadRequest } from "@aibrix/api";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { connectDirectly } from "../src/engines/agent.ts";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, type PodOptions, type RunningController, until, World } from "./support/world.ts";
+import { adapters, lora, made, ns, pod, useNamespaces, world } from "./support/case.ts";
+import { type FakePod, type RunningController, until } from "./support/world.ts";
 
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let made: FakePod[] = [];
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `placement-${n++}`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name")).split("\n").filter((x) => x !== "");
-  await adapters.remove(...left.map((x) => `${ns}/${x.slice(x.indexOf("/") + 1)}`));
-  await world.stopControllers();
-  for (const pod of made) await world.deletePod(pod);
-});
-
-async function pod(name: string, options: PodOptions = {}): Promise<FakePod> {
-  const p = await world.pod(name, { namespace: ns, ...options });
-  made.push(p);
-  return p;
-}
-
-function lora(name: string, spec: Record<string, unknown> = {}) {
-  return adapter(name, spec, { namespace: ns });
-}
+useNamespaces("placement");
 
 /** What a sidecar of before it told ranks says of an adapter of this rank. */
 function ofRank(rank: number) {
@@ -212,7 +176,6 @@ function mend(a: FakePod): void {
 
 async function remove(p: FakePod): Promise<void> {
   await world.deletePod(p);
-  made = made.filter((other) => other !== p);
 }
 
 const ACTORS = [

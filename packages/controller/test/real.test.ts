@@ -5,21 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Hub, programFile, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { expectDocumentedStatus } from "./support/documented.ts";
 import { freePort } from "./support/process.ts";
-import { adapter, BASE, until, World } from "./support/world.ts";
+import { adapter, BASE, until } from "./support/world.ts";
 
 const REPO = "ai-blond/Qwen-Qwen2.5-Coder-1.5B-Instruct-lora";
 
-let world: World;
-let adapters: Adapters;
 let dir: string;
 let hub: Hub;
 let engineUrl: string;
 let runtimeUrl: string;
 let engine: ChildProcess;
 const children = new Set<ChildProcess>();
+
+useWorld();
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "aibrix-controller-"));
@@ -35,13 +35,10 @@ beforeAll(async () => {
     INFERENCE_ENGINE_ENDPOINT: engineUrl,
     HF_ENDPOINT: hub.url,
   });
-  world = await World.start();
-  adapters = new Adapters(world);
   await until("the engine and the runtime answer", async () => (await fetch(`${runtimeUrl}/ready`)).ok, 60_000);
 }, 3_600_000);
 
 afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
   for (const child of children) child.kill("SIGTERM");
   await Promise.all([...children].map(ended));
   await hub?.close();

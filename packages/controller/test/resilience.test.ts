@@ -1,45 +1,25 @@
-import { ADAPTER_SLICES } from "@aibrix/api";
 import { KubeError, LEASES } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { ApiProxy } from "./support/api-proxy.ts";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { ControllerProcess, freePort } from "./support/process.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
 /** How long the API server is away. */
 const OUTAGE_MS = 60_000;
 const LEASE = { leaseMs: 3_000, renewMs: 2_000, retryMs: 200 };
 
-let world: World;
-let adapters: Adapters;
 let pod: FakePod;
 let n = 0;
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 beforeEach(async () => {
   pod = await world.pod(`pod-${n++}`);
 });
 
 afterEach(async () => {
-  await world.stopControllers();
-  // What a test that failed left behind would fail the next one.
-  const left = await world.kubectl("get", "modeladapters", "-n", "default", "-o", "name");
-  for (const name of left.split("\n").filter((x) => x !== "")) {
-    await world.kubectl("patch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
-    await world.kubectl("delete", name, "--ignore-not-found");
-  }
-  // As the garbage collector would, which this control plane has not.
-  await world.kubectl("delete", "services", "-l", "app.kubernetes.io/managed-by=aibrix-controller-manager");
-  await world.kubectl("delete", "endpointslices", "-l", ADAPTER_SLICES);
-  await world.deletePod(pod);
+  await world.clear();
 });
 
 test("kube-apiserver killed, and back after a minute: what happened meanwhile is made good, without a hot loop", async () => {

@@ -1,21 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, until, World } from "./support/world.ts";
+import { expect, test } from "vitest";
+import { adapters, useWorld, world } from "./support/case.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
 const ADAPTERS = 200;
 const PODS = 10;
 
-let world: World;
-let adapters: Adapters;
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 test(`${ADAPTERS} adapters on ${PODS} pods`, async () => {
   const pods: FakePod[] = [];

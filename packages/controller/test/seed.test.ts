@@ -1,20 +1,10 @@
 import type { Service } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { afterEach, expect, test } from "vitest";
+import { adapters, useWorld, world } from "./support/case.ts";
 import { expectDocumentedStatus } from "./support/documented.ts";
-import { adapter, BASE, until, World } from "./support/world.ts";
+import { adapter, BASE, until } from "./support/world.ts";
 
-let world: World;
-let adapters: Adapters;
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
+useWorld();
 
 afterEach(async () => {
   await world.stopControllers();

@@ -1,50 +1,12 @@
 import { type KubeObject, PODS } from "@aibrix/kube";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
+import { expect, test } from "vitest";
+import { adapters, lora, made, ns, pod, useNamespaces, world } from "./support/case.ts";
+import { adapter, type FakePod, until } from "./support/world.ts";
 
 /** A headless Service without selector is given both address families, with which a cluster of one takes no selector. */
 const SINGLE_STACK = { ipFamilyPolicy: "SingleStack", ipFamilies: ["IPv4"] };
 
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let made: FakePod[] = [];
-
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `case-${n++}`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  const left = (await world.kubectl("get", "modeladapters", "-n", ns, "-o", "name")).split("\n").filter((x) => x !== "");
-  for (const pod of made) pod.runtime.hangs = false;
-  if (left.length > 0) await world.controller();
-  await adapters.remove(...left.map((x) => `${ns}/${x.slice(x.indexOf("/") + 1)}`));
-  await world.stopControllers();
-  for (const pod of made) await world.deletePod(pod);
-});
-
-async function pod(name: string, options: PodOptions = {}): Promise<FakePod> {
-  const p = await world.pod(name, { namespace: ns, ...options });
-  made.push(p);
-  return p;
-}
-
-function lora(name: string, spec: Record<string, unknown> = {}, metadata: Record<string, unknown> = {}) {
-  return adapter(name, spec, { namespace: ns, ...metadata });
-}
+useNamespaces("case");
 
 test("every matching pod gets it, also one that comes later; one that goes leaves the slices", async () => {
   const [a, b] = [await pod("a"), await pod("b")];
@@ -63,7 +25,6 @@ test("every matching pod gets it, also one that comes later; one that goes leave
     return now.length === 2 && !now.includes(b.ip);
   });
   for (const p of [a, b, c]) await world.deletePod(p);
-  made = [];
   const gone = await adapters.condition(`${ns}/x`, "Ready", "False", "NoMatchingPods");
   expect(gone).toMatchObject({ phase: "Pending", readyReplicas: 0, instances: [] });
   const empty = await adapters.slices(`${ns}/x`);
@@ -285,7 +246,7 @@ test("a new pod of an old one's name, as a StatefulSet makes them, has nothing o
   await world.stopControllers();
   await world.deletePod(old);
   // Nobody answers for the new one yet.
-  made = [await world.pod("a", { namespace: ns, runtimeUrl: "http://127.0.0.1:1" })];
+  const silent = await pod("a", { runtimeUrl: "http://127.0.0.1:1" });
   await world.controller();
   const [now] = await world.admin.list(PODS, { namespace: ns }, AbortSignal.timeout(10_000));
   const s = await until("the first word about the new pod", async () => {
@@ -295,8 +256,7 @@ test("a new pod of an old one's name, as a StatefulSet makes them, has nothing o
   expect(s).toMatchObject({ phase: "Scheduled", readyReplicas: 0, pods: [{ name: "a", state: "Pending" }] });
   await until("no address is left", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
   // A silent pod would hold up the deletion.
-  for (const p of made) await world.deletePod(p);
-  made = [];
+  await world.deletePod(silent);
 });
 
 test("writes that the API server refuses are told, an old Ready does not stay, and it comes back by itself", async () => {

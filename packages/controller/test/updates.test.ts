@@ -1,49 +1,14 @@
-import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Adapters } from "./support/adapters.ts";
+import { ANNOTATION_REFRESH } from "@aibrix/api";
+import { describe, expect, test } from "vitest";
+import { adapters, key, made, ns, serves, updated, updatedTo, useNamespaces, world } from "./support/case.ts";
 import { digestAt } from "./support/fake-runtime.ts";
-import { adapter, type FakePod, type PodOptions, until, World } from "./support/world.ts";
-
-let world: World;
-let adapters: Adapters;
-let n = 0;
-let ns = "";
-let key = "";
-let made: FakePod[] = [];
+import { adapter, type FakePod, type PodOptions, until } from "./support/world.ts";
 
 const TIMING = { callBackoff: { baseMs: 20, maxMs: 500 }, callSettleMs: 200, directPeriodMs: 100 } as const;
 const FLAGS = ["--enable-runtime-sidecar"];
 const [ONE, TWO, BAD] = ["s3://models/one", "s3://models/two", "s3://models/bad"];
 
-beforeAll(async () => {
-  world = await World.start();
-  adapters = new Adapters(world);
-}, 3_600_000);
-
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  ns = `update-${n++}`;
-  key = `${ns}/x`;
-  made = [];
-  await world.namespace(ns);
-});
-
-afterEach(async () => {
-  for (const { runtime } of made) {
-    runtime.ill = undefined;
-    for (const name of runtime.held) runtime.release(name);
-  }
-  await world.stopControllers();
-  if ((await world.get("ModelAdapter", key)) !== undefined) {
-    await world.controller(FLAGS, TIMING);
-    await adapters.remove(key);
-    await world.stopControllers();
-  }
-  for (const pod of made) await world.deletePod(pod);
-});
+useNamespaces("update");
 
 async function pods(names: readonly string[], options: PodOptions = {}): Promise<FakePod[]> {
   const all: FakePod[] = [];
@@ -53,25 +18,14 @@ async function pods(names: readonly string[], options: PodOptions = {}): Promise
       url === BAD ? { reason: "ArtifactInvalid", message: "it is cut off", retryable: false } : "serving";
     all.push(pod);
   }
-  made.push(...all);
   return all;
 }
 
 const declare = (artifactURL: string, annotations: Record<string, string> = {}, spec: Record<string, unknown> = {}) =>
   world.applyObject(adapter("x", { artifactURL, ...spec }, { namespace: ns, annotations }));
 
-const serves = (count: number) =>
-  until(`${count} serve`, async () => {
-    const s = await adapters.status(key);
-    return s?.readyReplicas === count && s.served !== undefined ? s : undefined;
-  });
 const digests = () => made.map((p) => p.runtime.servedDigest("x"));
-const updated = (s: ModelAdapterStatus | undefined) => s?.conditions?.find((c) => c.type === "Updated");
-const through = (digest: string) =>
-  until(`${digest} is served`, async () => {
-    const s = await adapters.status(key);
-    return s?.contentDigest === digest && s.update === undefined && updated(s)?.status === "True" ? s : undefined;
-  });
+const through = (digest: string) => updatedTo(`${digest} is served`, (s) => s.contentDigest === digest);
 const prepares = () => made.map((p) => p.runtime.prepares.length);
 
 describe("through the sidecar", () => {
@@ -276,7 +230,6 @@ describe("through the sidecar", () => {
     if (a !== undefined) await world.deletePod(a);
     if (b !== undefined) b.runtime.loadMs = 0;
     await until("b is asked", () => b?.runtime.prepares.at(-1)?.checks !== undefined);
-    made = made.filter((p) => p !== a);
     await through(digestAt(TWO));
   });
 

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
+import { ADAPTER_SLICES } from "@aibrix/api";
 import { type ControlPlane, ensureKubernetes, type KubernetesBinaries, startControlPlane } from "@aibrix/devcluster";
 import { type Call, KubeClient, type KubeObject, type Log, loadKubeConfig, PODS, type Pod, type Resource, splitKey } from "@aibrix/kube";
 import { createLogger, createRegistry, type Registry } from "@aibrix/service";
@@ -91,6 +92,8 @@ export class World implements AsyncDisposable {
   readonly plane: ControlPlane;
   readonly admin: KubeClient;
   readonly pods: FakePods;
+  /** The pods that are there. */
+  readonly made: FakePod[] = [];
   readonly #binaries: KubernetesBinaries;
   readonly #controllers = new Set<RunningController>();
   #nextIp = 1;
@@ -165,6 +168,7 @@ export class World implements AsyncDisposable {
     this.pods.put(ip, 8080, pod.runtime);
     this.pods.put(ip, 8000, pod.engine);
     await this.setReady(pod, ready);
+    this.made.push(pod);
     return pod;
   }
 
@@ -191,6 +195,21 @@ export class World implements AsyncDisposable {
     this.pods.put(pod.ip, 8000, undefined);
     pod.runtime.dropStreams();
     await this.admin.delete(PODS, splitKey(pod.key), { gracePeriodSeconds: 0 }, AbortSignal.timeout(30_000));
+    if (this.made.includes(pod)) this.made.splice(this.made.indexOf(pod), 1);
+  }
+
+  /** Ends what a test left behind, whatever it waits for: controllers, adapters and what was made for them, pods. */
+  async clear(): Promise<void> {
+    await this.stopControllers();
+    const signal = AbortSignal.timeout(60_000);
+    for (const { metadata } of await this.admin.list(this.resource("ModelAdapter"), {}, signal)) {
+      await this.admin.mergePatch(this.resource("ModelAdapter"), metadata, { metadata: { finalizers: null } }, {}, signal);
+      await this.admin.delete(this.resource("ModelAdapter"), metadata, {}, signal);
+    }
+    // As the garbage collector would, which this control plane has not.
+    await this.kubectl("delete", "services", "-A", "-l", "app.kubernetes.io/managed-by=aibrix-controller-manager");
+    await this.kubectl("delete", "endpointslices", "-A", "-l", ADAPTER_SLICES);
+    for (const pod of [...this.made]) await this.deletePod(pod);
   }
 
   /** Starts the controller, unless asked otherwise under the service account that it ships with, at the API server or at a proxy before it. */
@@ -256,7 +275,6 @@ export class World implements AsyncDisposable {
     return running;
   }
 
-  /** A kubeconfig file of the service account that the controller ships with. */
   /** The file of an account's kubeconfig, straight to the API server or by way of a proxy. */
   async controllerKubeconfig(account = ACCOUNT, proxy: ApiProxy | undefined = undefined): Promise<string> {
     const file = await this.plane.kubeconfigFor(account, { token: await this.#token(account) }, AbortSignal.timeout(30_000));
