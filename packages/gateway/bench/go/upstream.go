@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +50,26 @@ func upstream(args []string) error {
 type engine struct {
 	answers
 	json, head, chunk, end []byte
+	// What runs now, as vLLM tells it at /metrics.
+	running atomic.Int64
+}
+
+// A page of vLLM's has some hundred KB, nearly all of it buckets of histograms; what is asked for is in its middle.
+var buckets = func() []byte {
+	var b bytes.Buffer
+	for i := 0; b.Len() < 50<<10; i++ {
+		fmt.Fprintf(&b, "vllm:request_prefill_time_seconds_bucket{engine=\"0\",le=\"%d.0\",model_name=\"qwen-coder-1-5b-instruct\"} %d.0\n", i, 1000+i)
+	}
+	return b.Bytes()
+}()
+
+func (e *engine) writeMetrics(conn net.Conn) error {
+	const gauge = "vllm:num_requests_%s{engine=\"0\",model_name=\"qwen-coder-1-5b-instruct\"} %d.0\n"
+	counts := fmt.Sprintf(gauge+gauge, "running", e.running.Load(), "waiting", 0)
+	page := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: %d\r\n\r\n", 2*len(buckets)+len(counts))
+	page = append(append(append(page, buckets...), counts...), buckets...)
+	_, err := conn.Write(page)
+	return err
 }
 
 func newEngine(index int, a answers) *engine {
@@ -87,16 +108,23 @@ func (e *engine) serve(conn net.Conn) {
 		if _, err := reader.Discard(request.contentLength); err != nil {
 			return
 		}
-		if !request.stream {
-			if _, err := conn.Write(e.json); err != nil {
-				return
-			}
-			continue
-		}
-		if err := e.writeEvents(conn); err != nil {
+		if err := e.answer(conn, request); err != nil {
 			return
 		}
 	}
+}
+
+func (e *engine) answer(conn net.Conn, request head) error {
+	if request.metrics {
+		return e.writeMetrics(conn)
+	}
+	e.running.Add(1)
+	defer e.running.Add(-1)
+	if request.stream {
+		return e.writeEvents(conn)
+	}
+	_, err := conn.Write(e.json)
+	return err
 }
 
 // Each chunk is written by itself, as an engine does.
@@ -122,6 +150,7 @@ type head struct {
 	contentLength int
 	chunked       bool
 	stream        bool
+	metrics       bool
 	engine        int
 }
 
@@ -145,6 +174,7 @@ func readHead(reader *bufio.Reader) (head, error) {
 	if len(first) > 12 && bytes.HasPrefix(first, []byte("HTTP/1.1 ")) {
 		h.status = number(first[9:12])
 	}
+	h.metrics = bytes.HasPrefix(first, []byte("GET /metrics "))
 	for {
 		line, err := reader.ReadSlice('\n')
 		if err != nil {
