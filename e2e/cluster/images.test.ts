@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { expect, test } from "vitest";
+import { ENGINE } from "../support/cli.ts";
 import { Platform } from "../support/platform.ts";
 
 const MAX_BYTES = 200_000_000;
@@ -18,22 +19,32 @@ interface Manifest {
   readonly layers: readonly { readonly digest: string; readonly mediaType: string }[];
 }
 
-test.for([
+interface Case {
+  readonly name: string;
+  /** Its name in the cluster's registry, where that is another. */
+  readonly at?: string;
+  readonly tag?: string;
+  readonly command: string;
+}
+
+test.for<Case>([
   { name: "controller-manager", command: "aibrix_controller_manager" },
   { name: "gateway-plugins", command: "aibrix_gateway_plugins" },
   { name: "runtime", command: "aibrix_runtime" },
+  // The cluster has it under the name of vLLM's image: as it is, and a few links besides.
+  ...(ENGINE === "mock" ? [{ name: "mock-engine", at: "vllm/vllm-openai", tag: "v0.7.1", command: "aibrix_mock_engine" }] : []),
 ])(
   "aibrix/$name: under 200 MB, a user of a number, $command on PATH, no shell and no package manager",
-  async ({ name, command }, { skip }) => {
+  async ({ name, at: repository = `aibrix/${name}`, tag = "dev", command }, { skip }) => {
     const { registry } = Platform.get();
     if (registry === undefined) return skip("this cluster has its images from elsewhere");
     const at = async (path: string) => {
-      const answer = await fetch(`${registry}/v2/aibrix/${name}/${path}`, { headers: { accept: MANIFESTS } });
+      const answer = await fetch(`${registry}/v2/${repository}/${path}`, { headers: { accept: MANIFESTS } });
       expect(answer.status, path).toBe(200);
       return answer;
     };
     const manifest = async (reference: string) => (await (await at(`manifests/${reference}`)).json()) as Manifest;
-    let found = await manifest("dev");
+    let found = await manifest(tag);
     if (found.manifests !== undefined) found = await manifest(found.manifests[0]?.digest ?? "");
     const { config } = (await (await at(`blobs/${found.config.digest}`)).json()) as { config: { User?: string; Env?: readonly string[] } };
     expect(config.User).toMatch(/^[1-9]\d*(:[1-9]\d*)?$/);

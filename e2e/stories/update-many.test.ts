@@ -13,6 +13,8 @@ const UPDATES = Number(process.env.AIBRIX_E2E_UPDATES ?? 12);
 const PODS = 4;
 const CLIENTS = 16;
 const NAME = "x-lora";
+/** Contents of before that stay in a pod's cache. */
+const FORMER = 3;
 const UP_MS = 60_000;
 
 describe.skipIf(ENGINE === "vllm" || POD_IP === "")("four pods", () => {
@@ -67,12 +69,16 @@ describe.skipIf(ENGINE === "vllm" || POD_IP === "")("four pods", () => {
         expect(path).toBe(join(pod.artifacts, NAME, contentDigest?.replace("sha256:", "") ?? ""));
       }
       const kept = () => all.pods.map((p) => readdirSync(join(p.artifacts, NAME)).length);
+      const cached = () => all.pods.map((p) => readdirSync(join(p.artifacts, ".cache/contents")).length);
       console.log(
         `${UPDATES} updates in ${Math.round(((doneMs.at(-1) ?? 0) - (doneMs[0] ?? 0)) / 1000)} s, ${clients.answers.length} answers, contents kept: ${kept()}`,
       );
       // A minute after each was replaced no request of it can be left.
       await vi.waitFor(() => expect(kept()).toEqual(all.pods.map(() => 1)), { timeout: 2 * UP_MS, interval: 200 });
+      // Files of those that are gone stay for a way back, of the last three alone.
+      const bound = Math.min(UPDATES, FORMER) + 1;
+      await vi.waitFor(() => expect(cached()).toEqual(all.pods.map(() => bound)), { timeout: UP_MS, interval: 200 });
     },
-    UPDATES * 30_000 + 4 * UP_MS,
+    UPDATES * 30_000 + 5 * UP_MS,
   );
 });

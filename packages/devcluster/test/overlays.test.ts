@@ -94,9 +94,21 @@ const args = (overlay: Overlay, name = MANAGER) =>
   find<DeploymentManifest>(overlay, "Deployment", name).spec.template.spec.containers[0]?.args;
 const replicas = (overlay: Overlay, name: string) =>
   (find(overlay, "Deployment", name) as Manifest & { spec: { replicas: number } }).spec.replicas;
-const envoys = (overlay: Overlay) =>
-  find<Manifest & { spec: { provider: { kubernetes: { envoyDeployment: { replicas: number } } } } }>(overlay, "EnvoyProxy", "aibrix-eg")
-    .spec.provider.kubernetes.envoyDeployment.replicas;
+interface EnvoyDeployment {
+  readonly replicas: number;
+  readonly container: { readonly resources: object };
+}
+const envoyDeployment = (overlay: Overlay) =>
+  find<Manifest & { spec: { provider: { kubernetes: { envoyDeployment: EnvoyDeployment } } } }>(overlay, "EnvoyProxy", "aibrix-eg").spec
+    .provider.kubernetes.envoyDeployment;
+const envoys = (overlay: Overlay) => envoyDeployment(overlay).replicas;
+
+test("Envoy's container has requests, and a limit of memory", () => {
+  expect(envoyDeployment("default").container.resources).toEqual({
+    requests: { cpu: expect.any(String), memory: expect.any(String) },
+    limits: { memory: expect.any(String) },
+  });
+});
 
 test("direct-engine differs from default by the flag alone", () => {
   expect(args("default")).toContain("--enable-runtime-sidecar");

@@ -24,6 +24,8 @@ export interface Layout {
   readonly pod: string;
   readonly pods: string;
   readonly tmp: string;
+  /** Notes of the contents that adapters of this pod had before, a file for each name. */
+  readonly former: string;
   readonly contents: string;
   readonly sources: string;
   readonly locks: string;
@@ -45,6 +47,7 @@ export function layoutOf(root: string, podFolder: string | undefined): Layout {
     pod: podFolder ?? "",
     pods: join(root, "pods"),
     tmp: join(own, ".tmp"),
+    former: join(own, ".former"),
     contents: join(cache, "contents"),
     sources: join(cache, "sources"),
     locks: join(cache, "locks"),

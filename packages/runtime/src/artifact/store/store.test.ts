@@ -152,10 +152,43 @@ test("the sweep drops what is not needed any more; the cache keeps it until room
   await store.sweep((name, digest) => name === "a" && digest === now.digest);
   expect(await store.isComplete("a", old.digest)).toBe(false);
   expect(await store.isComplete("a", now.digest)).toBe(true);
-  expect((await readdir(dir)).sort()).toEqual([".cache", ".tmp", "a", "b", "mine"]);
+  expect((await readdir(dir)).sort()).toEqual([".cache", ".former", ".tmp", "a", "b", "mine"]);
   expect(await readdir(join(dir, "b"))).toEqual(["notes"]);
   expect(await pooled()).toEqual([old, now, gone].map((c) => hex(c.digest)).sort());
   expect(await store.fromPool("b", about("three"))).toMatchObject({ path: gone.path });
+});
+
+test("of what an adapter had before, the last three contents stay in the cache, also over restarts, and go with its name", async () => {
+  const contents: Awaited<ReturnType<typeof install>>[] = [];
+  const left = (...numbers: readonly number[]) => numbers.map((n) => hex(contents[n]?.digest ?? "")).sort();
+  const now = (n: number) => async () => await store.sweep((name, digest) => name === "a" && digest === contents[n]?.digest);
+  for (let n = 0; n < 6; n++) {
+    contents.push(await install("a", `content ${n}`));
+    await now(n)();
+    store = testStore(dir);
+    await store.open();
+  }
+  expect(await pooled()).toEqual(left(2, 3, 4, 5));
+
+  // Back to an older one, which is none of those before any more, and on again.
+  expect(await store.fromPool("a", about("content 2"))).toMatchObject({ digest: contents[2]?.digest });
+  await now(2)();
+  expect(await pooled()).toEqual(left(2, 3, 4, 5));
+  contents.push(await install("a", "content 6"));
+  await now(6)();
+  expect(await pooled()).toEqual(left(2, 4, 5, 6));
+
+  // What another adapter has stays, whoever had it before.
+  await install("b", "content 4");
+  const all = (name: string, digest: string) => name === "b" || digest === contents.at(-1)?.digest;
+  for (const text of ["content 7", "content 8"]) {
+    contents.push(await install("a", text));
+    await store.sweep(all);
+  }
+  expect(await pooled()).toEqual(left(2, 4, 6, 7, 8));
+  await store.drop("a");
+  expect(await pooled()).toEqual(left(4));
+  expect(await readdir(join(dir, ".former"))).toEqual([]);
 });
 
 test("one pod's sweep, drop and eviction touch nothing of another's", async () => {

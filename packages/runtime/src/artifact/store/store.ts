@@ -6,6 +6,7 @@ import pLimit from "p-limit";
 import { messageOf } from "../../errors.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Downloaded } from "../transfer/download.ts";
+import { FormerContents } from "./former.ts";
 import {
   codeOf,
   HEX,
@@ -30,6 +31,8 @@ import { areWhole, type CacheBounds, isWhole, Pool, type Pooled, type StoredFile
 
 /** How often the cache is looked at, and others are shown that this pod lives, in milliseconds. */
 const PERIOD_MS = 60_000;
+/** Contents of an adapter that stay in the pool besides those that it has: as many as a ModelAdapter's `status.history` tells of. */
+const FORMER_CONTENTS = 3;
 
 /** What a content's folder holds, and where it came from. */
 export interface ContentManifest {
@@ -77,6 +80,7 @@ export class ArtifactStore {
   readonly #pool: Pool;
   readonly #pods: Pods;
   readonly #partials: PartialFolders;
+  readonly #former: FormerContents;
   /** What is looked up under a name is not removed at the same time. */
   readonly #one = pLimit(1);
   #toldOfCopies = false;
@@ -101,6 +105,7 @@ export class ArtifactStore {
     });
     this.#pods = new Pods(this.#layout, Date.now, () => performance.now());
     this.#partials = new PartialFolders(this.#layout, new Locks(this.#layout));
+    this.#former = new FormerContents(this.#layout, FORMER_CONTENTS);
   }
 
   /** Makes the folders. Throws where they cannot be written, with what to do where they are another user's. */
@@ -250,17 +255,22 @@ export class ArtifactStore {
     if (digest !== undefined) await this.#pool.used(hexOf(digest));
   }
 
-  /** Drops every content of a name, from the pool too where no other pod or adapter has it. Only for names that no living engine process can read. */
+  /**
+   * Drops every content of a name, and those that it had before, from the pool too where no other pod or adapter has them. Only for names that
+   * no living engine process can read.
+   */
   async drop(name: string): Promise<void> {
-    for (const hex of await this.#contentsOf(name)) {
+    for (const hex of [...(await this.#contentsOf(name)), ...(await this.#former.of(name))]) {
       await this.#remove(name, hex);
       await this.#pool.drop(hex);
     }
+    await this.#former.forget(name);
     await this.#removeIfEmpty(name);
   }
 
   /**
-   * Drops the links of contents that nothing needs any more; what they led to stays in the pool until room is needed.
+   * Drops the links of contents that nothing needs any more. What they led to stays in the pool until room is needed, of each name the last
+   * {@link FORMER_CONTENTS}.
    *
    * @param isNeeded - asked for each content at the moment when it would go
    * @param only - contents of this name; of all where absent
@@ -268,6 +278,7 @@ export class ArtifactStore {
   async sweep(isNeeded: (name: string, digest: string) => boolean, only?: string): Promise<void> {
     for (const name of only === undefined ? await this.#names() : [only]) {
       const hexes = await this.#contentsOf(name).catch(() => []);
+      let isLess = false;
       for (const hex of hexes)
         await this.#one(async () => {
           const path = this.#path(name, hex);
@@ -276,8 +287,12 @@ export class ArtifactStore {
             { adapter: name, path },
             "no adapter needs this content any more, and no engine can read it: its links are dropped",
           );
+          // Noted first: what is not noted, nobody would ever drop.
+          await this.#former.add(name, hex);
           await this.#removeNow(name, hex);
+          isLess = true;
         });
+      if (isLess) await this.#one(() => this.#trim(name));
       if (hexes.length > 0) await this.#removeIfEmpty(name);
     }
   }
@@ -290,6 +305,12 @@ export class ArtifactStore {
       all.push(...hexes.map((hex) => ({ name, digest: `sha256:${hex}` })));
     }
     return all;
+  }
+
+  /** Drops from the pool what a name had before its last former contents, unless another pod or adapter has it. */
+  async #trim(name: string): Promise<void> {
+    const held = await this.#contentsOf(name);
+    await this.#former.trim(name, held, (hex) => this.#pool.drop(hex));
   }
 
   async #names(): Promise<readonly string[]> {
