@@ -8,7 +8,7 @@ import { adapters, useWorld, world } from "./support/case.ts";
 import { ControllerProcess } from "./support/process.ts";
 import { adapter, until } from "./support/world.ts";
 
-const NAMESPACED = fileURLToPath(new URL("../../../deploy/overlays/namespaced", import.meta.url));
+const NAMESPACED = fileURLToPath(new URL("../../../deploy/overlays/namespaced/controller", import.meta.url));
 const FLAGS = ["--leader-elect", "--enable-runtime-sidecar"];
 
 useWorld();

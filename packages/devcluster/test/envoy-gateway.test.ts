@@ -59,6 +59,18 @@ test("every object is accepted, and the listener programmed", () => {
   ]);
 });
 
+test("the Gateway of one namespace is accepted too, with the GatewayClass that an administrator makes, and refers to its own objects", async () => {
+  const parts = await Promise.all(["overlays/namespaced", "gateway-class"].map((part) => render(join(WORKSPACE, "deploy", part))));
+  const { conditions, listener, routes } = await translate(egctl, parts.flat(), context.signal, "aibrix-eg-models");
+  // Those of the default overlay, by the names that they have here.
+  const renamed = translated.conditions.map((c) => (c.startsWith("GatewayClass") ? c : c.replace(/^(\S+ \S+)/, "$1-models")));
+  expect(conditions).toEqual(renamed);
+  const names = (l: Translation["listener"]) =>
+    l.defaultFilterChain.filters[0].typedConfig.httpFilters.map((f: { name: string }) => f.name.split("/")[0]);
+  expect(names(listener)).toEqual(names(translated.listener));
+  expect(routes.map((r) => [r.match, r.directResponse?.status])).toEqual(translated.routes.map((r) => [r.match, r.directResponse?.status]));
+});
+
 test("Envoy is configured as reviewed", async () => {
   const { conditions: _, httpFilters: __, ...config } = translated;
   await expect(stringify(config, { lineWidth: 0 })).toMatchFileSnapshot("testdata/envoy-gateway.yaml");

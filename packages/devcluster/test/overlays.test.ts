@@ -10,7 +10,7 @@ import { mayCall, type PolicyPod } from "./support/network-policy.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const GOLDEN = fileURLToPath(new URL("./testdata/rights/", import.meta.url));
-const OVERLAYS = ["default", "direct-engine", "ha", "byo-gateway", "namespaced"] as const;
+const OVERLAYS = ["default", "direct-engine", "ha", "byo-gateway", "namespaced", "endpoint-picker"] as const;
 type Overlay = (typeof OVERLAYS)[number];
 
 const MANAGER = "aibrix-controller-manager";
@@ -58,9 +58,11 @@ describe.each(OVERLAYS)("overlay %s", (overlay) => {
 
   test("its pods pass the Pod Security Standard restricted, and have a limit, probes and no write access to their root", async () => {
     const deployments = objects(overlay).filter((m): m is DeploymentManifest => m.kind === "Deployment");
-    expect(deployments.length).toBe(/byo|namespaced/.test(overlay) ? 1 : 2);
+    expect(deployments.length).toBe(/byo-gateway|endpoint-picker/.test(overlay) ? 1 : 2);
     for (const { metadata, spec } of deployments) {
-      const { name, namespace } = metadata;
+      const { name } = metadata;
+      // Where the standard is asked for, wherever the overlay has it.
+      const namespace = "aibrix-system";
       const pod = { apiVersion: "v1", kind: "Pod", metadata: { ...spec.template.metadata, name, namespace }, spec: spec.template.spec };
       expect({ name, refusal: await plane.refusal(pod) }).toMatchObject({ refusal: undefined });
       const loose = { ...pod, spec: { ...pod.spec, securityContext: {} } };
@@ -97,10 +99,12 @@ const replicas = (overlay: Overlay, name: string) =>
 interface EnvoyDeployment {
   readonly replicas: number;
   readonly container: { readonly resources: object };
+  readonly pod: { readonly labels?: Readonly<Record<string, string>> };
 }
-const envoyDeployment = (overlay: Overlay) =>
-  find<Manifest & { spec: { provider: { kubernetes: { envoyDeployment: EnvoyDeployment } } } }>(overlay, "EnvoyProxy", "aibrix-eg").spec
-    .provider.kubernetes.envoyDeployment;
+type EnvoyProxy = Manifest & {
+  readonly spec: { readonly provider: { readonly kubernetes: { readonly envoyDeployment: EnvoyDeployment } } };
+};
+const envoyDeployment = (overlay: Overlay) => find<EnvoyProxy>(overlay, "EnvoyProxy", "aibrix-eg").spec.provider.kubernetes.envoyDeployment;
 const envoys = (overlay: Overlay) => envoyDeployment(overlay).replicas;
 
 test("Envoy's container has requests, and a limit of memory", () => {
@@ -151,6 +155,32 @@ test("byo-gateway has HTTPRoutes and nothing of the gateway plugin or Envoy Gate
   expect(names("default", "ClusterRole")).not.toContain("aibrix-controller-manager-httproutes");
 });
 
+test("namespaced has nothing of the whole cluster, and its programs look at its namespace", () => {
+  const ofAll = objects("namespaced").filter((m) => m.metadata.namespace === undefined);
+  expect(ofAll.map((m) => `${m.kind} ${m.metadata.name}`)).toEqual([]);
+  for (const name of [MANAGER, PLUGINS]) expect(args("namespaced", `${name}-models`)).toContain("--namespace=models");
+  const service = find<Manifest & { spec: { selector: object } }>("namespaced", "Service", `${PLUGINS}-models`);
+  expect(args("namespaced", `${MANAGER}-models`)).toContain(`--gateway-metrics-service=${service.metadata.name}:8080`);
+  const { spec } = find<DeploymentManifest>("namespaced", "Deployment", `${PLUGINS}-models`);
+  expect(spec.template.metadata.labels).toMatchObject(service.spec.selector);
+});
+
+test("endpoint-picker has the Service in the pool's namespace, and looks for aibrix-engines where the controller writes it", () => {
+  const { metadata, spec } = find<Manifest & { spec: { selector: object; ports: readonly object[] } }>(
+    "endpoint-picker",
+    "Service",
+    PLUGINS,
+  );
+  expect(metadata.namespace).toBe("default");
+  expect(spec.ports).toMatchObject([{ port: 50_052, appProtocol: "kubernetes.io/h2c" }]);
+  const deployment = find<DeploymentManifest>("endpoint-picker", "Deployment", PLUGINS);
+  expect(deployment.metadata.namespace).toBe("default");
+  expect(deployment.spec.template.metadata.labels).toMatchObject(spec.selector);
+  const [container] = deployment.spec.template.spec.containers as unknown as { args: readonly string[]; env: readonly object[] }[];
+  expect(container?.args).toContain("--namespace=default");
+  expect(container?.env).toContainEqual({ name: "POD_NAMESPACE", value: "aibrix-system" });
+});
+
 test("the built-in roles view, edit and admin take ModelAdapters in, and nobody gets their status to write", () => {
   const role = (name: string) =>
     find<Manifest & { rules: readonly { resources: readonly string[]; verbs: readonly string[] }[] }>("default", "ClusterRole", name);
@@ -166,16 +196,16 @@ test("the built-in roles view, edit and admin take ModelAdapters in, and nobody 
 
 describe("rights", () => {
   /** Lines of `kubectl auth can-i --list`, squeezed and sorted. */
-  async function listed(account: string, namespace: string): Promise<readonly string[]> {
-    const as = `--as=system:serviceaccount:aibrix-system:${account}`;
+  async function listed(account: string, namespace: string, of = "aibrix-system"): Promise<readonly string[]> {
+    const as = `--as=system:serviceaccount:${of}:${account}`;
     const [, ...lines] = (await plane.do("auth", "can-i", "--list", as, "-n", namespace)).trimEnd().split("\n");
     return lines.map((line) => line.replaceAll(/ {2,}/g, "  ").trim()).sort();
   }
 
   /** What an account may do beyond what every account may. */
-  async function rights(account: string, namespace: string): Promise<string> {
-    const everybody = await listed("nobody-in-particular", namespace);
-    const own = (await listed(account, namespace)).filter((line) => !everybody.includes(line));
+  async function rights(account: string, namespace: string, of?: string): Promise<string> {
+    const everybody = await listed("nobody-in-particular", namespace, of);
+    const own = (await listed(account, namespace, of)).filter((line) => !everybody.includes(line));
     return `# ${account} in ${namespace}\n${own.map((line) => `${line}\n`).join("")}`;
   }
 
@@ -197,12 +227,23 @@ describe("rights", () => {
         [`${MANAGER}-models`, "models"],
         [`${MANAGER}-models`, "aibrix-system"],
         [`${MANAGER}-models`, "default"],
+        [`${PLUGINS}-models`, "models"],
+        [`${PLUGINS}-models`, "aibrix-system"],
+        [`${PLUGINS}-models`, "default"],
+      ],
+    },
+    {
+      overlay: "endpoint-picker",
+      asked: [
+        [PLUGINS, "default", "default"],
+        [PLUGINS, "aibrix-system", "default"],
+        [PLUGINS, "models", "default"],
       ],
     },
   ] as const)("of $overlay are those that were reviewed", async ({ overlay, asked }) => {
     await plane.do("apply", "--server-side", "-k", `deploy/overlays/${overlay}`);
     const texts: string[] = [];
-    for (const [account, namespace] of asked) texts.push(await rights(account, namespace));
+    for (const [account, namespace, of] of asked) texts.push(await rights(account, namespace, of));
     const text = texts.join("\n");
     const file = join(GOLDEN, `${overlay}.txt`);
     if (process.env.UPDATE_GOLDEN !== undefined) writeFileSync(file, text);
@@ -210,7 +251,7 @@ describe("rights", () => {
   });
 
   test("no account may do everything with anything, list Secrets, or run something in a pod", async () => {
-    for (const account of [MANAGER, PLUGINS, `${MANAGER}-models`])
+    for (const account of [MANAGER, PLUGINS, `${MANAGER}-models`, `${PLUGINS}-models`])
       for (const namespace of ["default", "aibrix-system", "models"]) {
         const lines = await listed(account, namespace);
         expect(lines.filter((l) => /^\*|^[^[].*\*|^pods\/exec|^secrets .*(list|watch)/.test(l))).toEqual([]);
@@ -259,6 +300,35 @@ describe("network policies", () => {
     } as const;
     const found = Object.entries(targets).flatMap(([name, [to, ...port]]) => (mayCall(policies(), pod, to, port) ? [name] : []));
     expect([...found].sort()).toEqual([...may].sort());
+  });
+
+  test.each([
+    { from: "Envoy of its Gateway", labels: { "gateway.envoyproxy.io/owning-gateway-name": "aibrix-eg-models" }, may: ["grpc"] },
+    { from: "Envoy of another Gateway", labels: { "gateway.envoyproxy.io/owning-gateway-name": "aibrix-eg" }, may: [] },
+    { from: "its controller", labels: { "app.kubernetes.io/name": MANAGER }, may: ["metrics"] },
+  ])("$from may call the plugin of one namespace: $may", ({ labels, may }) => {
+    const plugin = find<DeploymentManifest>("namespaced", "Deployment", `${PLUGINS}-models`).spec.template.metadata;
+    const { pod } = find<EnvoyProxy>("namespaced", "EnvoyProxy", "aibrix-eg-models").spec.provider.kubernetes.envoyDeployment;
+    // Envoy Gateway gives its own labels and those of the EnvoyProxy; the controller has those of the overlay.
+    const all = { "gateway.envoyproxy.io/owning-gateway-namespace": "aibrix-system", ...pod.labels, ...labels };
+    const found = ["grpc", "metrics"].filter((port) =>
+      mayCall(objects("namespaced"), { namespace: "aibrix-system", labels: all }, { namespace: "aibrix-system", labels: plugin.labels }, [
+        port,
+      ]),
+    );
+    expect(found).toEqual(may);
+  });
+
+  test.each([
+    { from: "the gateway's data plane", pod: { namespace: "gateways", labels: {} }, may: ["grpc"] },
+    { from: "who reads metrics", pod: prometheus, may: ["metrics"] },
+    { from: "a neighbour", pod: { namespace: "default", labels: {} }, may: [] },
+  ])("$from may call the endpoint picker: $may", ({ pod, may }) => {
+    const picker = {
+      namespace: "default",
+      labels: find<DeploymentManifest>("endpoint-picker", "Deployment", PLUGINS).spec.template.metadata.labels,
+    };
+    expect(["grpc", "metrics"].filter((port) => mayCall(objects("endpoint-picker"), pod, picker, [port]))).toEqual(may);
   });
 
   test("the sample is accepted as it stands", async () => {

@@ -24,8 +24,17 @@ export interface Translation {
 // biome-ignore lint/suspicious/noExplicitAny: what Envoy is configured with has any shape.
 type Json = any;
 
-/** Gives manifests to Envoy Gateway's own translator, as they would be in a cluster with one engine. */
-export async function translate(egctl: string, manifests: readonly Manifest[], signal: AbortSignal): Promise<Translation> {
+/**
+ * Gives manifests to Envoy Gateway's own translator, as they would be in a cluster with one engine.
+ *
+ * @param gateway - the Gateway whose Envoys are looked at
+ */
+export async function translate(
+  egctl: string,
+  manifests: readonly Manifest[],
+  signal: AbortSignal,
+  gateway = "aibrix-eg",
+): Promise<Translation> {
   const dir = await mkdtemp(join(tmpdir(), "translate-"));
   try {
     const file = join(dir, "in.yaml");
@@ -42,7 +51,7 @@ export async function translate(egctl: string, manifests: readonly Manifest[], s
       file,
     ] as const;
     const { xds, ...resources } = JSON.parse(await run({ argv, timeoutMs: 120_000 }, signal));
-    return { conditions: conditionsOf(resources), ...(await configOf(xds)) };
+    return { conditions: conditionsOf(resources), ...(await configOf(xds, gateway)) };
   } finally {
     await rm(dir, { recursive: true });
   }
@@ -74,9 +83,9 @@ function conditionsOf(resources: Record<string, Json>): string[] {
   return [...new Set(found)].sort();
 }
 
-async function configOf(xds: Json): Promise<Omit<Translation, "conditions">> {
+async function configOf(xds: Json, gateway: string): Promise<Omit<Translation, "conditions">> {
   const script = await readFile(LUA, "utf8");
-  const { configs } = xds[`${SYSTEM}/aibrix-eg`];
+  const { configs } = xds[`${SYSTEM}/${gateway}`];
   const of = (type: string): Json => configs.find((c: Json) => c["@type"].endsWith(`.${type}ConfigDump`));
   const tidy = (value: Json): Json =>
     JSON.parse(
@@ -87,7 +96,7 @@ async function configOf(xds: Json): Promise<Omit<Translation, "conditions">> {
       }),
     );
   const listeners = of("Listeners").dynamicListeners.map((l: Json) => l.activeState.listener);
-  const listener = listeners.find((l: Json) => l.name === `${SYSTEM}/aibrix-eg/http`);
+  const listener = listeners.find((l: Json) => l.name === `${SYSTEM}/${gateway}/http`);
   const tidied = tidy({
     runtime: of("Bootstrap").bootstrap.layeredRuntime,
     listener,
