@@ -167,12 +167,14 @@ interface Told {
     | undefined;
 }
 
+  readonly update?: { readonly secrets?: string | undefined } | undefined;
 /**
  * Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell, nor that
  * secrets which a controller of before did not write down are written down now: without an edit since they are those of before.
  */
 function changes(before: Told, after: Told): boolean {
-  const isAdopted = before.served?.secrets === undefined && before.observedGeneration === after.observedGeneration;
+  const wasTried = before.update?.secrets !== undefined && before.update.secrets === after.served?.secrets;
+  const isAdopted = before.served?.secrets === undefined && !wasTried && before.observedGeneration === after.observedGeneration;
   const asked = ({ served }: Told) => served?.refresh?.split("@")[0] ?? "";
   return (
     before.served?.artifactURL !== after.served?.artifactURL ||
