@@ -3,7 +3,7 @@ import type { NewCondition, NewEvent } from "@aibrix/kube";
 import { truncate } from "@aibrix/kube";
 import { type Canary, dueMs, stepsOf } from "./canary.ts";
 import type { Rollout, Served, Update } from "./contents.ts";
-import { askedIn } from "./rollout/declared.ts";
+import { askedIn, wasAborted } from "./rollout/declared.ts";
 import { withSecrets } from "./rollout/identity.ts";
 import { namesSameSecrets } from "./rollout/secrets.ts";
 import type { ModelAdapterObject, Observed } from "./types.ts";
@@ -63,6 +63,13 @@ function isSameEnd(before: ModelAdapterStatus["update"], after: ModelAdapterStat
     before.artifactURL === after.artifactURL &&
     askedIn(before.refresh) === askedIn(after.refresh)
   );
+}
+
+/** Whether only the clock asked, and has led to what was aborted before: of that nothing is told once more. */
+function isFoundAgain(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus["update"]): boolean {
+  if (after?.state !== "Failed" || after.reason !== "UpdateAborted" || before?.update?.state === "Swapping") return false;
+  const isByClock = after.refresh !== undefined && after.refresh !== askedIn(after.refresh);
+  return isByClock && wasAborted(before?.history, after.artifactURL, after.contentDigest);
 }
 
 /** What the status says of that, whatever else may be told. */
@@ -148,7 +155,7 @@ function entries(
     time,
     outcome,
   });
-  const isNew = !isSameEnd(before.update, now);
+  const isNew = !isSameEnd(before.update, now) && !isFoundAgain(before, now);
   // Other secrets for what is served are no content.
   if (update?.state === "Failed" && update.content.isCheck === true) return [];
   if (update?.state === "Failed" && isNew && typeof update.content.url === "string")
@@ -160,6 +167,7 @@ function entries(
 }
 
 interface Told {
+  readonly update?: { readonly secrets?: string | undefined } | undefined;
   readonly observedGeneration?: number | undefined;
   readonly contentDigest?: string | undefined;
   readonly served?:
@@ -167,7 +175,6 @@ interface Told {
     | undefined;
 }
 
-  readonly update?: { readonly secrets?: string | undefined } | undefined;
 /**
  * Whether somebody asked for what is served now, or it is something else; that the clock asked, and found the same, is nothing to tell, nor that
  * secrets which a controller of before did not write down are written down now: without an edit since they are those of before.
@@ -281,6 +288,7 @@ function named({ url, digest, revision }: (Rollout["served"] & object) | Update[
 
 /** What to tell of contents between two statuses. Pure. */
 export function updateEvents(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
+  if (isFoundAgain(before, after.update)) return [];
   if (after.update?.state === "Failed" && !isSameEnd(before?.update, after.update)) {
     const note = `${after.update.message ?? after.update.reason}; what was served before goes on being served`;
     const reason = after.update.reason === "UpdateAborted" ? "UpdateAborted" : "UpdateFailed";

@@ -3,7 +3,7 @@ import { type Canary, stepsOf } from "../canary.ts";
 import type { Content, Served, Update, UpdateState } from "../contents.ts";
 import { askOf, basisOf } from "./ask.ts";
 import type { Asks } from "./asks.ts";
-import { askedIn, isByClock, isRotation } from "./declared.ts";
+import { askedIn, isByClock, isRotation, wasAborted } from "./declared.ts";
 import { ended, refused, waiting } from "./end.ts";
 import { failureOf } from "./failure.ts";
 import { isProof, isSame, isSameReference, looksAnew, pinnable, withSecrets } from "./identity.ts";
@@ -61,7 +61,11 @@ export function advance(i: RolloutInput, view: View, wanted: Content, served: Se
     const tried = i.secretTrouble === undefined ? withSecrets(wanted.secrets) : {};
     return { update: { ...update, content: { ...update.content, ...tried } }, promoted };
   };
-  const end = ended(begun, view, i, asks) ?? refused(view, content, served, begun?.state === "Swapping");
+  const isSwapping = begun?.state === "Swapping";
+  const end =
+    ended(begun, view, i, asks) ??
+    refused(view, content, served, isSwapping) ??
+    (isSwapping ? undefined : foundAborted(i, content, served));
   if (end !== undefined) return failed(end);
   const rollout = i.adapter?.spec.rollout;
   const paused = rollout?.paused === true ? PAUSED : undefined;
@@ -113,7 +117,7 @@ function isOver({ reason, content }: Update, asked: Pick<Content, "isCheck" | "a
 
 /**
  * Whether an update that failed is not begun again. One that was ended on account of its content, or by somebody, is only where another content or
- * another look is asked for, and one of other secrets with others again; one that could not be had or loaded, after any edit and with other Secrets,
+ * another look is asked for, by the clock only after a look, and one of other secrets with others again; one that could not be had or loaded, after any edit and with other Secrets,
  * but not while these cannot be read.
  */
 function failsStill(
@@ -128,11 +132,21 @@ function failsStill(
   if (reason === "UpdateAborted" && !(isTry && content.secrets !== wanted.secrets)) {
     // To take the annotation away asks for nothing.
     const asks = (adapter?.metadata.annotations?.[ANNOTATION_REFRESH] ?? "") !== "" && askedIn(content.refresh) !== askedIn(wanted.refresh);
-    return String(content.url) === String(wanted.url) && !asks;
+    const isLook = content.refresh !== served.refresh;
+    const isNext = isLook && isByClock(wanted, served) && wanted.refresh !== content.refresh;
+    return String(content.url) === String(wanted.url) && !asks && !isNext;
   }
   // With a CRD of before, the status tells nothing of secrets.
   if (fingerprint === now) return isSame({ ...content, ...withSecrets(content.secrets ?? wanted.secrets) }, wanted);
   return secretTrouble !== undefined && isSame(content, wanted);
+}
+
+/** A look by the clock that leads to what was aborted before changes nothing of that. */
+function foundAborted({ adapter }: RolloutInput, content: Content, served: Served): Why | undefined {
+  const { url, digest } = content;
+  if (!isByClock(content, served) || digest === served.digest || !wasAborted(adapter?.status?.history, url, digest)) return undefined;
+  const message = `it leads to ${digest}, and the rollout of that was aborted: set the annotation ${ANNOTATION_REFRESH} to another value to begin it again`;
+  return { reason: "UpdateAborted", message };
 }
 
 /** Whether no pod can be given a content any more. */

@@ -1,4 +1,4 @@
-import { ANNOTATION_REFRESH } from "@aibrix/api";
+import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
 import { intervalMs } from "../canary.ts";
 import type { Content, Served, Update } from "../contents.ts";
 import { declaredUrl } from "../declared-url.ts";
@@ -46,6 +46,12 @@ const CLOCK = "@";
 /** Whether only time asks for a content: the same reference is to be looked at once more. */
 export function isByClock({ url, refresh }: Content, served: Served): boolean {
   return url === served.url && refresh !== served.refresh && refresh?.includes(CLOCK) === true;
+}
+
+/** Whether a content, by its digest, was aborted when it came up last. */
+export function wasAborted(history: ModelAdapterStatus["history"], url: Content["url"], digest: string | undefined): boolean {
+  const last = history?.find((h) => h.artifactURL === url && h.contentDigest === digest);
+  return digest !== undefined && last?.outcome === "Aborted";
 }
 
 /** What of a request for another look is the annotation's value. */

@@ -1018,3 +1018,50 @@ test("Updated tells of nothing that it is served while no pod serves", () => {
     expect.stringContaining("pod after pod"),
   ]);
 });
+
+test("a look by the clock that was aborted is followed by the next one, which finds the aborted content, or something else", () => {
+  const refused = {
+    ...SWAPPING,
+    artifactURL: ONE,
+    refresh: "@2026-01-01T11:55:00.000Z",
+    state: "Failed",
+    reason: "UpdateAborted",
+    message: "m",
+  } as const;
+  const aborted = { artifactURL: ONE, contentDigest: D2, time: "2026-01-01T11:56:00.000Z", outcome: "Aborted" } as const;
+  const conditions = [condition("False")];
+  const status = { ...served(ONE, D1), update: refused, history: [aborted], conditions };
+  const by = (status: ModelAdapterStatus) => declared(ONE, status, { refreshInterval: "5m" });
+  const names = ["a", "b"];
+  // Not before its time.
+  const early = { ...status, ...served(ONE, D1, undefined, NOW - 599_000), update: { ...refused, refresh: "@2026-01-01T11:55:01.000Z" } };
+  expect(run(by(early), [pod("a"), pod("b")]).update?.state).toBe("Failed");
+  const begun = run(by(status), [pod("a"), pod("b")]);
+  expect(begun.update).toMatchObject({ state: "Preparing", content: { refresh: "@2026-01-01T12:00:00.000Z", digest: undefined } });
+  expect(updatedAs(by(status), begun)).toBe("False");
+  const looking = by({ ...status, ...contentStatus(observed(begun), by(status), undefined) });
+  const ask = [...begun.pods.values()].find((p) => p.prepare !== undefined)?.prepare?.ask ?? "none";
+  const finds = (contentDigest: string) =>
+    run(
+      looking,
+      names.map((name) => pod(name, { prepared: { ...prepared, artifactUrl: ONE, refresh: ask, contentDigest } })),
+    );
+  const again = finds(D2);
+  expect(again.update).toMatchObject({ state: "Failed", reason: "UpdateAborted", content: { digest: D2 } });
+  expect(told(again)).toEqual([ONE, ONE]);
+  const written = { ...looking.status, ...contentStatus(observed(again), looking, undefined) };
+  expect([updateEvents(looking.status, written), written.history?.length]).toEqual([[], 1]);
+  expect(updatedAs(looking, again)).toBe("False");
+  // It stays so until the next one.
+  expect(run(by(written), [pod("a"), pod("b")]).update?.state).toBe("Failed");
+  expect(run(by(written), [pod("a"), pod("b")], NOW + 300_000).update?.state).toBe("Preparing");
+  expect(finds(D3).update).toMatchObject({ state: "Swapping", content: { digest: D3 } });
+  expect([finds(D1).update, updatedAs(looking, finds(D1))]).toEqual([undefined, "True"]);
+  // Whoever asks for it by the annotation gets it.
+  const asks = { ...looking, metadata: { ...looking.metadata, annotations: { [ANNOTATION_REFRESH]: "1" } } };
+  const wish = run(asks, [pod("a"), pod("b")]);
+  const asking = { ...asks, status: { ...asks.status, ...contentStatus(observed(wish), asks, undefined) } };
+  const wished = [...wish.pods.values()].find((p) => p.prepare !== undefined)?.prepare?.ask ?? "none";
+  const ready = names.map((name) => pod(name, { prepared: { ...prepared, artifactUrl: ONE, refresh: wished } }));
+  expect(run(asking, ready).update).toMatchObject({ state: "Swapping", content: { refresh: "1", digest: D2 } });
+});
