@@ -54,7 +54,7 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 useWorld();
 
 test(
-  "whatever happens to pods, engines, adapters, Secrets and the controller: what is declared is served in the end, no engine loads a name twice at a time, and no slice goes on holding a pod that is not ready or does not serve",
+  "whatever happens to pods, engines, adapters, Secrets and the controller: what is declared is served in the end, no engine loads a name twice at a time, no sidecar is called twice at a time for a name, and no slice goes on holding a pod that is not ready or does not serve",
   async () => {
     let run = 0;
     await fc.assert(
@@ -182,10 +182,10 @@ class Story {
     for (const name of NAMES) await until(`${this.namespace}/${name} is as declared`, () => this.#isAsDeclared(name), HEALED_MS, 100);
   }
 
-  /** Loads of one name that ran on one engine at once. */
+  /** Loads of one name that ran on one engine at once, and calls for one name that one sidecar had at once. */
   doubles(): string[] {
-    const all = [...this.#pods.values(), ...this.#former];
-    return all.filter((p) => p.engine.most > 1).map((p) => `${p.name} was asked for ${p.engine.most} loads of one name at once`);
+    const all = [...this.#pods.values(), ...this.#former].map((p) => ({ name: p.name, most: Math.max(p.engine.most, p.runtime.most) }));
+    return all.filter(({ most }) => most > 1).map(({ name, most }) => `${name} was asked ${most} times at once for one name`);
   }
 
   async end(): Promise<void> {
@@ -285,6 +285,7 @@ class Story {
       labels: { pool: this.#matching.get(p) === true ? "in" : "out" },
     });
     made.runtime.loadMs = 5;
+    made.runtime.answerMs = 10;
     made.runtime.fate = (load) =>
       load.artifact_url.endsWith("/bad") ? { reason: "ArtifactInvalid", message: "it is bad", retryable: false } : "serving";
     made.engine.loadMs = 20;

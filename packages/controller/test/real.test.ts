@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ANNOTATION_REFRESH } from "@aibrix/api";
 import { type Hub, programFile, startHub, writeAdapter, writeBaseModel } from "@aibrix/devcluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adapters, useWorld, world } from "./support/case.ts";
@@ -115,6 +116,41 @@ test("with the real sidecar and engine: the documented manifest is served, repai
 
   await adapters.remove("default/qwen-code-lora", "default/second", "default/missing");
   expect(await served()).toEqual([]);
+  await controller.stop();
+  await world.deletePod(pod);
+});
+
+test("with the real sidecar and Hub: a branch that moved on is looked at again when asked, and the status tells its commit and its content", async () => {
+  const key = "default/moving";
+  const artifactURL = "huggingface://acme/moving@live";
+  const push = async (seed: number) => await writeAdapter(join(dir, "hub", "acme/moving@live"), { seed });
+  const commit = async () => ((await (await fetch(`${hub.url}/api/models/acme/moving/revision/live`)).json()) as { sha: string }).sha;
+  const declare = async (annotations: Record<string, string> = {}) =>
+    await world.applyObject(adapter("moving", { artifactURL }, { annotations }));
+  await push(3);
+  const [first, mounts] = [await commit(), { runtime: join(dir, "moving"), engine: join(dir, "moving") }];
+  await mkdir(mounts.runtime);
+  const pod = await world.pod("moving", { volume: mounts, runtimeUrl, engineUrl });
+  const controller = await world.controller();
+  await declare();
+  const before = await adapters.ready(key);
+  expect(before).toMatchObject({ resolvedRevision: first, contentDigest: expect.stringMatching(/^sha256:/) });
+
+  await push(4);
+  const second = await commit();
+  expect(second).not.toBe(first);
+  await declare({ [ANNOTATION_REFRESH]: "1" });
+  await adapters.condition(key, "Updated", "True");
+  const after = await adapters.status(key);
+  expect(after).toMatchObject({ resolvedRevision: second, served: { artifactURL, refresh: "1" }, readyReplicas: 1 });
+  expect(after?.history?.map((h) => [h.outcome, h.resolvedRevision, h.contentDigest])).toEqual([
+    ["Served", second, after?.contentDigest],
+    ["Served", first, before.contentDigest],
+  ]);
+  expect(after?.contentDigest).not.toBe(before.contentDigest);
+  expect(await root("moving")).toContain(after?.contentDigest?.replace("sha256:", ""));
+
+  await adapters.remove(key);
   await controller.stop();
   await world.deletePod(pod);
 });

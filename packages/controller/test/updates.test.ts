@@ -139,21 +139,24 @@ describe("through the sidecar", () => {
 
   test("a moving reference is resolved once: also a pod that joins later gets what was decided on, until somebody asks anew", async () => {
     await pods(["a", "b"]);
+    for (const { runtime } of made) runtime.revisionAt = () => "commit-1";
     await world.controller(FLAGS, TIMING);
     await declare(ONE);
     await serves(2);
+    expect(await adapters.status(key)).toMatchObject({ resolvedRevision: "commit-1" });
     const moved = `sha256:${"2".repeat(16)}`;
-    for (const p of made) p.runtime.contentAt = () => moved;
-    const [c] = await pods(["c"]);
-    if (c !== undefined) c.runtime.contentAt = () => moved;
+    await pods(["c"]);
+    for (const { runtime } of made) [runtime.contentAt, runtime.revisionAt] = [() => moved, () => "commit-2"];
     await serves(3);
     expect(digests()).toEqual(made.map(() => digestAt(ONE)));
+    expect(await adapters.status(key)).toMatchObject({ resolvedRevision: "commit-1" });
     await declare(ONE, { [ANNOTATION_REFRESH]: "1" });
     const s = await through(moved);
-    expect(s).toMatchObject({ served: { artifactURL: ONE, refresh: "1" }, readyReplicas: 3 });
+    expect(s).toMatchObject({ served: { artifactURL: ONE, refresh: "1" }, resolvedRevision: "commit-2", readyReplicas: 3 });
     // One pod resolves it, the others are told exactly which one.
-    const told = made.map((p) => p.runtime.prepares.at(-1)?.content?.digest);
-    expect(told.filter((d) => d === undefined)).toHaveLength(1);
+    const told = made.map((p) => p.runtime.prepares.at(-1)?.content);
+    const decided = { digest: moved, revision: "commit-2" };
+    expect(told.filter((content) => content !== undefined)).toEqual([decided, decided]);
     await declare(ONE, { [ANNOTATION_REFRESH]: "2" });
     await until("it was looked at again", async () => (await adapters.status(key))?.served?.refresh === "2");
     expect(digests()).toEqual(made.map(() => moved));

@@ -19,6 +19,12 @@ export class FakeRuntime implements Answerer {
   old = false;
   /** What is at a URL, where that is not what its name says: references move. */
   contentAt: (url: string) => string = (url) => digestAt(url);
+  /** The commit that is at a URL, where its source has some. */
+  revisionAt: (url: string) => string | undefined = () => undefined;
+  /** How long calls wait for their answer, in milliseconds; what they ask for begins at once. */
+  answerMs = 0;
+  /** Most calls for one name that waited for their answer at a time. */
+  most = 0;
   watches = 0;
   fate: (load: Pick<LoadRequest, "lora_name" | "artifact_url" | "credentials" | "limits" | "additional_config">) => Fate = () => "serving";
   /** What the prompts come to that new content has to answer. */
@@ -38,6 +44,8 @@ export class FakeRuntime implements Answerer {
   #instance: string = randomUUID();
   #engineReady = true;
   readonly #adapters = new Map<string, AdapterStatus>();
+  /** Names of the calls that are not answered yet. */
+  readonly #calls = new Map<ServerResponse, string>();
   readonly #streams = new Set<ServerResponse>();
 
   get serving(): string[] {
@@ -65,7 +73,10 @@ export class FakeRuntime implements Answerer {
     this.#tell({ type: "ENGINE", object: this.#snapshot().engine });
     for (const a of this.#adapters.values()) {
       if (ready)
-        this.#put({ ...served(a.lora_name, a.artifact_url, a.content_digest), ...(a.owner === undefined ? {} : { owner: a.owner }) });
+        this.#put({
+          ...served(a.lora_name, a.artifact_url, a.content_digest, a.resolved_revision),
+          ...(a.owner === undefined ? {} : { owner: a.owner }),
+        });
       else this.#put({ ...a, state: "Pending", serving: null, reason: "EngineUnavailable", message: "the engine does not answer" });
     }
   }
@@ -110,10 +121,33 @@ export class FakeRuntime implements Answerer {
       else json(reply, 200, this.#snapshot());
     } else if (this.#spoils(reply)) {
       // Answered, or never.
-    } else if (path === "/v1/lora_adapter/prepare" && !this.old) this.#prepare(body as PrepareRequest, reply);
-    else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
-    else if (path === "/v1/lora_adapter/unload") this.#unload(body as UnloadRequest, reply);
-    else json(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
+    } else {
+      this.#count(String(body.lora_name), reply);
+      if (path === "/v1/lora_adapter/prepare" && !this.old) this.#prepare(body as PrepareRequest, reply);
+      else if (path === "/v1/lora_adapter/load") this.#load(body as LoadRequest, reply);
+      else if (path === "/v1/lora_adapter/unload") this.#unload(body as UnloadRequest, reply);
+      else this.#say(reply, 404, { error: { code: "NotFound", message: "no such path", retryable: false } });
+    }
+  }
+
+  #count(name: string, reply: ServerResponse): void {
+    this.#calls.set(reply, name);
+    this.most = Math.max(this.most, [...this.#calls.values()].filter((n) => n === name).length);
+    // Whoever gives up waits no more.
+    reply.once("close", () => this.#calls.delete(reply));
+  }
+
+  #say(reply: ServerResponse, status: number, body: unknown): void {
+    const say = () => {
+      this.#calls.delete(reply);
+      json(reply, status, body);
+    };
+    if (this.answerMs > 0) setTimeout(say, this.answerMs);
+    else say();
+  }
+
+  #notOurs(reply: ServerResponse): void {
+    this.#say(reply, 409, { error: { code: "NotOurs", message: "somebody else declared it", retryable: false } });
   }
 
   #spoils(reply: ServerResponse): boolean {
@@ -136,12 +170,12 @@ export class FakeRuntime implements Answerer {
     const { lora_name: name, artifact_url: url, owner = null } = load;
     const there = this.#adapters.get(name);
     if (there !== undefined && !this.#mayReplace(there, load)) {
-      notOurs(reply);
+      this.#notOurs(reply);
       return;
     }
     if (this.old && (load.content !== undefined || load.drain_seconds !== undefined)) {
       const field = load.content === undefined ? "drain_seconds" : "content";
-      json(reply, 400, { error: { code: "BadRequest", message: `${field}: is not a field of this request`, retryable: false } });
+      this.#say(reply, 400, { error: { code: "BadRequest", message: `${field}: is not a field of this request`, retryable: false } });
       return;
     }
     const serving = there?.serving ?? null;
@@ -149,15 +183,18 @@ export class FakeRuntime implements Answerer {
     const isHere = serving !== null && there?.artifact_url === url && load.content?.digest === serving.content_digest;
     const fate = isHere ? "serving" : this.fate(load);
     const digest = load.content?.digest ?? (there?.artifact_url === url ? there.content_digest : undefined) ?? this.contentAt(url);
+    const known = there?.artifact_url === url ? there : undefined;
+    const revision =
+      load.content === undefined ? (known ?? { resolved_revision: this.revisionAt(url) }).resolved_revision : load.content.revision;
     const swaps = serving !== null && serving.content_digest !== digest && fate === "serving";
     const prepared = there?.prepared !== undefined && there.prepared.content_digest !== digest ? { prepared: there.prepared } : {};
-    const base = { ...served(name, url, digest), owner, serving, ...prepared };
+    const base = { ...served(name, url, digest, revision), owner, serving, ...prepared };
     const settle = () => {
       if (swaps) {
         this.swaps.push(`${name} ${digest}`);
       }
       const rank = this.rank === undefined ? {} : { max_rank: this.rank };
-      if (fate === "serving") this.#put({ ...served(name, url, digest), owner, ...prepared, ...rank });
+      if (fate === "serving") this.#put({ ...served(name, url, digest, revision), owner, ...prepared, ...rank });
       else this.#put({ ...base, state: "Failed", attempts: 1, ...fate });
     };
     if (swaps && this.held.has(name)) this.#put({ ...base, state: "Updating", waits_since: new Date().toISOString() });
@@ -166,7 +203,7 @@ export class FakeRuntime implements Answerer {
       setTimeout(settle, this.loadMs);
     } else settle();
     if (swaps && this.held.has(name)) this.#release.set(name, settle);
-    json(reply, 202, this.#adapters.get(name));
+    this.#say(reply, 202, this.#adapters.get(name));
   }
 
   readonly #release = new Map<string, () => void>();
@@ -183,7 +220,7 @@ export class FakeRuntime implements Answerer {
     const { lora_name: name, artifact_url: url, refresh, content } = request;
     const there = this.#adapters.get(name);
     if (there === undefined) {
-      json(reply, 404, { error: { code: "NotFound", message: `no adapter "${name}" is declared`, retryable: false } });
+      this.#say(reply, 404, { error: { code: "NotFound", message: `no adapter "${name}" is declared`, retryable: false } });
       return;
     }
     const found = this.fate(request);
@@ -196,17 +233,18 @@ export class FakeRuntime implements Answerer {
       ...(refresh === undefined ? {} : { refresh }),
       ...checks,
     };
+    const revision = content === undefined ? this.revisionAt(url) : content.revision;
     const settle = () => {
       const now = this.#adapters.get(name);
       if (now === undefined || now.artifact_url !== there.artifact_url) return;
-      const ready = { state: "Ready" as const, content_digest: content?.digest ?? this.contentAt(url) };
+      const ready = { state: "Ready" as const, content_digest: content?.digest ?? this.contentAt(url), ...commit(revision) };
       this.#put({ ...now, prepared: { ...base, ...(fate === "serving" ? ready : { state: "Failed" as const, attempts: 1, ...fate }) } });
     };
     if (this.loadMs > 0) {
       this.#put({ ...there, prepared: base });
       setTimeout(settle, this.loadMs);
     } else settle();
-    json(reply, 202, this.#adapters.get(name));
+    this.#say(reply, 202, this.#adapters.get(name));
   }
 
   /** As the runtime decides it. */
@@ -222,17 +260,17 @@ export class FakeRuntime implements Answerer {
     this.graces.push(grace);
     const entry = this.#adapters.get(name);
     if (entry !== undefined && (entry.owner ?? undefined) !== owner) {
-      notOurs(reply);
+      this.#notOurs(reply);
       return;
     }
     if (entry !== undefined && this.busy.has(name) && grace !== undefined) {
       this.#put({ ...entry, state: "Draining" });
-      json(reply, 202, this.#adapters.get(name));
+      this.#say(reply, 202, this.#adapters.get(name));
       return;
     }
     const there = this.#adapters.delete(name);
     if (there) this.#tell({ type: "DELETED", lora_name: name });
-    json(reply, there ? 200 : 404, {});
+    this.#say(reply, there ? 200 : 404, {});
   }
 
   #watch(reply: ServerResponse): void {
@@ -271,7 +309,11 @@ export function digestAt(url: string): string {
   return `sha256:${createHash("sha256").update(url).digest("hex").slice(0, 16)}`;
 }
 
-function served(name: string, url: string, digest = digestAt(url)): AdapterStatus {
+function commit(revision: string | undefined): { readonly resolved_revision?: string } {
+  return revision === undefined ? {} : { resolved_revision: revision };
+}
+
+function served(name: string, url: string, digest = digestAt(url), revision?: string): AdapterStatus {
   return {
     lora_name: name,
     artifact_url: url,
@@ -279,12 +321,9 @@ function served(name: string, url: string, digest = digestAt(url)): AdapterStatu
     state: "Serving",
     serving: { content_digest: digest, path: `/tmp/aibrix/adapters/${name}/${digest}`, since: new Date().toISOString() },
     content_digest: digest,
+    ...commit(revision),
     attempts: 0,
   };
-}
-
-function notOurs(reply: ServerResponse): void {
-  json(reply, 409, { error: { code: "NotOurs", message: "somebody else declared it", retryable: false } });
 }
 
 function line(event: WatchEvent): string {
