@@ -12,3 +12,21 @@ test("answers of contents on trial count by name, however few other models do", 
     'aibrix_gateway_version_responses_total{model="lora",namespace="team",version="canary",code="200"} 1',
   );
 });
+
+test("requests for contents on trial count by the model's namespace too, those beyond the bound together", async () => {
+  const registry = new Registry();
+  const { onDone } = gatewayMetrics(registry, new RoutingTable(), 3, { streams: () => 0, held: () => 0 }, () => 0);
+  const names = ["a/lora", "b/lora", "/org/lora", "c/lora", "d/other"];
+  for (const [namespace = "", model = ""] of names.map((name) => name.split(/\/(.*)/))) {
+    const trial = { model, namespace, version: "canary" } as const;
+    const reply = { kind: "route", phase: "requestHeaders", model, destinations: [], trial } as const;
+    onDone({ head: undefined, reply, durationMs: 0, waitedMs: 0 });
+  }
+  const lines = (await registry.metrics()).split("\n").filter((line) => line.startsWith("aibrix_gateway_version_requests_total{"));
+  expect(lines.map((line) => line.slice("aibrix_gateway_version_requests_total".length))).toEqual([
+    '{model="lora",namespace="a",version="canary"} 1',
+    '{model="lora",namespace="b",version="canary"} 1',
+    '{model="org/lora",namespace="",version="canary"} 1',
+    '{model="_other",namespace="",version="canary"} 2',
+  ]);
+});

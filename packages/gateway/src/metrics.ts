@@ -3,7 +3,7 @@ import { modelNotFound } from "./openai/errors.ts";
 import { OTHER_MODELS, PairCounts } from "./pair-counts.ts";
 import { MODEL_FROM, type RequestRecord, resultOf } from "./requests.ts";
 import type { RoutingTable } from "./routing/table.ts";
-import { TrialAnswers } from "./trial-answers.ts";
+import { keyOf, TrialAnswers } from "./trial-answers.ts";
 
 const NOT_FOUND = modelNotFound("").details;
 
@@ -98,11 +98,11 @@ export function gatewayMetrics(
   new Counter({
     name: "aibrix_gateway_version_requests_total",
     help: "Requests for models of which a content is on trial, by which content (stable, canary) they were sent to.",
-    labelNames: ["model", "version"],
+    labelNames: ["model", "namespace", "version"],
     registers,
     collect() {
       this.reset();
-      for (const [model, version, count] of versions) this.inc({ model, version }, count);
+      for (const [key, version, count] of versions) this.inc({ ...namesOf(key), version }, count);
     },
   });
   const answers = new TrialAnswers(registry, {
@@ -121,7 +121,8 @@ export function gatewayMetrics(
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.
       if (reply.model !== undefined && result !== NOT_FOUND) models.add(reply.model, result);
-      if (reply.kind === "route" && reply.trial !== undefined) versions.add(reply.model, reply.trial.version);
+      if (reply.kind === "route" && reply.trial !== undefined)
+        versions.add(keyOf(reply.trial.model, reply.trial.namespace), reply.trial.version);
     },
     waits: new Counter({
       name: "aibrix_gateway_waits_total",
@@ -131,4 +132,10 @@ export function gatewayMetrics(
     }),
     defects: new Counter({ name: "aibrix_gateway_defects_total", help: "Requests that failed by a defect of the gateway.", registers }),
   };
+}
+
+/** What {@link keyOf} made one text of; {@link OTHER_MODELS} are of no namespace. A namespace has no slash, a model may. */
+function namesOf(key: string): { readonly model: string; readonly namespace: string } {
+  const slash = key.indexOf("/");
+  return { model: key.slice(slash + 1), namespace: key.slice(0, Math.max(slash, 0)) };
 }

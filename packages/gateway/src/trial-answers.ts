@@ -108,6 +108,7 @@ export class TrialAnswers {
   }
 }
 
-function keyOf(model: string, namespace: string): string {
+/** One text for both names. */
+export function keyOf(model: string, namespace: string): string {
   return `${namespace}/${model}`;
 }

@@ -1,4 +1,5 @@
 import { request as httpRequest } from "node:http";
+import type { AdapterStatus } from "@aibrix/api";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type DataPath, type DataPathOptions, type Reply, startDataPath } from "./support/data-path.ts";
 import { FakeRuntime } from "./support/fake-runtime.ts";
@@ -37,8 +38,8 @@ async function metric(name: string): Promise<number> {
 const held = async (): Promise<number> => await metric("aibrix_gateway_held_requests");
 
 /** Asks as soon as the gateway knows of the swap: what asks before would be sent on. */
-async function askWhileSwapping(...calls: (() => Promise<Reply>)[]): Promise<Promise<Reply>[]> {
-  runtime.setAdapter("lora", SWAPPING);
+async function askWhileSwapping(state: Partial<AdapterStatus>, ...calls: (() => Promise<Reply>)[]): Promise<Promise<Reply>[]> {
+  runtime.setAdapter("lora", state);
   await until("it is known", async () => !(await path.call("/v1/models")).text.includes("lora"));
   const asked = calls.map((call) => call());
   await until("all are held", async () => (await held()) === calls.length);
@@ -49,6 +50,7 @@ test("a request for an adapter whose only engine swaps its content is held, and 
   await start();
   const form = '--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nlora\r\n--x--\r\n';
   const answers = await askWhileSwapping(
+    SWAPPING,
     () => path.complete("lora"),
     () => path.complete("lora", { body: `{"model":"lora","prompt":"${"x".repeat(1024 * 1024)}"}` }),
     () => path.call("/v1/audio/transcriptions", { body: form, headers: FORM }),
@@ -65,9 +67,18 @@ test("a request for an adapter whose only engine swaps its content is held, and 
   expect(await held()).toBe(0);
 });
 
+test("new requests are held, too, while the new content waits for those of the old to end", async () => {
+  await start();
+  const waits = { state: "Updating", waits_since: "2026-01-02T03:04:05Z" } as const;
+  const [answer] = await askWhileSwapping(waits, () => path.complete("lora"));
+  expect(engine.count).toBe(0);
+  runtime.setAdapter("lora");
+  expect((await answer)?.status).toBe(200);
+});
+
 test("an adapter that is not swapped, or whose swap fails, is refused as ever", async () => {
   await start({ gatewayArgs: ["--update-hold=44s"] });
-  const [answer] = await askWhileSwapping(() => path.complete("lora"));
+  const [answer] = await askWhileSwapping(SWAPPING, () => path.complete("lora"));
   runtime.setAdapter("lora", { serving: null, state: "Failed", reason: "EngineRefused", message: "no" });
   const refused = await answer;
   expect([refused?.status, refused?.json.error.code, refused?.headers["retry-after"]]).toEqual([503, "model_not_ready", "60"]);
@@ -76,7 +87,7 @@ test("an adapter that is not swapped, or whose swap fails, is refused as ever", 
 
 test("a request that is held for too long is a 503 that says when to ask again; without a hold it is one soon", async () => {
   await start({ gatewayArgs: ["--update-hold=1s"] });
-  const [answer] = await askWhileSwapping(() => path.complete("lora"));
+  const [answer] = await askWhileSwapping(SWAPPING, () => path.complete("lora"));
   const refused = await answer;
   expect([refused?.status, refused?.headers["retry-after"]]).toEqual([503, "2"]);
   expect(refused?.json.error.message).toContain("it is Updating");
@@ -97,7 +108,7 @@ test("a request whose client leaves is held no longer", async () => {
 
 test("a gateway that is told to end answers what it holds once the engine serves again", async () => {
   await start();
-  const [answer] = await askWhileSwapping(() => path.complete("lora"));
+  const [answer] = await askWhileSwapping(SWAPPING, () => path.complete("lora"));
   const ended = path.gateway().stop();
   await until("it ends", () => fetch(`${path.gatewayUrl}/readyz`).then((r) => !r.ok));
   runtime.setAdapter("lora");
@@ -108,7 +119,7 @@ test("a gateway that is told to end answers what it holds once the engine serves
 
 test("a gateway that ends refuses what it holds with its own words, before it is gone", async () => {
   await start();
-  const [answer] = await askWhileSwapping(() => path.complete("lora"));
+  const [answer] = await askWhileSwapping(SWAPPING, () => path.complete("lora"));
   const ended = path.gateway().stop();
   const refused = await answer;
   expect([refused?.status, refused?.json.error.code, refused?.headers["retry-after"]]).toEqual([503, "model_not_ready", "2"]);

@@ -4,12 +4,20 @@ import { expect, test } from "vitest";
 import { jsonText } from "../../test/support/json-text.ts";
 import { type Scanned, scanJson } from "./scan.ts";
 
-/** What `JSON.parse` makes of it. */
+/** Tokens of JSON, and what Python's `json` takes besides. */
+const TOKENS = /"(?:[^"\\]|\\.)*"|[A-Za-z0-9.+-]+|[\s\S]/g;
+
+/** With numbers in the place of those that Python's `json` takes and JSON does not have. */
+function asJson(text: string): string {
+  return text.replace(TOKENS, (token) => (/^(?:NaN|-?Infinity)$/.test(token) ? "0" : token));
+}
+
+/** What `JSON.parse` makes of it, or Python's `json.loads`. */
 function parsed(body: Buffer): Scanned["kind"] | { readonly string: string } {
   if (!isUtf8(body)) return "notUtf8";
   let value: unknown;
   try {
-    value = JSON.parse(body.toString("utf8"));
+    value = JSON.parse(asJson(body.toString("utf8")));
   } catch {
     return "invalid";
   }
@@ -44,7 +52,7 @@ test("every JSON text is read as JSON.parse reads it", () => {
 
 test("a text with one byte changed, taken away or put in is read, or refused, as JSON.parse does", () => {
   const bytes = fc.oneof(
-    fc.constantFrom(...Buffer.from('{}[]",:\\ \n\t0123eE+-.truefalsn\u0000\u001f\u007f')),
+    fc.constantFrom(...Buffer.from('{}[]",:\\ \n\t0123eE+-.truefalsnNI\u0000\u001f\u007f')),
     fc.integer({ min: 0, max: 255 }),
   );
   fc.assert(
@@ -80,7 +88,21 @@ test.each([
   { name: "a lone minus", body: '{"n":-,"model":"m"}' },
   { name: "a lone dot", body: '{"n":1.,"model":"m"}' },
   { name: "a lone exponent", body: '{"n":1e,"model":"m"}' },
-  { name: "NaN", body: '{"n":NaN,"model":"m"}' },
+  { name: "a model that is NaN", body: '{"model":NaN}' },
+  ...[
+    "NaN",
+    "[Infinity, -Infinity]",
+    "-NaN",
+    "nan",
+    "Na",
+    "+Infinity",
+    "--Infinity",
+    "-Infinit",
+    "InfinityNaN",
+    "NaN1",
+    "1NaN",
+    "-Infinity0",
+  ].map((value) => ({ name: value, body: `{"n":${value},"model":"m"}` })),
   { name: "a comma too many", body: '{"model":"m",}' },
   { name: "a comma too many in an array", body: '{"n":[1,],"model":"m"}' },
   { name: "half a literal", body: '{"n":nul,"model":"m"}' },
@@ -89,6 +111,14 @@ test.each([
   { name: "half a pair of surrogates", body: '{"model":"\\ud83d"}' },
 ])("$name", ({ body }) => {
   agrees(body);
+});
+
+test("numbers that only Python's parser takes are numbers", () => {
+  for (const value of ["NaN", "Infinity", "-Infinity"]) {
+    expect(scanned(Buffer.from(`{"t": ${value},"x":[${value} ],"model":"m"}`))).toEqual({ string: "m" });
+    expect(scanJson(Buffer.from(`{"model":${value}}`), "model")).toEqual({ kind: "other", was: "a number" });
+  }
+  expect(scanned(Buffer.from('{"t":-NaN,"model":"m"}'))).toBe("invalid");
 });
 
 test("bytes that are not UTF-8 are refused wherever they stand", () => {

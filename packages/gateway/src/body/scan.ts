@@ -23,6 +23,7 @@ const DOT = 0x2e;
 const ZERO = 0x30;
 const NINE = 0x39;
 const COLON = 0x3a;
+const UPPER_I = 0x49;
 const OPEN_ARRAY = 0x5b;
 const BACKSLASH = 0x5c;
 const CLOSE_ARRAY = 0x5d;
@@ -36,7 +37,9 @@ const TO_LOWER = 0x20;
 /** Bytes that may follow a backslash, but `u`. */
 const ESCAPED = bytesOf('"\\/bfnrt');
 const HEX = bytesOf("0123456789abcdefABCDEF");
-const LITERALS: ReadonlyMap<number, Buffer> = new Map(["true", "false", "null"].map((word) => [word.charCodeAt(0), Buffer.from(word)]));
+/** `NaN` and `Infinity` are no JSON, but Python's `json` reads them, and with it vLLM, which refuses some values of them in words of its own. */
+const WORDS = ["true", "false", "null", "NaN", "Infinity"];
+const LITERALS: ReadonlyMap<number, Buffer> = new Map(WORDS.map((word) => [word.charCodeAt(0), Buffer.from(word)]));
 const NONE_OPEN = new Uint8Array(0);
 
 function bytesOf(characters: string): Uint8Array {
@@ -47,7 +50,7 @@ function bytesOf(characters: string): Uint8Array {
 
 /**
  * Finds the value of a top-level key in a JSON text (RFC 8259) without building the rest. It accepts exactly what `JSON.parse` accepts of
- * UTF-8. Where a key stands twice it takes the last one, as `JSON.parse` and Python's `json.loads` do.
+ * UTF-8, and as numbers `NaN`, `Infinity` and `-Infinity`, as Python's `json.loads` does. Where a key stands twice it takes the last one, as `JSON.parse` and Python's `json.loads` do.
  */
 export function scanJson(body: Buffer, key: string): Scanned {
   return isUtf8(body) ? new Scan(body).find(key) : NOT_UTF8;
@@ -202,7 +205,10 @@ class Scan {
     if (first === undefined) return false;
     if (first === QUOTE) return this.#skipString();
     if (first === MINUS || (first >= ZERO && first <= NINE)) return this.#skipNumber();
-    const literal = LITERALS.get(first);
+    return this.#skipLiteral(LITERALS.get(first));
+  }
+
+  #skipLiteral(literal: Buffer | undefined): boolean {
     if (literal === undefined || literal.compare(this.#body, this.#at, Math.min(this.#at + literal.length, this.#body.length)) !== 0)
       return false;
     this.#at += literal.length;
@@ -212,6 +218,7 @@ class Scan {
   #skipNumber(): boolean {
     const body = this.#body;
     if (body[this.#at] === MINUS) this.#at++;
+    if (body[this.#at] === UPPER_I) return this.#skipLiteral(LITERALS.get(UPPER_I));
     // After a leading zero no digit may come: one that does is found as something that follows no value.
     if (body[this.#at] === ZERO) this.#at++;
     else if (!this.#skipDigits()) return false;

@@ -69,6 +69,17 @@ test("an adapter that is being taken away gets nothing new, though it still serv
   await until("it is wanted again", () => table.find("lora").kind === "routable");
 });
 
+test("an adapter whose new content waits for requests to end gets no more of them; one that fetches does", async () => {
+  runtime.setAdapter("lora", { state: "Updating" });
+  follow();
+  await until("it is served", () => table.find("lora").kind === "routable");
+  runtime.setAdapter("lora", { state: "Updating", waits_since: "2026-01-02T03:04:05Z" });
+  await until("it is not", () => table.find("lora").kind === "notReady");
+  expect(table.find("lora")).toEqual({ kind: "notReady", why: "it is Updating", swapping: true });
+  runtime.setAdapter("lora");
+  await until("it is again", () => table.find("lora").kind === "routable");
+});
+
 test("a cut stream is followed again, and what changed meanwhile is seen", async () => {
   runtime.setAdapter("old");
   follow();

@@ -16,8 +16,11 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
     ...(parent === undefined ? {} : { parent }),
     createdSec: Math.floor(Date.parse(serving?.since ?? "") / 1000) || nowSec,
   } as const;
-  if (serving !== null) return model;
-  const swapping = adapter.state === "Updating" ? ({ swapping: true } as const) : {};
+  const updating = adapter.state === "Updating";
+  // Its requests have to end before the new content comes: with others on top they never would.
+  const drains = updating && adapter.waits_since !== undefined;
+  if (serving !== null && !drains) return model;
+  const swapping = updating ? ({ swapping: true } as const) : {};
   return { ...model, notServing: whyNotServing(adapter.state, adapter.reason), ...swapping };
 }
 
