@@ -61,14 +61,16 @@ export function gatewayMetrics(
   );
   // Counted here and told when they are asked for: the library looks at the labels of every single count.
   const requests = new PairCounts();
+  /** Of the gateway's own answers, by what they are: each has one status. */
+  const codes = new Map<string, string>();
   new Counter({
     name: "aibrix_gateway_requests_total",
-    help: "Requests, by what came of them (routed, client_left, or the gateway's own answer) and by who found the model (envoy, body, or none).",
-    labelNames: ["result", "model_from"],
+    help: "Requests, by what came of them (routed, client_left, or the gateway's own answer), by who found the model (envoy, body, or none) and by the status of that answer (code, empty where there is none).",
+    labelNames: ["result", "model_from", "code"],
     registers,
     collect() {
       this.reset();
-      for (const [result, from, count] of requests) this.inc({ result, model_from: from }, count);
+      for (const [result, from, count] of requests) this.inc({ result, model_from: from, code: codes.get(result) ?? "" }, count);
     },
   });
   const seconds = new Histogram({
@@ -117,6 +119,7 @@ export function gatewayMetrics(
       const result = resultOf(record);
       requests.add(result, reply.phase === undefined ? "none" : MODEL_FROM[reply.phase]);
       if (reply.kind === "left") return;
+      if (reply.kind === "answer" && !codes.has(result)) codes.set(result, String(reply.answer.status));
       seconds.observe((durationMs - waitedMs) / 1_000);
       if (waitedMs > 0) waited.observe(waitedMs / 1_000);
       // What nobody has is a client's word: the number of such names has no bound.

@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
+import { envoyBootstrap } from "@aibrix/devcluster";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { JSON_PATHS } from "../src/http/paths.ts";
-import { type DataPath, type Reply, startDataPath } from "./support/data-path.ts";
+import { type BootstrapFor, type DataPath, type Reply, startDataPath, startDataPathWith } from "./support/data-path.ts";
 import { FakeRuntime } from "./support/fake-runtime.ts";
 import { jsonText } from "./support/json-text.ts";
 import { StandInEngine } from "./support/stand-in-engine.ts";
@@ -203,35 +204,56 @@ test("10 MB of rubbish is refused, of a name too", async () => {
 const BODY = JSON.stringify({ prompt: "x".repeat(64 * 1024), model: "base" });
 const HEAD = `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n`;
 
-async function open(): Promise<Socket> {
-  const socket = connect(Number(new URL(path.url).port), "127.0.0.1");
+async function open(url = path.url): Promise<Socket> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
   socket.on("error", () => undefined);
   await once(socket, "connect");
   return socket;
 }
 
+/** Everything that comes on a socket. */
+function received(socket: Socket): () => string {
+  let all = "";
+  socket.setEncoding("utf8").on("data", (text: string) => {
+    all += text;
+  });
+  return () => all;
+}
+
+const ENVOY_READ = "http.aibrix.downstream_cx_rx_bytes_total";
+const ENVOY_HAS = "http.aibrix.downstream_rq_active";
+
 test("a body that comes slowly is answered once it is there", async () => {
   const socket = await open();
-  let received = "";
-  socket.setEncoding("utf8").on("data", (text: string) => {
-    received += text;
-  });
-  socket.write(HEAD);
+  const answer = received(socket);
+  const before = await path.stat(ENVOY_READ);
+  let sent = 0;
+  /** What comes next goes out when Envoy has read this: each is a read of its own. */
+  const send = async (part: string): Promise<void> => {
+    socket.write(part);
+    sent += part.length;
+    await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before === sent);
+  };
+  engine.seen.length = 0;
+  await send(HEAD);
   for (let at = 0; at < BODY.length; at += 8_192) {
-    socket.write(BODY.slice(at, at + 8_192));
-    // The next piece goes out when Envoy has this one: each is a read of its own.
-    const sent = at + Math.min(8_192, BODY.length - at) + HEAD.length;
-    await until("Envoy has read it", async () => socket.bytesWritten >= sent && socket.writableLength === 0);
+    await until("Envoy has the request", async () => (await path.stat(ENVOY_HAS)) === 1);
+    expect(engine.count).toBe(0);
+    await send(BODY.slice(at, at + 8_192));
   }
-  await until("the answer", () => received.startsWith("HTTP/1.1 200"));
+  await until("the answer", () => answer().startsWith("HTTP/1.1 200"));
+  expect(engine.seen.filter(({ method }) => method === "POST").map(({ bodyBytes }) => bodyBytes)).toEqual([BODY.length]);
   socket.destroy();
 });
+
+/** The model is swapped: its requests are held. */
+const HELD = request("swapped");
 
 test.each([
   { when: "in the head", send: HEAD.slice(0, 40), asks: false },
   { when: "before the body", send: HEAD, asks: false },
   { when: "in the body", send: HEAD + BODY.slice(0, 1_000), asks: false },
-  { when: "while its model is looked up", send: unknown(), asks: true },
+  { when: "while its model is waited for", send: HELD, asks: true },
   { when: "while the engine thinks", send: HEAD + BODY, asks: true },
 ])("a client that goes away $when leaves nothing behind", async ({ send, asks }) => {
   const { handler } = engine;
@@ -239,19 +261,80 @@ test.each([
   engine.handler = () => {
     reached++; // It never answers.
   };
-  const total = "cluster.ext_proc.upstream_rq_total";
-  const before = await path.stat(total);
-  const sockets = await Promise.all(Array.from({ length: 20 }, open));
+  if (send === HELD) runtime.setAdapter("swapped", { serving: null, state: "Updating" });
+  const asked = "cluster.ext_proc.upstream_rq_total";
+  const aborted = "http.aibrix.downstream_cx_destroy_remote_active_rq";
+  const before = { read: await path.stat(ENVOY_READ), asked: await path.stat(asked), aborted: await path.stat(aborted) };
+  const sockets = await Promise.all(Array.from({ length: 20 }, () => open()));
   for (const socket of sockets) socket.write(send);
-  if (asks) await until("the gateway was asked", async () => (await path.stat(total)) >= before + sockets.length);
+  const sent = sockets.length * send.length;
+  await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before.read === sent);
+  if (asks) await until("the gateway was asked", async () => (await path.stat(asked)) >= before.asked + sockets.length);
   if (send === HEAD + BODY) await until("the engine was reached", () => reached === sockets.length);
+  await until("Envoy has the requests", async () => (await path.stat(ENVOY_HAS)) === sockets.length);
   for (const socket of sockets) socket.destroy();
+  await until("Envoy knows that they are gone", async () => (await path.stat(aborted)) - before.aborted === sockets.length);
   engine.handler = handler;
-  await until("Envoy holds no request", async () => (await path.stat("http.aibrix.downstream_rq_active")) === 0);
+  await until("Envoy holds no request", async () => (await path.stat(ENVOY_HAS)) === 0);
   await expectNothingLeft();
 });
 
-function unknown(): string {
-  const body = '{"model":"nobody"}';
+function request(model: string): string {
+  const body = JSON.stringify({ model });
   return `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 }
+
+/** Envoy as it ships, but that it waits for a whole request for a second only. */
+const impatient: BootstrapFor = ({ listenPort, adminPort, grpcPort }) => {
+  // biome-ignore lint/suspicious/noExplicitAny: Envoy's configuration is JSON without types here.
+  const bootstrap: any = envoyBootstrap({
+    listenPort,
+    adminPort,
+    extProc: { host: "127.0.0.1", port: grpcPort },
+    engines: [{ host: "127.0.0.1", port: engine.port }],
+  });
+  const manager = bootstrap.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
+  expect(manager.request_timeout).toBe("300s");
+  manager.request_timeout = "1s";
+  return bootstrap;
+};
+
+test("a body that stops midway is answered 408 in its time, and nothing is left of it, whoever waits for it", async () => {
+  const quick = await startDataPathWith(impatient, [{ engine: engine.url, runtime: runtime.url }]);
+  try {
+    const form = (bytes: number) =>
+      `POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: ${bytes}\r\n\r\n`;
+    // Envoy's script waits for the one, and for the other the gateway has asked.
+    for (const send of [HEAD + BODY.slice(0, 1_000), `${form(1_000)}--b\r\n`]) {
+      const socket = await open(quick.url);
+      const answer = received(socket);
+      socket.write(send);
+      await until("the answer", () => answer().includes("}}"));
+      expect(answer()).toMatch(/^HTTP\/1\.1 408 /);
+      expect(JSON.parse(answer().slice(answer().indexOf("{")))).toMatchObject({
+        error: { type: "invalid_request_error", param: null, code: "request_timeout" },
+      });
+      await until("its connection is closed", () => socket.closed);
+      await until("Envoy holds no request", async () => (await quick.stat(ENVOY_HAS)) === 0);
+      await until("no call is open", async () => (await quick.stat("cluster.ext_proc.upstream_rq_active")) === 0);
+    }
+    expect((await quick.complete("base")).status).toBe(200);
+  } finally {
+    await quick.stop();
+  }
+});
+
+test.each([
+  { where: "before the model", text: (value: string) => `{"temperature":${value},"model":"base"}` },
+  { where: "behind the model", text: (value: string) => `{"model":"base","temperature":${value}}` },
+  { where: "far before the model", text: (value: string) => `{"temperature":${value},"prompt":"${"x".repeat(3_000)}","model":"base"}` },
+  { where: "nested", text: (value: string) => `{"x":[${value}],"model":"base"}` },
+])("numbers that are no JSON, but that vLLM's parser takes, are the engine's affair $where", async ({ text }) => {
+  const { handler } = engine;
+  engine.handler = (_request, response) => response.writeHead(400).end("temperature must be a finite number");
+  for (const value of ["NaN", "Infinity", "-Infinity"]) {
+    const answer = await path.call("/v1/completions", { body: text(value) });
+    expect([answer.status, answer.text]).toEqual([400, "temperature must be a finite number"]);
+  }
+  engine.handler = handler;
+});

@@ -81,7 +81,7 @@ test("a body that is no JSON before its end is refused by the engine, for Envoy 
     expect({ start, status, type: json.error?.type }).toEqual({ start, status: 400, type: "Bad Request" });
   }
   const metrics = await (await fetch(`${path.gatewayUrl}/metrics`)).text();
-  expect(metrics).toContain('aibrix_gateway_requests_total{result="routed",model_from="envoy"}');
+  expect(metrics).toContain('aibrix_gateway_requests_total{result="routed",model_from="envoy",code=""}');
 });
 
 test("an adapter that is swapped under its name is served without a failure", async () => {

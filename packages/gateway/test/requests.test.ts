@@ -217,9 +217,9 @@ test("metrics tell what came of requests, by model too, and who found the model"
   await path.complete("lora");
   await path.complete("a-name-that-nobody-has");
   const metrics = await (await fetch(`${path.gatewayUrl}/metrics`)).text();
-  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="envoy"\} [1-9]/m);
-  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="body"\} [1-9]/m);
-  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="aibrix_model_not_found",model_from="envoy"\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="envoy",code=""\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="routed",model_from="body",code=""\} [1-9]/m);
+  expect(metrics).toMatch(/^aibrix_gateway_requests_total\{result="aibrix_model_not_found",model_from="envoy",code="404"\} [1-9]/m);
   expect(metrics).toMatch(/^aibrix_gateway_model_requests_total\{model="lora",result="routed"\} [1-9]/m);
   expect(metrics).toMatch(/^aibrix_gateway_decision_seconds_count [1-9]/m);
   expect(metrics).toMatch(/^aibrix_gateway_wait_seconds_count [1-9]/m);

@@ -7,6 +7,12 @@ export const BUFFER_LIMIT_BYTES: number = 32 * 1024 * 1024;
 /** Longer than every wait that the gateway allows itself, which is its `--update-hold` of 30 s. Envoy's default is 0.2 s. */
 export const EXT_PROC_TIMEOUT = "45s";
 
+/**
+ * A request has to have come whole after this time, and to have been routed: a client that stops amid its body holds Envoy's memory until then. The
+ * largest bodies come in it at 0.9 Mbit/s and more. Longer than {@link EXT_PROC_TIMEOUT}; Envoy's default is to wait for ever.
+ */
+export const REQUEST_TIMEOUT = "300s";
+
 /** An engine may think this long before it sends the next byte. Envoy's default is five minutes. */
 export const STREAM_IDLE_TIMEOUT = "3600s";
 

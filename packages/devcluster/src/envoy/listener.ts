@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ENVOY_RETRIES, HEADER_DESTINATION } from "@aibrix/api";
 import { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./clusters.ts";
-import { BUFFER_LIMIT_BYTES, EXT_PROC_TIMEOUT, STREAM_IDLE_TIMEOUT } from "./limits.ts";
+import { BUFFER_LIMIT_BYTES, EXT_PROC_TIMEOUT, REQUEST_TIMEOUT, STREAM_IDLE_TIMEOUT } from "./limits.ts";
 import { LOCAL_REPLIES } from "./local-reply.ts";
 import { extension, type JsonObject, socketAddress } from "./types.ts";
 
@@ -108,6 +108,7 @@ export function listener(port: number, accessLogPath: string | undefined): JsonO
       normalize_path: true,
       merge_slashes: true,
       request_headers_timeout: "30s",
+      request_timeout: REQUEST_TIMEOUT,
       stream_idle_timeout: STREAM_IDLE_TIMEOUT,
       early_header_mutation_extensions: [EARLY_HEADER_MUTATION],
       http_filters: [

@@ -42,6 +42,10 @@ export const LOCAL_REPLIES: JsonObject = {
       ),
     },
     {
+      filter: cel(`response.code == 408 && !response.code_details.startsWith("${GATEWAY_DETAILS}")`),
+      body_format_override: errorBody("The request did not come whole in time. Send it again.", "invalid_request_error", "request_timeout"),
+    },
+    {
       filter: cel(`response.code == 503 && !response.code_details.startsWith("${GATEWAY_DETAILS}")`),
       headers_to_add: [RETRY_AFTER],
       body_format_override: errorBody(
