@@ -84,6 +84,9 @@ export const SECRET_KEYS = {
 
 /** Header by which the gateway tells Envoy the pods to try, in order: `ip:port[,ip:port…]` (Gateway API Inference Extension). */
 export const HEADER_DESTINATION = "x-gateway-destination-endpoint";
+
+/** Header of an answer: how often Envoy sent the request to an engine. */
+export const HEADER_ATTEMPTS = "x-gateway-attempts";
 /** Header in which Envoy tells the gateway the model that it found in a JSON body, percent-encoded. Nobody else can set it. */
 export const HEADER_MODEL_PEEK = "x-gateway-model-peek";
 /** Request header that chooses the namespace where two hold the same model name. */

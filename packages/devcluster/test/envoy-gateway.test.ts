@@ -91,6 +91,13 @@ describe("what protects the engines", () => {
     expect(connectionManager().useRemoteAddress).toBe(true);
   });
 
+  test("a client that stops amid its body holds nothing for ever, and the plugin's longest wait fits into that time", () => {
+    const [, , plugin] = connectionManager().httpFilters;
+    const seconds = (text: string) => Number(/^(\d+)s$/.exec(text)?.[1]);
+    expect(seconds(connectionManager().requestTimeout)).toBe(300);
+    expect(seconds(plugin.typedConfig.messageTimeout)).toBeLessThan(300);
+  });
+
   test("only a request with a destination reaches them, and to every route the script and then the gateway plugin come first", () => {
     expect(translated.routes).toHaveLength(2);
     const [toEngines, toNowhere] = translated.routes;

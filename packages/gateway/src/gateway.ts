@@ -4,6 +4,7 @@ import { standaloneSource } from "./endpoints/standalone.ts";
 import { listen } from "./grpc/server.ts";
 import { gatewayMetrics } from "./metrics.ts";
 import type { Options } from "./options.ts";
+import { Attempts } from "./phases/types.ts";
 import { followLoads } from "./picking/load-follower.ts";
 import { Loads } from "./picking/loads.ts";
 import { Picker } from "./picking/picker.ts";
@@ -44,7 +45,9 @@ export async function runGateway(options: Options, log: Logger, signal: AbortSig
   const tracing = options.tracing && (await import("./tracing/tracing.ts")).startTracing(options.tracing, log);
   const grpc = await listen(options.grpc, {
     routes: table,
-    pick: (addresses) => picker.pick(deps.reach === undefined ? addresses : addresses.map(reach)),
+    pick: (addresses, others) =>
+      deps.reach === undefined ? picker.pick(addresses, others) : picker.pick(addresses.map(reach), others?.map(reach)),
+    attempts: new Attempts(),
     inCanary: (weight) => Math.random() * 100 < weight,
     onRoutesChange: (callback) => table.onChange(callback),
     now,

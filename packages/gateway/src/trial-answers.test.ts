@@ -40,6 +40,19 @@ test("counts answers by version and status, and the time until them", async () =
   ]);
 });
 
+test("answers of the other content count by themselves, and for no content's time", async () => {
+  const { answers, lines } = counting();
+  answers.add(CANARY, 200, 250);
+  answers.add(CANARY, "other", 500);
+  const labels = 'model="lora",namespace="team",version="canary"';
+  expect(await lines()).toEqual([
+    `aibrix_gateway_version_responses_total{${labels},code="200"} 1`,
+    `aibrix_gateway_version_responses_total{${labels},code="other"} 1`,
+    `aibrix_gateway_version_response_seconds_sum{${labels}} 0.25`,
+    `aibrix_gateway_version_response_seconds_count{${labels}} 1`,
+  ]);
+});
+
 test("a content that hangs from its first request on shows in how long its clients waited", async () => {
   const { answers, registry } = counting();
   answers.add({ ...CANARY, version: "stable" }, 200, 250);

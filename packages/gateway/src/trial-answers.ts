@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from "@aibrix/service";
 import { OTHER_MODELS } from "./pair-counts.ts";
-import type { Trial } from "./phases/types.ts";
+import type { AnswerStatus, Trial } from "./phases/types.ts";
 
 /** Buckets for the time until an answer's head, in seconds: that of a stream comes before its first token, any other with its last. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
@@ -46,7 +46,7 @@ export class TrialAnswers {
     const forget = (): void => this.#forget();
     this.#answers = new Counter({
       name: "aibrix_gateway_version_responses_total",
-      help: `Answers to requests for models of which a content is on trial, by the content (stable, canary) that was to answer and by the status that Envoy passed on; ${NO_ANSWER} where the request ended before.`,
+      help: `Answers to requests for models of which a content is on trial, by the content (stable, canary) that was to answer and by the status that Envoy passed on; ${NO_ANSWER} where the request ended before, other where an engine of the other content answered.`,
       labelNames: ["model", "namespace", "version", "code"],
       registers,
       collect: forget,
@@ -68,11 +68,11 @@ export class TrialAnswers {
   }
 
   /**
-   * @param status - `undefined` where the request ended before its answer's head. How long it had waited counts too, by itself: a content that
+   * @param status - `other` counts by itself, and so does not count for the content. `undefined` where the request ended before its answer's head. How long it had waited counts too, by itself: a content that
    * hangs shows in nothing else, and a client that leaves soon makes none fast.
    * @param afterMs - since the decision
    */
-  add(trial: Trial, status: number | undefined, afterMs: number): void {
+  add(trial: Trial, status: AnswerStatus, afterMs: number): void {
     if (status !== undefined) this.#sees = true;
     if (!this.#sees) return;
     const counted = this.#find(trial);
@@ -82,6 +82,7 @@ export class TrialAnswers {
     counted.usedMs = this.#deps.now();
     counted.codes.set(version, (counted.codes.get(version) ?? new Set()).add(code));
     this.#answers.inc({ model, namespace, version, code });
+    if (status === "other") return;
     (status === undefined ? this.#left : this.#seconds).observe({ model, namespace, version }, afterMs / 1_000);
   }
 

@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type GrpcServer, listen, TRANSPORTS, type TransportName } from "../src/grpc/server.ts";
 import type { StreamDeps } from "../src/grpc/stream.ts";
-import type { Trial } from "../src/phases/types.ts";
+import { Attempts, type Trial } from "../src/phases/types.ts";
 import { Loads } from "../src/picking/loads.ts";
 import { Picker } from "../src/picking/picker.ts";
 import { RoutingTable } from "../src/routing/table.ts";
@@ -40,7 +40,8 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     const picker = new Picker({ now, random: Math.random, loads: new Loads() });
     const deps: StreamDeps = {
       routes: table,
-      pick: (addresses) => picker.pick(addresses),
+      pick: (addresses, others) => picker.pick(addresses, others),
+      attempts: new Attempts(),
       inCanary: () => inCanary,
       onRoutesChange: () => () => undefined,
       now,
@@ -80,7 +81,7 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     await until("its call has ended", () => server.openStreams() === 0);
   });
 
-  test("retries stay with one content, and count as the one answer that they end with", async () => {
+  test("retries begin with the content, and count as the one answer that they end with", async () => {
     let calls = 0;
     canary.handler = (_request, response) => {
       calls += 1;
@@ -88,10 +89,23 @@ describe.each(Object.keys(TRANSPORTS) as TransportName[])("answers of a model wi
     };
     expect((await path.complete("lora")).json.engine).toBe("canary");
     expect([answered, calls]).toEqual([["team/lora canary 200"], 4]);
+    canary.handler = (_request, response) => response.writeHead(404).end("{}");
+    expect((await path.complete("lora")).json.engine).toBe("stable");
+    expect(answered.slice(1)).toEqual(["team/lora canary other"]);
+    expect(stable.count).toBe(1);
+  });
+
+  test("where a content's only engine is gone the other one answers, which counts for neither; where both are, it counts", async () => {
+    expect((await path.complete("lora")).json.engine).toBe("canary");
+    await canary.stop();
+    expect((await path.complete("lora")).json.engine).toBe("stable");
+    await canary.start();
+    await stable.stop();
+    inCanary = false;
+    expect((await path.complete("lora")).json.engine).toBe("canary");
     await canary.stop();
     expect((await path.complete("lora")).status).toBe(503);
-    expect(answered.slice(1)).toEqual(["team/lora canary 503"]);
-    expect(stable.count).toBe(0);
+    expect(answered).toEqual(["team/lora canary 200", "team/lora canary other", "team/lora stable other", "team/lora stable 503"]);
   });
 
   test("other models' answers are not asked for", async () => {

@@ -1,4 +1,4 @@
-import { ENVOY_RETRIES, HEADER_DESTINATION } from "@aibrix/api";
+import { ENVOY_RETRIES, HEADER_ATTEMPTS, HEADER_DESTINATION } from "@aibrix/api";
 import { expect, test } from "vitest";
 import { type EnvoyOptions, envoyBootstrap } from "./bootstrap.ts";
 
@@ -36,6 +36,9 @@ test("what the data path relies on stands in the configuration", () => {
   expect(under("override_host_sources", config)).toEqual([[{ header: HEADER_DESTINATION }]]);
   expect(under("key_matcher", config)).toContainEqual({ prefix: "x-gateway-" });
   expect(under("timeout", config)).toEqual(["0s"]);
+  expect(under("request_timeout", config)).toEqual(["300s"]);
+  expect(under("receiving_namespaces", config)).toEqual([{ untyped: ["envoy.lb"] }]);
+  expect(under("response_headers_to_add", config)).toMatchObject([[{ header: { key: HEADER_ATTEMPTS } }]]);
   expect(new Set(under("per_connection_buffer_limit_bytes", config))).toEqual(new Set([32 * 1024 * 1024]));
   expect(under("static_layer", config)).toEqual([{ "envoy.reloadable_features.ext_proc_graceful_grpc_close": true }]);
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { ENVOY_RETRIES, HEADER_DESTINATION } from "@aibrix/api";
+import { ENVOY_RETRIES, HEADER_ATTEMPTS, HEADER_DESTINATION } from "@aibrix/api";
 import { ENGINES_CLUSTER, EXT_PROC_CLUSTER } from "./clusters.ts";
 import { BUFFER_LIMIT_BYTES, EXT_PROC_TIMEOUT, REQUEST_TIMEOUT, STREAM_IDLE_TIMEOUT } from "./limits.ts";
 import { LOCAL_REPLIES } from "./local-reply.ts";
@@ -71,6 +71,10 @@ const ROUTES: JsonObject[] = [
   {
     match: { prefix: "/", headers: [{ name: HEADER_DESTINATION, present_match: true }] },
     route: { cluster: ENGINES_CLUSTER, timeout: "0s", retry_policy: RETRY_POLICY },
+    // While a content is on trial the gateway has to know whether an engine of the other one answered.
+    response_headers_to_add: [
+      { header: { key: HEADER_ATTEMPTS, value: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+    ],
   },
   { match: { prefix: "/" }, direct_response: { status: 400, body: { inline_string: "The request has no body." } } },
 ];

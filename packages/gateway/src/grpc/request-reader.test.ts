@@ -146,3 +146,15 @@ test("any bytes are read or refused; a message that is cut is never read beyond 
     { numRuns: 2_000 },
   );
 });
+
+test.each([
+  { fields: { ":status": "200", "x-gateway-attempts": "4" }, want: { status: 200, attempts: 4 } },
+  { fields: { "x-gateway-attempts": "12", "content-type": "text/html", ":status": "503" }, want: { status: 503, attempts: 12 } },
+  { fields: { ":status": "200" }, want: { status: 200, attempts: undefined } },
+  { fields: { ":status": "20", "x-gateway-attempts": "-" }, want: { status: undefined, attempts: undefined } },
+  { fields: { ":status": "200", "x-gateway-attempts": "0" }, want: { status: 200, attempts: undefined } },
+])("of an answer's head it reads $want", ({ fields, want }) => {
+  const headers = Object.entries(fields).map(([key, value]) => ({ key, rawValue: Buffer.from(value) }));
+  const encoded = Buffer.from(ProcessingRequest.encode({ responseHeaders: { headers: { headers } } }).finish());
+  expect(readRequest(encoded)).toEqual({ kind: "responseHeaders", ...want });
+});

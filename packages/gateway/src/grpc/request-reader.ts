@@ -1,4 +1,4 @@
-import { HEADER_DESTINATION } from "@aibrix/api";
+import { HEADER_ATTEMPTS, HEADER_DESTINATION } from "@aibrix/api";
 import { envoy } from "#proto";
 import { HEAD_HEADERS, type Header, readRequestHead } from "../http/request-head.ts";
 import type { Duplex, Message } from "../phases/types.ts";
@@ -59,7 +59,7 @@ const REPEATED = [":method", ":path", "content-type"];
 const MAX_REMEMBERED_BYTES = 256;
 
 const REQUEST_NAMES = byLength(HEAD_HEADERS);
-const RESPONSE_NAMES = byLength([":status"]);
+const RESPONSE_NAMES = byLength([":status", HEADER_ATTEMPTS]);
 
 function byLength(list: readonly string[]): Names {
   const names: Name[][] = [];
@@ -174,15 +174,21 @@ export function readRequest(bytes: Buffer): Message {
       ...(subset === undefined ? {} : { subset }),
     };
   }
-  if (kind === "responseHeaders") return { kind, status: statusOf(headers?.headers.at(-1)) };
+  if (kind === "responseHeaders") {
+    const value = (name: string): string => headers?.headers.findLast(({ key }) => key === name)?.value ?? "";
+    return { kind, status: statusOf(value(":status")), attempts: attemptsOf(value(HEADER_ATTEMPTS)) };
+  }
   if (kind === "requestBody" || kind === "responseBody") return { kind, ...(body ?? { body: bytes.subarray(0, 0), endOfStream: false }) };
   return { kind: kind ?? "unknown" };
 }
 
 /** `undefined` for what is no status of HTTP. */
-function statusOf(header: Header | undefined): number | undefined {
-  const text = header?.value ?? "";
+function statusOf(text: string): number | undefined {
   return /^[1-5]\d\d$/.test(text) ? Number(text) : undefined;
+}
+
+function attemptsOf(text: string): number | undefined {
+  return /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined;
 }
 
 /** `HttpBody`, as far as it is read. */

@@ -3,6 +3,7 @@ import { tooManyBodies } from "../openai/errors.ts";
 import { isSwapping, onRoutesChanged } from "../phases/look-up.ts";
 import { step } from "../phases/step.ts";
 import {
+  type AnswerStatus,
   answer,
   type Effect,
   type Message,
@@ -30,6 +31,12 @@ const LOOKUP_WAIT_MS = 300;
 /** What a body counts for that is not here and whose length nobody has told, in bytes: the most that it may have. */
 const UNKNOWN_BODY_BYTES = 16 * 1024 * 1024;
 
+/** How a request was answered, as Envoy tells it. */
+interface Outcome {
+  readonly status?: number | undefined;
+  readonly attempts?: number | undefined;
+}
+
 /** What a stream needs of the program. */
 export interface StreamDeps extends PhaseDeps {
   /** Calls back at every change of the routes until the returned function is called. */
@@ -45,10 +52,10 @@ export interface StreamDeps extends PhaseDeps {
   /**
    * Told how a request was answered whose model has a content on trial.
    *
-   * @param status - that the client gets; `undefined` where the request ended before
+   * @param status - that the client gets; `undefined` where the request ended before, `other` where an engine of the other content answered
    * @param afterMs - since the decision
    */
-  readonly onAnswered: (trial: Trial, status: number | undefined, afterMs: number) => void;
+  readonly onAnswered: (trial: Trial, status: AnswerStatus, afterMs: number) => void;
   /** Told of a defect; the stream ends with an error. */
   readonly onDefect: (error: unknown) => void;
 }
@@ -87,7 +94,7 @@ export class RequestStream implements GrpcHandler {
   /** Whether Envoy was told, when the body was asked for, to send the head of the answer too. */
   #asked = false;
   /** Of a request whose answer's head is waited for: ends that, and tells how it was answered where it was. */
-  #watch: ((outcome?: { readonly status: number | undefined }) => void) | undefined;
+  #watch: ((outcome?: Outcome) => void) | undefined;
 
   constructor(stream: GrpcStream, deps: StreamDeps, shared: SharedByStreams) {
     this.#stream = stream;
@@ -160,7 +167,8 @@ export class RequestStream implements GrpcHandler {
       return;
     }
     if (message.kind === "responseHeaders" && this.#watch !== undefined) {
-      this.#watch({ status: message.status });
+      this.#deps.attempts?.onAnswer(message.status, message.attempts);
+      this.#watch(message);
       this.#stream.write(encodeReply({ kind: "continue", phase: message.kind }));
       this.#end(GRPC_STATUS.OK);
       return;
@@ -262,7 +270,7 @@ export class RequestStream implements GrpcHandler {
     this.#watch = (outcome) => {
       this.#watch = undefined;
       watches.delete(leave);
-      if (outcome !== undefined) this.#deps.onAnswered(trial, outcome.status, this.#deps.now() - sinceMs);
+      if (outcome !== undefined) this.#deps.onAnswered(trial, statusFor(trial, outcome), this.#deps.now() - sinceMs);
     };
   }
 
@@ -347,4 +355,10 @@ export class RequestStream implements GrpcHandler {
     this.#body?.drop();
     this.#stream.end(status, details);
   }
+}
+
+/** What an answer says of the content that was to give it. Where the other one had nothing better either, that is the content's own. */
+function statusFor({ own }: Trial, { status, attempts = 0 }: Outcome): AnswerStatus {
+  const isOther = own !== undefined && attempts > own && status !== 404 && status !== 503;
+  return isOther ? "other" : status;
 }

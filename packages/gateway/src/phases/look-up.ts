@@ -1,4 +1,5 @@
 import { modelNotFound, modelNotReady } from "../openai/errors.ts";
+import { OWN_DESTINATIONS } from "../picking/picker.ts";
 import type { Found, Routable, RoutingView } from "../routing/types.ts";
 import { answer, type PhaseDeps, type RequestState, type RoutedPhase, route, type Step, type Wanted } from "./types.ts";
 
@@ -33,13 +34,20 @@ export function isSwapping({ model, wanted }: RequestState & { readonly phase: "
   return found.kind === "notReady" && found.swapping === true;
 }
 
-/** Retries stay with engines of the same content: an answer of the other one would count for this one. */
-function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary }: PhaseDeps): Step {
+/**
+ * Retries stay with engines of the same content, but the last ones: where none of its engines answers, one of the other content is better than
+ * an error. Its answer is not to count for this one, so that there are none of those where Envoy does not tell which it was.
+ */
+function routed(on: RoutedPhase, model: string, { addresses, canary }: Routable, { pick, inCanary, attempts }: PhaseDeps): Step {
   if (canary === undefined) return route(on, model, pick(addresses));
-  const { namespace } = canary;
-  return addresses.length === 0 || inCanary(canary.weight)
-    ? route(on, model, pick(canary.addresses), { model, namespace, version: "canary" })
-    : route(on, model, pick(addresses), { model, namespace, version: "stable" });
+  const { namespace, weight } = canary;
+  const isCanary = addresses.length === 0 || inCanary(weight);
+  const version = isCanary ? "canary" : "stable";
+  const own = isCanary ? canary.addresses : addresses;
+  // What is to get none of the requests gets none of these.
+  const other = isCanary ? addresses : weight === 0 ? [] : canary.addresses;
+  if (other.length === 0 || attempts?.told !== true) return route(on, model, pick(own), { model, namespace, version });
+  return route(on, model, pick(own, other), { model, namespace, version, own: OWN_DESTINATIONS });
 }
 
 /** What serves a model, of the engines that may be picked. */

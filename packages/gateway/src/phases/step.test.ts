@@ -3,7 +3,7 @@ import type { RequestHead } from "../http/request-head.ts";
 import { RoutingTable } from "../routing/table.ts";
 import { onRoutesChanged } from "./look-up.ts";
 import { step } from "./step.ts";
-import { type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step, type Trial, type Wanted } from "./types.ts";
+import { Attempts, type Message, NEW_REQUEST, type PhaseDeps, type RequestState, type Step, type Trial, type Wanted } from "./types.ts";
 
 const table = new RoutingTable();
 table.update("e1", {
@@ -129,8 +129,10 @@ test("the namespace of the headers counts until the request is routed", () => {
   expect(short(step(asked("other")[0], body('{"model":"shared"}'), both))).toBe("wait → waiting");
 });
 
-test("a content on trial gets its share, and retries stay with one content", () => {
+test("a content on trial gets its share, and retries stay with one content, but the last where Envoy tells of them", () => {
   const tried = new RoutingTable();
+  const attempts = new Attempts();
+  const pick = (own: readonly string[], others: readonly string[] = []) => [...own, ...others];
   const place = (n: number, canaryWeight?: number): void => {
     const model = {
       id: "lora",
@@ -147,17 +149,29 @@ test("a content on trial gets its share, and retries stay with one content", () 
   const sent = (canary: boolean, subset?: readonly string[]) => {
     const inCanary = (weight: number) => asked.push(weight) > 0 && canary;
     const message = { ...headers({ peekedModel: "lora" }), ...(subset === undefined ? {} : { subset }) } as Message;
-    const [, effect] = step(NEW_REQUEST, message, { ...deps, routes: tried, inCanary });
+    const [, effect] = step(NEW_REQUEST, message, { ...deps, routes: tried, pick, inCanary, attempts });
     const { reply } = effect as { reply: { trial?: Trial; destinations: readonly string[] } };
-    return `${reply.trial?.version} ${reply.destinations.map((d) => d.slice(7, 8)).join("")}`;
+    return `${reply.trial?.version}${reply.trial?.own ?? ""} ${reply.destinations.map((d) => d.slice(7, 8)).join("")}`;
   };
   expect([sent(false), sent(true)]).toEqual(["stable 1", "canary 2"]);
   expect(asked).toEqual([5, 5]);
   // Where only one of the contents may be or can be picked, it gets all; one on trial is counted as that.
   expect([sent(true, ["10.0.0.1:8000"]), sent(false, ["10.0.0.2:8000"])]).toEqual(["undefined 1", "canary 2"]);
+  attempts.onAnswer(200, 1);
+  expect([sent(false), sent(true)]).toEqual(["stable4 12", "canary4 21"]);
+  expect(sent(true, ["10.0.0.1:8000"])).toBe("undefined 1");
+  place(2, 0);
+  expect(sent(false)).toBe("stable 1");
+  place(2, 5);
+  // An error may be Envoy's own; an answer of an engine that does not tell shows an Envoy without that.
+  attempts.onAnswer(503, undefined);
+  expect(sent(true)).toBe("canary4 21");
+  attempts.onAnswer(200, undefined);
+  expect(sent(true)).toBe("canary 2");
+  asked.length = 0;
   tried.remove("e1");
   expect(sent(false)).toBe("canary 2");
-  expect(asked).toHaveLength(2);
+  expect(asked).toEqual([]);
 });
 
 const STATES: RequestState[] = [

@@ -30,6 +30,8 @@ export type Message =
       readonly kind: "responseHeaders";
       /** Of HTTP; `undefined` where it is none. */
       readonly status?: number | undefined;
+      /** How often Envoy sent the request, where it says so. */
+      readonly attempts?: number | undefined;
     }
   | { readonly kind: Exclude<OtherPhase, "responseBody" | "responseHeaders"> }
   /** Of a kind that this gateway does not know. */
@@ -60,7 +62,25 @@ export interface Wanted {
 
 export const NEW_REQUEST: RequestState = { phase: "new" };
 
+/** Of HTTP, `other` for an answer of another content's engine, `undefined` for none. */
+export type AnswerStatus = number | "other" | undefined;
+
 export type Version = "stable" | "canary";
+
+/** Learns from the heads of answers whether Envoy tells how often it sent a request. */
+export class Attempts {
+  #told = false;
+
+  get told(): boolean {
+    return this.#told;
+  }
+
+  /** @param status - of the answer: one that only an engine gives shows an Envoy that does not tell */
+  onAnswer(status: number | undefined, attempts: number | undefined): void {
+    if (attempts !== undefined) this.#told = true;
+    else if (status !== undefined && status >= 200 && status < 300) this.#told = false;
+  }
+}
 
 /** Whose content is on trial, and which one serves a request. */
 export interface Trial {
@@ -68,6 +88,8 @@ export interface Trial {
   /** The model's; empty where names have none. */
   readonly namespace: string;
   readonly version: Version;
+  /** How many of the destinations, the first ones, have its content; all where this is absent. */
+  readonly own?: number;
 }
 
 /** What to tell Envoy. */
@@ -97,10 +119,12 @@ export type Effect =
 /** What the phases need of the world. */
 export interface PhaseDeps {
   readonly routes: RoutingView;
-  /** Turns candidates into the list of destinations. */
-  readonly pick: (addresses: readonly string[]) => readonly string[];
+  /** Turns candidates into the list of destinations; `others` are for the last of Envoy's retries. */
+  readonly pick: (addresses: readonly string[], others?: readonly string[]) => readonly string[];
   /** Whether a request is one of so many of a hundred. */
   readonly inCanary: (weight: number) => boolean;
+  /** Whether Envoy says how often it sent a request, so that an answer of the other content is known as that. Absent: it does not. */
+  readonly attempts?: Attempts;
 }
 
 /** The next state, and what to do. */

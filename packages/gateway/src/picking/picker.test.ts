@@ -35,6 +35,19 @@ test("of more candidates than places each stands there once", () => {
   expect(new Set(picker().pick(many)).size).toBe(DESTINATIONS);
 });
 
+test("others come last, where there are any, in the place of the last retries", () => {
+  expect(["a,b,a,b,x,x", "b,a,b,a,x,x"]).toContain(picker().pick(["a", "b"], ["x"]).join(","));
+  const list = picker().pick(["a", "b", "c", "d", "e", "f"], ["x", "y", "z"]);
+  expect(new Set(list).size).toBe(DESTINATIONS);
+  expect(list.map((one) => "xyz".includes(one))).toEqual([false, false, false, false, true, true]);
+});
+
+test("what is an other's is not counted as sent to it", () => {
+  const loads = new Loads();
+  picker(() => 0, loads).pick(["a"], ["x"]);
+  expect([loads.of("a", 0), loads.of("x", 0)]).toEqual([1, 0]);
+});
+
 test("the load is even", () => {
   const p = picker();
   const counts = new Map<string, number>();

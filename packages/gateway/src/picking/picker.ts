@@ -4,6 +4,11 @@ import type { Loads } from "./loads.ts";
 /** Addresses in a destination list: one for the first try and one for every retry. */
 export const DESTINATIONS = ENVOY_RETRIES + 1;
 
+/** Of these, where pods of another content stand at the end of the list: those of the content itself. */
+export const OWN_DESTINATIONS = 4;
+
+const NO_OTHERS: readonly string[] = [];
+
 /** What the picker takes from outside. */
 export interface PickerDeps {
   /** Milliseconds, monotonic. */
@@ -23,9 +28,10 @@ export class Picker {
 
   /**
    * @param candidates - addresses of engines that serve the model; at least one
-   * @returns {@link DESTINATIONS} addresses, the candidates in turn
+   * @param others - engines for the last of the retries, where no candidate answered
+   * @returns {@link DESTINATIONS} addresses, the candidates in turn, then, where there are any, others
    */
-  pick(candidates: readonly string[]): readonly string[] {
+  pick(candidates: readonly string[], others: readonly string[] = NO_OTHERS): readonly string[] {
     const { loads, random } = this.#deps;
     const nowMs = this.#deps.now();
     const order = shuffled(candidates, DESTINATIONS, random);
@@ -36,7 +42,10 @@ export class Picker {
     }
     const [first] = order;
     if (first !== undefined) loads.onSent(first, nowMs);
-    return repeated(order, DESTINATIONS);
+    if (others.length === 0) return repeated(order, DESTINATIONS);
+    const own = repeated(order, OWN_DESTINATIONS).slice(0, OWN_DESTINATIONS);
+    const places = DESTINATIONS - OWN_DESTINATIONS;
+    return [...own, ...repeated(shuffled(others, places, random), places)];
   }
 }
 
