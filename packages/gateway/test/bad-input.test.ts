@@ -232,7 +232,7 @@ test("a body that comes slowly is answered once it is there", async () => {
   const send = async (part: string): Promise<void> => {
     socket.write(part);
     sent += part.length;
-    await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before === sent);
+    await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before >= sent);
   };
   engine.seen.length = 0;
   await send(HEAD);
@@ -268,7 +268,7 @@ test.each([
   const sockets = await Promise.all(Array.from({ length: 20 }, () => open()));
   for (const socket of sockets) socket.write(send);
   const sent = sockets.length * send.length;
-  await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before.read === sent);
+  await until("Envoy has read it", async () => (await path.stat(ENVOY_READ)) - before.read >= sent);
   if (asks) await until("the gateway was asked", async () => (await path.stat(asked)) >= before.asked + sockets.length);
   if (send === HEAD + BODY) await until("the engine was reached", () => reached === sockets.length);
   await until("Envoy has the requests", async () => (await path.stat(ENVOY_HAS)) === sockets.length);
@@ -284,7 +284,7 @@ function request(model: string): string {
   return `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 }
 
-/** Envoy as it ships, but that it waits for a whole request for a second only. */
+/** Envoy as it ships, but that it waits for a whole request for two seconds only. */
 const impatient: BootstrapFor = ({ listenPort, adminPort, grpcPort }) => {
   // biome-ignore lint/suspicious/noExplicitAny: Envoy's configuration is JSON without types here.
   const bootstrap: any = envoyBootstrap({
@@ -295,7 +295,7 @@ const impatient: BootstrapFor = ({ listenPort, adminPort, grpcPort }) => {
   });
   const manager = bootstrap.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
   expect(manager.request_timeout).toBe("300s");
-  manager.request_timeout = "1s";
+  manager.request_timeout = "2s";
   return bootstrap;
 };
 
@@ -318,7 +318,11 @@ test("a body that stops midway is answered 408 in its time, and nothing is left 
       await until("Envoy holds no request", async () => (await quick.stat(ENVOY_HAS)) === 0);
       await until("no call is open", async () => (await quick.stat("cluster.ext_proc.upstream_rq_active")) === 0);
     }
+    // An engine may think for longer than a request may take to come.
+    const { handler } = engine;
+    engine.handler = (_, response) => void setTimeout(() => response.end("{}"), 4_000);
     expect((await quick.complete("base")).status).toBe(200);
+    engine.handler = handler;
   } finally {
     await quick.stop();
   }

@@ -191,6 +191,30 @@ test("of what an adapter had before, the last three contents stay in the cache, 
   expect(await readdir(join(dir, ".former"))).toEqual([]);
 });
 
+test("of many contents that are given up at once the last three stay, whatever their digests; a volume that takes no note is swept, too", async () => {
+  const texts = ["f", "e", "d", "c", "b", "a", "0"];
+  const contents: Awaited<ReturnType<typeof install>>[] = [];
+  for (const [i, text] of texts.entries()) {
+    const content = await install("a", text);
+    await utimes(content.path, i, i);
+    contents.push(content);
+  }
+  const now = contents.at(-1)?.digest;
+  await store.sweep((_, digest) => digest === now);
+  expect(await pooled()).toEqual(
+    contents
+      .slice(-4)
+      .map((c) => hex(c.digest))
+      .sort(),
+  );
+
+  await rm(join(dir, ".former"), { recursive: true });
+  await writeFile(join(dir, ".former"), "a file where no folder can be made");
+  await store.sweep(() => false);
+  expect(await readdir(dir)).not.toContain("a");
+  expect(await pooled()).toHaveLength(4);
+});
+
 test("one pod's sweep, drop and eviction touch nothing of another's", async () => {
   const [one, two] = ["pod-1", "pod-2"].map((podFolder) =>
     testStore(dir, { podFolder, bounds: { maxBytes: 0, minFree: { bytes: 0 } } }),

@@ -277,7 +277,8 @@ export class ArtifactStore {
    */
   async sweep(isNeeded: (name: string, digest: string) => boolean, only?: string): Promise<void> {
     for (const name of only === undefined ? await this.#names() : [only]) {
-      const hexes = await this.#contentsOf(name).catch(() => []);
+      // Oldest first: the last ones that are given up are those that stay in the pool.
+      const hexes = await this.#byAge(name, await this.#contentsOf(name).catch(() => []));
       let isLess = false;
       for (const hex of hexes)
         await this.#one(async () => {
@@ -287,12 +288,15 @@ export class ArtifactStore {
             { adapter: name, path },
             "no adapter needs this content any more, and no engine can read it: its links are dropped",
           );
-          // Noted first: what is not noted, nobody would ever drop.
-          await this.#former.add(name, hex);
+          // Noted first: what is not noted goes only when room is needed. A volume without any has to be swept all the same.
+          await this.#try("a content that is given up cannot be noted: it stays in the cache until room is needed", () =>
+            this.#former.add(name, hex),
+          );
           await this.#removeNow(name, hex);
           isLess = true;
         });
-      if (isLess) await this.#one(() => this.#trim(name));
+      const trim = () => this.#try("contents that an adapter had before cannot be dropped from the cache", () => this.#trim(name));
+      if (isLess) await this.#one(trim);
       if (hexes.length > 0) await this.#removeIfEmpty(name);
     }
   }
@@ -311,6 +315,13 @@ export class ArtifactStore {
   async #trim(name: string): Promise<void> {
     const held = await this.#contentsOf(name);
     await this.#former.trim(name, held, (hex) => this.#pool.drop(hex));
+  }
+
+  /** Contents of a name in the order in which their folders were made. */
+  async #byAge(name: string, hexes: readonly string[]): Promise<readonly string[]> {
+    const placed = async (hex: string) => (await stat(this.#path(name, hex)).catch(() => undefined))?.mtimeMs ?? 0;
+    const all = await Promise.all(hexes.map(async (hex) => ({ hex, atMs: await placed(hex) })));
+    return all.sort((a, b) => a.atMs - b.atMs).map(({ hex }) => hex);
   }
 
   async #names(): Promise<readonly string[]> {
