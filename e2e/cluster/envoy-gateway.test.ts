@@ -86,6 +86,8 @@ describe("the way in", () => {
         body: JSON.stringify({ model: BASE_MODEL, prompt: "a", max_tokens: 4 }),
       });
       expect({ headers, status: answer.status, ...((await answer.json()) as object) }).toMatchObject({ status: 200, model: BASE_MODEL });
+      // By this the gateway plugin knows which pod of its list answered.
+      expect(answer.headers.get("x-gateway-attempts")).toMatch(/^[1-6]$/);
     }
   });
 
