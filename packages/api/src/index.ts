@@ -20,6 +20,7 @@ export {
   enginePort,
   portOf,
 } from "./engine-port.ts";
+export { type EngineRefusal, explainRefusal, type RefusalCause, refusalText } from "./engine-refusals.ts";
 export { adaptersInUse, DRAIN, hasRoomFor, maxLorasOf, requestsOf } from "./engine-requests.ts";
 export {
   ADAPTER_SLICES,

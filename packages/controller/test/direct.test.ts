@@ -94,13 +94,13 @@ test.each([
     name: "it wants a key",
     spoil: (p: FakePod) => (p.engine.apiKey = "sk-1"),
     reason: "EngineUnauthorized",
-    why: /wants an API key: set apiKeySecretRef/,
+    why: /wants an API key, .*: set .* apiKeySecretRef/,
   },
   {
     name: "the repository does not exist",
     spoil: (p: FakePod) => (p.engine.exists = () => false),
     reason: "ArtifactNotFound",
-    why: /does not find the adapter's files .*check the artifactURL/,
+    why: /cannot fetch acme\/x itself: check the artifactURL/,
   },
   {
     name: "an old release says that it does not exist",
@@ -109,7 +109,7 @@ test.each([
       p.engine.oldErrors = true;
     },
     reason: "ArtifactNotFound",
-    why: /No adapter found for acme\/x/,
+    why: /cannot fetch acme\/x itself/,
   },
 ])("cause and remedy are told where $name", async ({ spoil, reason, why }) => {
   const a = await pod("a");

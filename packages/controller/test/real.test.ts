@@ -180,7 +180,7 @@ test("without the sidecar: the engine downloads by itself", async () => {
   await adapters.ready("default/second");
   expect(await served()).toEqual(["second"]);
   await world.applyObject(adapter("missing", { artifactURL: "huggingface://acme/nowhere" }));
-  expect(await adapters.refusal("default/missing", "ArtifactNotFound")).toMatch(/does not find the adapter's files/);
+  expect(await adapters.refusal("default/missing", "ArtifactNotFound")).toMatch(/cannot fetch acme\/nowhere itself/);
   await adapters.remove("default/second", "default/missing");
   expect(await served()).toEqual([]);
   await controller.stop();

@@ -1,4 +1,4 @@
-import { DRAIN, maxLorasOf, PROBE, probeRequest, probeTimedOut, probeVerdict, requestsOf } from "@aibrix/api";
+import { DRAIN, maxLorasOf, PROBE, probeRequest, probeTimedOut, probeVerdict, refusalText, requestsOf } from "@aibrix/api";
 import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
 import pLimit from "p-limit";
@@ -16,7 +16,7 @@ import {
   type UnloadCall,
 } from "./agent.ts";
 import { type Answer, call, isRefused, isTimeout } from "./http.ts";
-import { explainRefusal, refusalText } from "./refusals.ts";
+import { refusalError } from "./refusals.ts";
 
 export interface DirectOptions {
   /** URL of the engine, without a slash at the end. */
@@ -98,7 +98,7 @@ export class DirectAgent implements PodAgent {
     const answer = await this.#call("POST", "/v1/load_lora_adapter", { body, apiKey, timeoutMs: LOAD_TIMEOUT_MS }, signal);
     if (answer.status === 200) return;
     this.#unproven.delete(name);
-    throw explainRefusal(answer);
+    throw refusalError(answer, root);
   }
 
   /** A request like any other, beside the loads of others. */
@@ -172,7 +172,7 @@ export class DirectAgent implements PodAgent {
     const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
     const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
-    if (answer.status !== 200 && !notThere) throw explainRefusal(answer);
+    if (answer.status !== 200 && !notThere) throw refusalError(answer);
   }
 
   release(call: UnloadCall, signal: AbortSignal): Promise<void> {
@@ -297,7 +297,7 @@ export class DirectAgent implements PodAgent {
  * @throws {@link CallError}: final where it wants another key, retryable for every other answer that is no list
  */
 export function adaptersOf(answer: Answer): ReadonlyMap<string, AdapterView> {
-  if (answer.status === 401) throw explainRefusal(answer);
+  if (answer.status === 401) throw refusalError(answer);
   const adapters = answer.status === 200 ? readModels(answer.body) : undefined;
   if (adapters !== undefined) return adapters;
   const said = answer.status === 200 ? "something that is no list of models" : `HTTP ${answer.status}`;

@@ -1,9 +1,9 @@
-import { PROBE, probeRequest, probeTimedOut, probeVerdict } from "@aibrix/api";
+import { PROBE, probeRequest, probeTimedOut, probeVerdict, refusalText } from "@aibrix/api";
 import { deadline } from "@aibrix/service";
 import { Agent, request } from "undici";
 import { AdapterError, HttpAnswer, isTimeout, messageOf, networkCode } from "../errors.ts";
 import type { Engine, EngineModel } from "./engine.ts";
-import { explainRefusal, refusalText } from "./refusals.ts";
+import { refusalError } from "./refusals.ts";
 
 /** How long each call may take, in milliseconds. A load reads weights from disk: 41 s were seen on slow shared storage. */
 const DEADLINE_MS = { health: 2_000, list: 5_000, load: 300_000, unload: 60_000, metrics: 2_000 } as const;
@@ -37,7 +37,7 @@ export class VllmEngine implements Engine {
 
   async listModels(apiKey: string | undefined, signal: AbortSignal): Promise<readonly EngineModel[]> {
     const { status, body } = await this.#call("GET", "/v1/models", { timeoutMs: DEADLINE_MS.list, apiKey }, signal);
-    if (status === 401) throw explainRefusal({ status, text: refusalText(body), path: "" });
+    if (status === 401) throw refusalError({ status, body });
     const models = status === 200 ? parseModels(body) : undefined;
     if (models === undefined)
       throw new AdapterError(
@@ -50,7 +50,7 @@ export class VllmEngine implements Engine {
   async load({ name, path, apiKey }: Parameters<Engine["load"]>[0], signal: AbortSignal): Promise<void> {
     const body = { lora_name: name, lora_path: path };
     const answer = await this.#call("POST", "/v1/load_lora_adapter", { timeoutMs: DEADLINE_MS.load, apiKey, body }, signal);
-    if (answer.status !== 200) throw explainRefusal({ status: answer.status, text: refusalText(answer.body), path });
+    if (answer.status !== 200) throw refusalError(answer, path);
   }
 
   async probe({ name, apiKey }: Parameters<Engine["probe"]>[0], signal: AbortSignal): Promise<"served" | "notNeeded"> {
@@ -70,9 +70,8 @@ export class VllmEngine implements Engine {
   async unload({ name, apiKey }: Parameters<Engine["unload"]>[0], signal: AbortSignal): Promise<void> {
     const options = { timeoutMs: DEADLINE_MS.unload, apiKey, body: { lora_name: name } };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", options, signal);
-    const text = refusalText(answer.body);
-    const notThere = answer.status === 404 && text !== "Not Found";
-    if (answer.status !== 200 && !notThere) throw explainRefusal({ status: answer.status, text, path: "" });
+    const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
+    if (answer.status !== 200 && !notThere) throw refusalError(answer);
   }
 
   async bootId(signal: AbortSignal): Promise<string | undefined> {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { explainRefusal, refusalText } from "./refusals.ts";
+import { explainRefusal, refusalText } from "./engine-refusals.ts";
 
 const worker = (text: string) =>
   `Call to add_lora method failed: Worker failed with error '${text}', please check the stack trace above for the root cause`;
@@ -95,13 +95,23 @@ test.each([
     says: ["/store/x", "mount"],
   },
   {
+    // Of a path that only the engine reads.
+    status: 404,
+    text: "Loading lora x failed: No adapter found for /models/x",
+    path: "/models/x",
+    filesSeen: false,
+    reason: "ArtifactNotFound",
+    retryable: false,
+    says: ["/models/x", "artifactURL", "mounted"],
+  },
+  {
     // For an adapter that the engine fetches by itself; why it cannot, it does not say.
     status: 404,
     text: "Loading lora x failed: No adapter found for acme/x",
     path: "acme/x",
     reason: "ArtifactNotFound",
     retryable: true,
-    says: ["acme/x", "HF_ENDPOINT"],
+    says: ["acme/x", "artifactURL", "HF_ENDPOINT"],
   },
   {
     status: 500,
@@ -112,9 +122,11 @@ test.each([
   },
   { status: 500, text: worker("CUDA out of memory. Tried to allocate"), reason: "EngineRefused", retryable: true, says: ["memory"] },
   { status: 503, text: "starting", reason: "EngineUnavailable", retryable: true, says: ["starting"] },
+  { status: 500, text: "Internal Server Error", reason: "EngineRefused", retryable: false, says: ["HTTP 500: Internal Server Error;"] },
+  { status: 418, text: "<html>", reason: "EngineRefused", retryable: false, says: ["HTTP 418"] },
   { status: 500, text: worker("something new"), reason: "EngineRefused", retryable: false, says: ["HTTP 500: something new;"] },
-])("explains HTTP $status $text", ({ status, text, path = "/store/x", reason, retryable, says }) => {
-  const error = explainRefusal({ status, text, path });
+])("explains HTTP $status $text", ({ status, text, path = "/store/x", filesSeen = true, reason, retryable, says }) => {
+  const error = explainRefusal({ status, text, path, filesSeen });
   expect(error).toMatchObject({ reason, retryable });
   for (const part of says) expect(error.message).toContain(part);
 });
