@@ -1,4 +1,4 @@
-import { ANNOTATION_REFRESH } from "@aibrix/api";
+import { ANNOTATION_REFRESH, type Reason } from "@aibrix/api";
 import { describe, expect, test } from "vitest";
 import { adapters, key, made, ns, serves, updated, updatedTo, useNamespaces, world } from "./support/case.ts";
 import { digestAt } from "./support/fake-runtime.ts";
@@ -296,5 +296,36 @@ describe("engines without sidecar", () => {
     await adapters.condition(key, "Updated", "False", "ChecksUnsupported");
     await declare("/models/three");
     await until("it is updated", async () => (await adapters.status(key))?.served?.artifactURL === "/models/three");
+  });
+
+  const worker = (words: string) =>
+    `Call to add_lora method failed: Worker failed with error '${words}', please check the stack trace above for the root cause`;
+  const bad = (url: string, words: string | undefined, reason: Reason) => ({ url, words, reason });
+  test.each([
+    bad("/models/cut", worker("Error while deserializing header: incomplete metadata, file not fully covered"), "ArtifactInvalid"),
+    bad(
+      "/models/other",
+      worker("The size of tensor a (64) must match the size of tensor b (128) at non-singleton dimension 1"),
+      "EngineRefused",
+    ),
+    bad("/models/unknown", worker("something that nobody has seen yet"), "EngineRefused"),
+    // Both may pass.
+    bad("huggingface://acme/missing", undefined, "ArtifactNotFound"),
+    bad("/models/large", worker("CUDA out of memory. Tried to allocate 2.00 GiB"), "EngineRefused"),
+  ])("have the old content again after $reason of $url, and the update ends", async ({ url, words, reason }) => {
+    const [{ engine }] = (await pods(["a"], { sidecar: false, volume: false })) as [FakePod];
+    engine.exists = (path) => path !== "acme/missing";
+    await world.controller([], TIMING);
+    await declare("/models/one");
+    await serves(1);
+    engine.objects = (path) => (path === "/models/one" ? undefined : words);
+    await declare(url);
+    await adapters.condition(key, "Updated", "False", reason);
+    await until("it has the old", () => engine.adapters.get("x") === "/models/one");
+    await until("it serves", async () => (await adapters.status(key))?.readyReplicas === 1);
+    expect((await adapters.status(key))?.served?.artifactURL).toBe("/models/one");
+    engine.objects = () => undefined;
+    await declare(`${url}-mended`);
+    await until("it is updated", async () => (await adapters.status(key))?.served?.artifactURL === `${url}-mended`);
   });
 });

@@ -11,6 +11,8 @@ export class FakeEngine implements Answerer {
   runtimeUpdating = true;
   /** Repositories and paths that it finds. */
   exists: (path: string) => boolean = () => true;
+  /** What it has to say against a path or repository, with HTTP 500; nothing where `undefined`. */
+  objects: (path: string) => string | undefined = () => undefined;
   /** Whether its list of models is answered. */
   lists = true;
   /** Loads end once this is resolved, whoever asked for them is there or not. */
@@ -71,6 +73,8 @@ export class FakeEngine implements Answerer {
       const root = String(body.lora_path);
       if (this.adapters.has(name)) return this.#error(400, "InvalidUserInput", `The lora adapter '${name}' has already been loaded.`);
       if (!this.exists(root)) return this.#error(404, "NotFoundError", `Loading lora ${name} failed: No adapter found for ${root}`);
+      const objection = this.objects(root);
+      if (objection !== undefined) return this.#error(500, "InternalServerError", objection);
       this.adapters.set(name, root);
       return [200, `Success: LoRA adapter '${name}' added successfully.`];
     }

@@ -35,3 +35,13 @@ test.each([
   expect(fetch.signal.aborted).toBe(aborts);
   if (aborts) expect(fetch.signal.reason instanceof NoLongerWanted).toBe(!keeps);
 });
+
+test.each([
+  { name: "the same content", next: { credentials: {} }, attempts: 2 },
+  { name: "another content", next: { url: "hf://acme/b" }, attempts: 0 },
+])("tries that failed are counted for $name", ({ next, attempts }) => {
+  const a = new Adapter(DECLARED, []);
+  a.attempts = 2;
+  a.redeclare({ ...DECLARED, ...next });
+  expect(a.attempts).toBe(attempts);
+});

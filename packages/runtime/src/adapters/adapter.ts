@@ -112,7 +112,10 @@ export class Adapter {
     }
     // By other credentials the same may come: what has arrived is kept for them.
     if (!same || before.probe !== next.probe) this.probe?.abort();
-    if (!same) this.engineEnds = undefined;
+    if (!same) {
+      this.engineEnds = undefined;
+      this.attempts = 0;
+    }
     if (!same || prepared !== undefined) this.abortFetch();
     else if ((!isHere && !sameContent(before, next)) || next.hold !== undefined)
       this.abortFetch(new Error("other credentials were declared"));

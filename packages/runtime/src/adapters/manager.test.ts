@@ -1088,6 +1088,17 @@ test("content that an engine refused for now waits for requests again before it 
   await serves("a", "two");
 });
 
+test("how often an engine refused new content is told while the old one serves, for whoever declares it to end that", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.refusals.set("/store/two", new AdapterError("ArtifactNotFound", "missing", { retryable: true }));
+  await load("a", "/two");
+  const serving = { path: "/store/one" };
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "ArtifactNotFound", attempts: 2, serving }));
+  await load("a", "/one");
+  await until(() => expect(status("a")).toMatchObject({ state: "Serving", attempts: 0, serving }));
+});
+
 /** Another process of the engine comes up. */
 async function engineBack(boot: string) {
   engine.up = true;

@@ -2,7 +2,7 @@ import { ANNOTATION_ABORT, ArtifactUrlError } from "@aibrix/api";
 import { follow, stepsOf, unhealthy } from "../canary.ts";
 import type { Content, Served, Update } from "../contents.ts";
 import type { Asks } from "./asks.ts";
-import { bearing, failureOf } from "./failure.ts";
+import { bearing, failureOf, isRefusedAgain } from "./failure.ts";
 import { withSecrets } from "./identity.ts";
 import type { Before, RolloutInput, RolloutPod, Why } from "./input.ts";
 import { cannotCheck, canPrepare } from "./preparation.ts";
@@ -42,7 +42,8 @@ export function refused(view: View, content: Content, served: Served, swapping: 
     if (isRefresh && !canPrepare(view, p, content))
       return { reason: "RefreshUnsupported", message: `pod ${p.name}: ${whyNoRefresh(p, content.url)}` };
     const why = failureOf(view, p, content, swapping);
-    if (why !== undefined && !why.retryable) return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
+    if (why !== undefined && (!why.retryable || isRefusedAgain(view, p, why)))
+      return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
   }
   if (!swapping && cannotCheck(view, content))
     return {

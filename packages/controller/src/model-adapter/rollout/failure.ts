@@ -9,34 +9,42 @@ export function bearing(view: View, content: Content): readonly RolloutPod[] {
   return view.fresh.filter((p) => p.hasServed || view.serving(p) || failureOf(view, p, content, true)?.retryable !== false);
 }
 
+/** What a pod says instead of taking a content. */
+interface Failure extends Why {
+  readonly retryable: boolean;
+  /** How many tries to load it failed in a row; `undefined` where it was not to be loaded yet. */
+  readonly loads?: number;
+}
+
 /** Why a pod does not get a content. */
-export function failureOf(
-  view: View,
-  p: RolloutPod,
-  content: Content,
-  swapping: boolean,
-): (Why & { readonly retryable: boolean }) | undefined {
+export function failureOf(view: View, p: RolloutPod, content: Content, swapping: boolean): Failure | undefined {
   const entry = view.entry(p);
   const prepared = preparedOf(view, p, content);
   if (prepared?.state === "Failed") return why(prepared);
   const { failure } = p.call;
   if (failure?.kind === "prepare" && p.isOf(failure, content)) return failure;
   if (!swapping || view.serves(p, content)) return undefined;
-  if (failure?.kind === "load" && p.isOf(failure, content)) return failure;
+  if (failure?.kind === "load" && p.isOf(failure, content)) return { ...failure, loads: failure.attempts };
   // What a sidecar misses since it was restarted it is told again.
   if (!p.hasSecrets(content)) return undefined;
   const isIt = entry !== undefined && entry.artifactUrl === content.url && entry.message !== undefined && entry.reason !== undefined;
   const isTold = isIt && (content.digest === undefined || entry.declaredDigest === undefined || entry.declaredDigest === content.digest);
   return isTold && entry !== undefined && p.via === "sidecar"
-    ? why({ ...entry, retryable: entry.retryable || entry.nextRetryTime !== undefined })
+    ? { ...why({ ...entry, retryable: entry.retryable || entry.nextRetryTime !== undefined }), loads: entry.attempts }
     : undefined;
 }
 
-function why(of: {
-  readonly reason: string | undefined;
-  readonly message: string | undefined;
-  readonly retryable: boolean;
-}): Why & { retryable: boolean } {
+/**
+ * Whether a pod that has served refused a content again that it may take later: each try to load it takes away what serves there, so that such
+ * content is given up for what served before.
+ */
+export function isRefusedAgain(view: View, p: RolloutPod, { reason, loads = 0 }: Failure): boolean {
+  // An engine that is away or does not answer has said nothing about the content.
+  const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound";
+  return byEngine && loads > 1 && view.hasUsers(p);
+}
+
+function why(of: { readonly reason: string | undefined; readonly message: string | undefined; readonly retryable: boolean }): Failure {
   const { reason, message = "", retryable } = of;
   return { reason: reason !== undefined && reason in REASONS ? (reason as Reason) : "RuntimeUnavailable", message, retryable };
 }

@@ -1,5 +1,5 @@
-import { ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
-import { expect, test } from "vitest";
+import { ANNOTATION_REFRESH, type ModelAdapterStatus, type Reason } from "@aibrix/api";
+import { describe, expect, test } from "vitest";
 import { type AdapterView, NOTHING_KNOWN, type PodView } from "../../engines/agent.ts";
 import type { Health } from "../canary.ts";
 import type { Rollout } from "../contents.ts";
@@ -775,6 +775,45 @@ test("a pod that could not load it takes no other one out of the slices at the l
   const refused = { ...waits, state: "Failed", reason: "EngineRefused", message: "m", retryable: false } as const;
   const r = run(onTrial({ step: 3, weight: 100 }), [tried("a", { onTrial: false }), pod("b", refused), pod("c")]);
   expect([r.update?.reason, weights(r)]).toEqual(["EngineRefused", [undefined, undefined, undefined]]);
+});
+
+describe("an engine that refuses new content for what may pass", () => {
+  const seen = { message: "m", retryable: true } as const;
+  const asked = (reason: Reason, attempts: number) =>
+    ({ kind: "load", fingerprint: "f", reason, attempts, retryAtMs: NOW + 1, ...seen }) as const;
+  const direct = (reason: Reason, attempts: number, more: Partial<RolloutPod> = {}) =>
+    pod(
+      "a",
+      {},
+      {
+        via: "direct",
+        listed: false,
+        seen: { adapters: new Map() },
+        call: { ...pod("a").call, failure: asked(reason, attempts) },
+        ...more,
+      },
+    );
+  const sidecar = (reason: Reason, attempts: number) =>
+    pod("a", { ...waits, declaredDigest: undefined, state: "Failed", reason, attempts, ...seen });
+  const { contentDigest: _, ...update } = SWAPPING;
+  const adapter = declared(TWO, { ...served(ONE, undefined), update });
+
+  test.each([
+    { name: "by its first such answer", p: direct("ArtifactNotFound", 1), state: "Swapping" },
+    { name: "by its second such answer", p: direct("ArtifactNotFound", 2), state: "Failed" },
+    { name: "by want of memory twice", p: direct("EngineRefused", 2), state: "Failed" },
+    { name: "by being away", p: direct("EngineUnavailable", 9), state: "Swapping" },
+    { name: "by a pod that never served", p: direct("ArtifactNotFound", 9, { hasServed: false }), state: "Swapping" },
+    { name: "by its first such answer to a sidecar", p: sidecar("ArtifactNotFound", 1), state: "Swapping" },
+    { name: "by its second such answer to a sidecar", p: sidecar("ArtifactNotFound", 2), state: "Failed" },
+    { name: "by being away from a sidecar", p: sidecar("EngineUnavailable", 9), state: "Swapping" },
+  ])("$name the update is $state", ({ p, state }) => {
+    const r = run(adapter, [p]);
+    expect([r.update?.state, r.update?.reason]).toEqual([state, p.call.failure?.reason ?? p.view.adapters.get("x")?.reason]);
+    expect(told(r)).toEqual([state === "Failed" ? ONE : TWO]);
+    // An edit back, or what serves, is not given up so.
+    expect(run(declared(ONE, served(ONE, undefined)), [p]).update).toBeUndefined();
+  });
 });
 
 test("a promotion that nothing comes of waits", () => {
