@@ -1,15 +1,18 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ENVOY_GATEWAY_VERSION } from "../parts/gateway-charts.ts";
 import type { PartContext } from "../parts/part-context.ts";
 import { StackError } from "../stack/errors.ts";
 import { type StateDir, writeFileAtomic } from "../stack/state-dir.ts";
+import { deadline, until } from "../stack/time.ts";
 import { renderDependency } from "./dependency.ts";
 import type { Kubectl } from "./kubectl.ts";
 
 const APPLY_MS = 120_000;
 /** Mostly seconds; an API server with much to do gives up on a CRD and tries again ever later. */
 const GONE_MS = 300_000;
+const TOLD_MS = 120_000;
+const LOOK_EVERY_MS = 250;
 const [OURS, GATEWAY_API] = ["envoyproxies.gateway.envoyproxy.io", "gateways.gateway.networking.k8s.io"] as const;
 
 /** What was applied is kept: it is what is deleted again from a cluster that exists. */
@@ -47,6 +50,25 @@ export async function installEnvoyGateway(
   const kustomize = (folder: string) => kubectl.run(["kustomize", folder], signal);
   writeFileAtomic(manifestFile(dir), await renderDependency(kustomize, imageRegistry, dir.cluster, parts));
   await kubectl.run(["apply", "--server-side", "-f", manifestFile(dir)], signal, APPLY_MS);
+  await kindsTold(kubectl, readFileSync(manifestFile(dir), "utf8"), signal);
+}
+
+/** Waits until the API server tells of the kinds of all CRDs of a text, some moments after it has taken them: objects of others are refused. */
+async function kindsTold(kubectl: Kubectl, manifests: string, signal: AbortSignal): Promise<void> {
+  const crds = manifests
+    .split(/^---$/m)
+    .flatMap((text) => (/^kind: CustomResourceDefinition$/m.test(text) ? (/^ {2}name: (\S+)$/m.exec(text)?.[1] ?? []) : []));
+  let missing: readonly string[] = crds;
+  const areTold = async () => {
+    const told = (await kubectl.run(["api-resources", "--output=name"], signal)).split("\n");
+    missing = crds.filter((name) => !told.includes(name));
+    return missing.length === 0;
+  };
+  if (await until(areTold, LOOK_EVERY_MS, deadline(TOLD_MS, signal))) return;
+  signal.throwIfAborted();
+  throw new StackError(
+    `The API server does not tell of ${missing.join(", ")} ${TOLD_MS / 1000} s after it has taken them: see \`kubectl get crd\`, then start again.`,
+  );
 }
 
 /** Deletes what {@link installEnvoyGateway} has applied; nothing where Envoy Gateway was there before. */
