@@ -123,6 +123,7 @@ test.each([
   { status: 500, text: worker("CUDA out of memory. Tried to allocate"), reason: "EngineRefused", retryable: true, says: ["memory"] },
   { status: 503, text: "starting", reason: "EngineUnavailable", retryable: true, says: ["starting"] },
   { status: 500, text: "Internal Server Error", reason: "EngineRefused", retryable: false, says: ["HTTP 500: Internal Server Error;"] },
+  { status: 504, text: "upstream request timeout", reason: "EngineUnavailable", retryable: true, says: ["HTTP 504", "tried again"] },
   { status: 418, text: "<html>", reason: "EngineRefused", retryable: false, says: ["HTTP 418"] },
   { status: 500, text: worker("something new"), reason: "EngineRefused", retryable: false, says: ["HTTP 500: something new;"] },
 ])("explains HTTP $status $text", ({ status, text, path = "/store/x", filesSeen = true, reason, retryable, says }) => {

@@ -107,6 +107,13 @@ const ROWS: readonly Row[] = [
     retryable: true,
     message: (_, { text }) => `the engine is not ready (${short(text)}): it is tried again`,
   },
+  {
+    // vLLM says none of these to a load; what may stand between a controller and it does.
+    statuses: [408, 429, 502, 504],
+    reason: "EngineUnavailable",
+    retryable: true,
+    message: (_, { status, text }) => `the engine, or what stands before it, answered HTTP ${status} (${short(text)}): it is tried again`,
+  },
 ];
 
 /** Says what an engine's refusal comes to. What nobody knows is final: an engine that has failed says so. Pure. */

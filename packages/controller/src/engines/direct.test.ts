@@ -276,6 +276,13 @@ describe("an unload", () => {
     expect([unloads, pages]).toEqual([2, before]);
   });
 
+  test("that an engine refuses without a word that is known is asked for again", async () => {
+    metrics = () => page();
+    answer = (reply) => void (reply.req.url === "/v1/models" ? reply.end(LIST) : reply.writeHead(500).end("oops"));
+    const refused = await agent.unload({ ...UNLOAD, graceSeconds: 0 }, stop.signal).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ reason: "EngineRefused", retryable: true });
+  });
+
   test("waits a short time only for an engine that tells nothing", async () => {
     metrics = () => "nothing of the kind 1\n";
     await agent.unload(UNLOAD, stop.signal);

@@ -172,7 +172,10 @@ export class DirectAgent implements PodAgent {
     const call = { body: { lora_name: name }, apiKey, timeoutMs: UNLOAD_TIMEOUT_MS };
     const answer = await this.#call("POST", "/v1/unload_lora_adapter", call, signal);
     const notThere = answer.status === 404 && refusalText(answer.body) !== "Not Found";
-    if (answer.status !== 200 && !notThere) throw refusalError(answer);
+    if (answer.status === 200 || notThere) return;
+    const error = refusalError(answer);
+    // What is to go is asked for until it has gone: no edit would help.
+    throw error.reason === "EngineRefused" ? new CallError(error.reason, error.message, { retryable: true }) : error;
   }
 
   release(call: UnloadCall, signal: AbortSignal): Promise<void> {

@@ -35,13 +35,13 @@ export function failureOf(view: View, p: RolloutPod, content: Content, swapping:
 }
 
 /**
- * Whether a pod that has served refused a content again that it may take later: each try to load it takes away what serves there, so that such
+ * Whether a pod that has served refused a content after three tries, some seconds apart, that it may take later: each try to load it takes away what serves there, so that such
  * content is given up for what served before.
  */
 export function isRefusedAgain(view: View, p: RolloutPod, { reason, loads = 0 }: Failure): boolean {
   // An engine that is away or does not answer has said nothing about the content.
   const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound";
-  return byEngine && loads > 1 && view.hasUsers(p);
+  return byEngine && loads > 2 && view.hasUsers(p);
 }
 
 function why(of: { readonly reason: string | undefined; readonly message: string | undefined; readonly retryable: boolean }): Failure {

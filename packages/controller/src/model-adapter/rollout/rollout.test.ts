@@ -800,12 +800,13 @@ describe("an engine that refuses new content for what may pass", () => {
 
   test.each([
     { name: "by its first such answer", p: direct("ArtifactNotFound", 1), state: "Swapping" },
-    { name: "by its second such answer", p: direct("ArtifactNotFound", 2), state: "Failed" },
-    { name: "by want of memory twice", p: direct("EngineRefused", 2), state: "Failed" },
+    { name: "by its second such answer", p: direct("ArtifactNotFound", 2), state: "Swapping" },
+    { name: "by its third such answer", p: direct("ArtifactNotFound", 3), state: "Failed" },
+    { name: "by want of memory thrice", p: direct("EngineRefused", 3), state: "Failed" },
     { name: "by being away", p: direct("EngineUnavailable", 9), state: "Swapping" },
     { name: "by a pod that never served", p: direct("ArtifactNotFound", 9, { hasServed: false }), state: "Swapping" },
     { name: "by its first such answer to a sidecar", p: sidecar("ArtifactNotFound", 1), state: "Swapping" },
-    { name: "by its second such answer to a sidecar", p: sidecar("ArtifactNotFound", 2), state: "Failed" },
+    { name: "by its third such answer to a sidecar", p: sidecar("ArtifactNotFound", 3), state: "Failed" },
     { name: "by being away from a sidecar", p: sidecar("EngineUnavailable", 9), state: "Swapping" },
   ])("$name the update is $state", ({ p, state }) => {
     const r = run(adapter, [p]);
