@@ -167,6 +167,12 @@ test("with the real sidecar and no shared volume: the engine downloads by itself
   expect(await root("qwen-code-lora")).toBe(REPO);
   await world.applyObject(adapter("in-s3", { artifactURL: "s3://models/adapters/a" }));
   expect(await adapters.refusal("default/in-s3", "VolumeMissing")).toMatch(/emptyDir/);
+  // A new repository that is not there: each try to load it takes the old content away for a moment, and the second is the last one.
+  await world.applyObject(adapter("qwen-code-lora", { artifactURL: "huggingface://acme/nowhere" }));
+  const kept = await adapters.condition("default/qwen-code-lora", "Updated", "False", "ArtifactNotFound");
+  expect(kept.conditions?.find((c) => c.type === "Updated")?.message).toMatch(/cannot fetch acme\/nowhere itself/);
+  await until("the old content serves", async () => (await adapters.status("default/qwen-code-lora"))?.readyReplicas === 1);
+  expect(await served()).toEqual(["qwen-code-lora"]);
   await adapters.remove("default/qwen-code-lora", "default/in-s3");
   expect(await served()).toEqual([]);
   await controller.stop();
