@@ -68,7 +68,9 @@ function isSameEnd(before: ModelAdapterStatus["update"], after: ModelAdapterStat
 /** Whether only the clock asked, and has led to what was aborted before: of that nothing is told once more. */
 function isFoundAgain(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus["update"]): boolean {
   if (after?.state !== "Failed" || after.reason !== "UpdateAborted" || before?.update?.state === "Swapping") return false;
-  const isByClock = after.refresh !== undefined && after.refresh !== askedIn(after.refresh);
+  // An edit of the artifactURL carries the mark of the last look on.
+  const isByClock =
+    after.artifactURL === before?.served?.artifactURL && after.refresh !== undefined && after.refresh !== askedIn(after.refresh);
   return isByClock && wasAborted(before?.history, after.artifactURL, after.contentDigest);
 }
 

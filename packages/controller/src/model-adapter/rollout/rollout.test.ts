@@ -1092,6 +1092,10 @@ test("a look by the clock that was aborted is followed by the next one, which fi
   const written = { ...looking.status, ...contentStatus(observed(again), looking, undefined) };
   expect([updateEvents(looking.status, written), written.history?.length]).toEqual([[], 1]);
   expect(updatedAs(looking, again)).toBe("False");
+  // An edit that is aborted a second time is told, whatever looks there were before.
+  const edit = { ...refused, artifactURL: TWO, contentDigest: D2 } as const;
+  const before = { ...served(ONE, D1), history: [{ ...aborted, artifactURL: TWO }], conditions };
+  expect(updateEvents(before, { ...before, update: edit })).toMatchObject([{ reason: "UpdateAborted" }]);
   // It stays so until the next one.
   expect(run(by(written), [pod("a"), pod("b")]).update?.state).toBe("Failed");
   expect(run(by(written), [pod("a"), pod("b")], NOW + 300_000).update?.state).toBe("Preparing");
