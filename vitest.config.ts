@@ -36,19 +36,23 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** A failed comparison tells both texts whole: the log of a run elsewhere is all there is of it. */
+const chaiConfig = { truncateThreshold: 0 };
+
 const ssr = { resolve: { conditions: ["@aibrix/source", "node", "import", "default"] } };
 
 export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
     projects: [
-      { resolve, ssr, test: { name: "unit", include: ["packages/*/{src,bench}/**/*.test.ts"], testTimeout: 60_000 } },
+      { resolve, ssr, test: { name: "unit", chaiConfig, include: ["packages/*/{src,bench}/**/*.test.ts"], testTimeout: 60_000 } },
       {
         resolve,
         ssr,
         // Real Envoy, S3 and Hub: each file starts its own parts on free ports, and mostly waits for them; two cores cannot start many at once.
         test: {
           name: "component",
+          chaiConfig,
           include: ["packages/*/test/**/*.test.ts"],
           exclude: [VLLM_CONTRACT],
           globalSetup: ["vitest.programs.ts"],
@@ -63,6 +67,7 @@ export default defineConfig({
         // Each story has stacks of its own on free ports, and waits for most of its time; a vLLM starts on one core.
         test: {
           name: "e2e",
+          chaiConfig,
           include: ["e2e/stories/**/*.test.ts", VLLM_CONTRACT],
           testTimeout: 180_000,
           hookTimeout: 900_000,
@@ -75,6 +80,7 @@ export default defineConfig({
         // The stories of a cluster share one, which takes a while to start; each takes away what it applied.
         test: {
           name: "e2e-cluster",
+          chaiConfig,
           include: ["e2e/cluster/**/*.test.ts"],
           globalSetup: ["e2e/support/cluster-setup.ts"],
           testTimeout: 900_000,
