@@ -240,7 +240,7 @@ test("an update: new content is a new path, and answers at once; a bad one leave
   await runtime.load("moving", "hf://acme/cut");
   expect(await runtime.failed("moving", "ArtifactInvalid")).toMatchObject({
     serving: { path: after.serving?.path },
-    message: expect.stringContaining("goes on serving"),
+    message: expect.stringMatching(/upload the file again$/),
   });
   expect((await complete(engine, "moving")).status).toBe(200);
 });

@@ -52,6 +52,16 @@ test("a state is told once, progress of a download never", () => {
   ).toEqual(["a Downloading", "a Serving abababababab", "a Failed R: why: what to do", "a Removed"]);
 });
 
+test("what serves on after a failed update is told", () => {
+  const older = serving("a").serving;
+  const failed = adapter("a", { state: "Failed", reason: "R", message: "why", serving: older });
+  expect(told([{ type: "ADAPTER", object: failed }], snapshot())).toEqual([
+    "a Failed R: why (the content that served before goes on serving)",
+  ]);
+  const warned = adapter("a", { state: "Updating", message: "warning: w", serving: older });
+  expect(told([{ type: "ADAPTER", object: warned }], snapshot())).toEqual(["a Updating warning: w"]);
+});
+
 test("a snapshot after a broken watch tells only what changed meanwhile", () => {
   const before = snapshot({ adapters: [serving("a"), serving("b")] });
   expect(

@@ -97,7 +97,9 @@ export function isSettled(view: RuntimeView): boolean {
 export function detailOf(a: Pick<AdapterStatus, "state" | "serving" | "reason" | "message">): string {
   const digest = a.state === "Serving" && a.serving !== null ? shortDigest(a.serving.content_digest ?? "") : "";
   const told = [a.reason, a.message].filter((t) => t !== undefined && t !== "").join(": ");
-  return [digest, told].filter((t) => t !== "").join("  ");
+  const isOlder = a.serving !== null && !["Serving", "Draining"].includes(a.state);
+  const rest = isOlder && a.reason !== undefined ? " (the content that served before goes on serving)" : "";
+  return [digest, `${told}${rest}`].filter((t) => t !== "").join("  ");
 }
 
 function shortDigest(digest: string): string {

@@ -113,7 +113,7 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     want: { state: "Updating", serving: { content_digest: OLD.digest } },
   },
   {
-    name: "an update that the engine refused: the old content serves on, and it says so",
+    name: "an update that the engine refused: the old content serves on, and is no part of what the message says",
     given: {
       facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused },
       serving: servingOld,
@@ -125,7 +125,7 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
       reason: "EngineRefused",
       retryable: false,
       attempts: 1,
-      message: "no (the content that served before goes on serving)",
+      message: "no",
       serving: { content_digest: OLD.digest },
     },
   },

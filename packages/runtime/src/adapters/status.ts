@@ -48,7 +48,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
   const { facts, declaration, serving, download } = s;
   const retryAtMs = facts.failure?.retryAtMs;
   const rfc3339 = (ms: number) => new Date(timeOf(ms)).toISOString();
-  const message = problem === undefined ? (s.refetches ? FILES_GONE : warning(s, engine)) : withRest(problem.message, s);
+  const message = problem === undefined ? (s.refetches ? FILES_GONE : warning(s, engine)) : problem.message;
   return {
     lora_name: declaration.name,
     artifact_url: declaration.url,
@@ -111,10 +111,6 @@ function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state:
 
 const FILES_GONE =
   "warning: files of the adapter were gone from the volume, and are fetched again before the engine needs them: see who removes them";
-
-function withRest(message: string, { serving, facts }: Shown): string {
-  return serving === undefined || facts.removing ? message : `${message} (the content that served before goes on serving)`;
-}
 
 function warning({ declaration: { baseModel }, trainedOn }: Shown, { baseModels, models }: EngineView): string | undefined {
   if (baseModel === undefined || baseModels.length === 0 || baseModels.includes(baseModel))
