@@ -103,6 +103,15 @@ export class Metrics {
     return `${await this.#registry.metrics()}${rest.join("")}`;
   }
 
+  /** Only the series of these names, as prometheus_client gives them where a query asks for `name[]`. */
+  async seriesOf(names: ReadonlySet<string>): Promise<string> {
+    const wanted = (line: string): boolean => {
+      const [name = ""] = line.replace(/^# (?:HELP|TYPE) /, "").split(/[ {]/, 1);
+      return names.has(name);
+    };
+    return (await this.page()).replaceAll(/.*\n+/g, (line) => (wanted(line) ? line.trimEnd().concat("\n") : ""));
+  }
+
   #gauge(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {
     const gauge: Gauge = new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry], collect: () => collect(gauge) });
   }

@@ -54,7 +54,8 @@ type engine struct {
 	running atomic.Int64
 }
 
-// A page of vLLM's has some hundred KB, nearly all of it buckets of histograms; what is asked for is in its middle.
+// A page of vLLM's has some hundred KB, nearly all of it buckets of histograms; what is asked for is in its middle. With a slash at the end it takes
+// names, and gives that alone.
 var buckets = func() []byte {
 	var b bytes.Buffer
 	for i := 0; b.Len() < 50<<10; i++ {
@@ -63,11 +64,15 @@ var buckets = func() []byte {
 	return b.Bytes()
 }()
 
-func (e *engine) writeMetrics(conn net.Conn) error {
+func (e *engine) writeMetrics(conn net.Conn, named bool) error {
 	const gauge = "vllm:num_requests_%s{engine=\"0\",model_name=\"qwen-coder-1-5b-instruct\"} %d.0\n"
 	counts := fmt.Sprintf(gauge+gauge, "running", e.running.Load(), "waiting", 0)
-	page := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: %d\r\n\r\n", 2*len(buckets)+len(counts))
-	page = append(append(append(page, buckets...), counts...), buckets...)
+	around := buckets
+	if named {
+		around = nil
+	}
+	page := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: %d\r\n\r\n", 2*len(around)+len(counts))
+	page = append(append(append(page, around...), counts...), around...)
 	_, err := conn.Write(page)
 	return err
 }
@@ -116,7 +121,7 @@ func (e *engine) serve(conn net.Conn) {
 
 func (e *engine) answer(conn net.Conn, request head) error {
 	if request.metrics {
-		return e.writeMetrics(conn)
+		return e.writeMetrics(conn, request.named)
 	}
 	e.running.Add(1)
 	defer e.running.Add(-1)
@@ -151,6 +156,7 @@ type head struct {
 	chunked       bool
 	stream        bool
 	metrics       bool
+	named         bool
 	engine        int
 }
 
@@ -174,7 +180,8 @@ func readHead(reader *bufio.Reader) (head, error) {
 	if len(first) > 12 && bytes.HasPrefix(first, []byte("HTTP/1.1 ")) {
 		h.status = number(first[9:12])
 	}
-	h.metrics = bytes.HasPrefix(first, []byte("GET /metrics "))
+	h.named = bytes.HasPrefix(first, []byte("GET /metrics/?name"))
+	h.metrics = h.named || bytes.HasPrefix(first, []byte("GET /metrics "))
 	for {
 		line, err := reader.ReadSlice('\n')
 		if err != nil {

@@ -65,6 +65,33 @@ test("one that does not answer keeps the others from no round", async () => {
   await following;
 });
 
+test("an engine is asked for the two gauges, and for its whole page where it tells nothing by name", async () => {
+  const asked: string[] = [];
+  const told = "vllm:num_requests_running 3\nvllm:num_requests_waiting 1\n";
+  const byName = await engine((request, response) => {
+    asked.push(`by name ${new URL(request.url ?? "", "http://engine").pathname}`);
+    const { pathname, searchParams } = new URL(request.url ?? "", "http://engine");
+    const isOurs =
+      pathname === "/metrics/" && searchParams.getAll("name[]").join() === "vllm:num_requests_running,vllm:num_requests_waiting";
+    response.end(isOurs ? told : "");
+  });
+  const onlyWhole = await engine((request, response) => {
+    asked.push(`whole ${new URL(request.url ?? "", "http://engine").pathname}`);
+    response.end(request.url === "/metrics" ? told : "");
+  });
+  const loads = new Loads();
+  const stop = new AbortController();
+  const now = (): number => 0;
+  const addresses = () => [byName, onlyWhole];
+  const following = followLoads({ loads, addresses, now, log: createLogger("test", "silent"), periodMs: 1 }, stop.signal);
+  await vi.waitFor(() => expect([loads.of(byName, 0), loads.of(onlyWhole, 0), asked.length > 12]).toEqual([4, 4, true]));
+  stop.abort();
+  await following;
+  const of = (what: string) => asked.filter((a) => a.startsWith(what)).map((a) => a.slice(what.length + 1));
+  expect(new Set(of("by name"))).toEqual(new Set(["/metrics/"]));
+  expect(of("whole").filter((path) => path === "/metrics/")).toHaveLength(1);
+});
+
 test("an engine is asked anew where choices are made by it, over one connection", async () => {
   let asked = 0;
   let connections = 0;

@@ -12,6 +12,16 @@ const CONCURRENCY = 16;
 /** A page larger than this is not read, in bytes. vLLM's has some 100 KB. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
+/** The whole page. */
+const PAGE = "/metrics";
+
+/**
+ * The two gauges alone: a hundredth of the bytes, for us and for the engine to write. By the slash at the end it is prometheus_client that answers in
+ * vLLM, which takes names; at `/metrics` it is a route before it, which does not (vllm/entrypoints/serve/instrumentator/metrics.py). With several API
+ * servers (`--api-server-count`) nothing is found by names.
+ */
+const GAUGES = `/metrics/?${new URLSearchParams(["running", "waiting"].map((what): [string, string] => ["name[]", `vllm:num_requests_${what}`]))}`;
+
 /** What following takes from outside. */
 export interface LoadFollowerDeps {
   readonly loads: Loads;
@@ -34,6 +44,8 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
   const stop = (): void => void agent.destroy();
   signal.addEventListener("abort", stop);
   const asking = new Set<string>();
+  /** Engines that tell nothing by name, and something on the whole page. */
+  const whole = new Set<string>();
   const workers = new Set<Promise<void>>();
   let round: Iterator<string> = [].values();
   const work = async (): Promise<void> => {
@@ -42,7 +54,7 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
       if (asking.has(address) || !deps.loads.isDue(address, deps.now())) continue;
       asking.add(address);
       try {
-        await ask(agent, address, deps);
+        await ask(agent, address, whole, deps);
       } catch (error) {
         if (!signal.aborted) deps.log.debug({ engine: address, problem: (error as Error).message }, "an engine's load is not known");
       } finally {
@@ -52,7 +64,9 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
   };
   try {
     while (!signal.aborted) {
-      round = new Set(deps.addresses()).values();
+      const addresses = new Set(deps.addresses());
+      for (const address of whole) if (!addresses.has(address)) whole.delete(address);
+      round = addresses.values();
       while (workers.size < CONCURRENCY) {
         const worker = work();
         workers.add(worker);
@@ -67,24 +81,30 @@ export async function followLoads(deps: LoadFollowerDeps, signal: AbortSignal): 
   }
 }
 
-async function ask(agent: Agent, address: string, { loads, now }: LoadFollowerDeps): Promise<void> {
+async function ask(agent: Agent, address: string, whole: Set<string>, { loads, now }: LoadFollowerDeps): Promise<void> {
   loads.onAsked(address, now());
-  const page = await metricsPage(agent, address);
-  const requests = page === undefined ? undefined : requestsIn(page);
+  const byName = whole.has(address) ? undefined : await metricsPage(agent, address, GAUGES);
+  let requests = byName?.page === undefined ? undefined : requestsIn(byName.page);
+  if (requests === undefined) {
+    const { page } = await metricsPage(agent, address, PAGE);
+    requests = page === undefined ? undefined : requestsIn(page);
+    // An error may pass.
+    if (requests !== undefined && (byName?.status === 200 || byName?.status === 404)) whole.add(address);
+  }
   if (requests !== undefined) loads.onReported(address, requests, now());
 }
 
 /**
- * Reads an engine's metrics; `undefined` where it answers with an error. By undici's innermost call, without streams and signals: many
+ * Reads an engine's metrics; there are none where it answers with an error. By undici's innermost call, without streams and signals: many
  * engines are asked every second, beside the requests.
  */
-async function metricsPage(agent: Agent, address: string): Promise<Buffer | undefined> {
+async function metricsPage(agent: Agent, address: string, path: string): Promise<{ readonly status: number; readonly page?: Buffer }> {
   return await new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let status = 0;
     let timer: NodeJS.Timeout | undefined;
     agent.dispatch(
-      { origin: `http://${address}`, path: "/metrics", method: "GET" },
+      { origin: `http://${address}`, path, method: "GET" },
       {
         onRequestStart: (controller) => {
           clearTimeout(timer); // It may start again on a new connection.
@@ -98,7 +118,7 @@ async function metricsPage(agent: Agent, address: string): Promise<Buffer | unde
         },
         onResponseEnd: () => {
           clearTimeout(timer);
-          resolve(status === 200 ? Buffer.concat(chunks) : undefined);
+          resolve(status === 200 ? { status, page: Buffer.concat(chunks) } : { status });
         },
         onResponseError: (_, error) => {
           clearTimeout(timer);

@@ -68,7 +68,7 @@ export class StandInEngine {
     const path = request.url ?? "";
     const method = request.method ?? "";
     if (method === "POST") this.seen.push({ method, path, headers: request.headers, bodyBytes: body.length });
-    if (path === "/metrics") {
+    if (/^\/metrics\/?(\?|$)/.test(path)) {
       response.end(this.waiting === undefined ? "" : `vllm:num_requests_waiting{engine="0",model_name="base"} ${this.waiting}.0\n`);
       return;
     }

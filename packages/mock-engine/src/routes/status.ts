@@ -20,6 +20,12 @@ export function statusRoutes(app: FastifyInstance, context: RouteContext): void 
   app.get("/load", (_, reply) => sendJson(reply, JSON.stringify({ server_load: 0 })));
   app.get("/docs", (_, reply) => send(reply, 200, DOCS, "text/html; charset=utf-8"));
   app.get("/metrics", async (_, reply) => send(reply, 200, await metrics.page(), METRICS_CONTENT_TYPE));
+  // Here prometheus_client itself answers, which takes names.
+  app.get("/metrics/", async (request, reply) => {
+    const names = (request.query as Readonly<Record<string, string | readonly string[] | undefined>>)["name[]"];
+    const page = names === undefined ? await metrics.page() : await metrics.seriesOf(new Set([names].flat()));
+    return send(reply, 200, page, METRICS_CONTENT_TYPE);
+  });
 
   app.get("/v1/models", (_, reply) => {
     const base = engine.options.servedModelNames.map((id) => ({

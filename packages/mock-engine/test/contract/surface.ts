@@ -80,6 +80,15 @@ export function surfaceCases(s: Suite): void {
       expect(started).toBeLessThan(Date.now() / 1000);
     });
 
+    test("metrics by their names, with a slash at the end", async () => {
+      const names = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
+      const query = new URLSearchParams(names.map((name): [string, string] => ["name[]", name]));
+      const { status, text } = await s.client.call(`/metrics/?${query}`);
+      expect(status).toBe(200);
+      expect(text.match(/^[^#{ ]+/gm)).toEqual(names);
+      expect((await s.client.call(`/metrics?${query}`)).text).toContain("vllm:kv_cache_usage_perc");
+    });
+
     test("latency histograms count tokens and requests", async () => {
       const idle = async (): Promise<string> => {
         const isIdle = (page: string): boolean => series(page, "vllm:num_requests_running").get(LABELS) === 0;
