@@ -18,18 +18,20 @@ const DEVCLUSTER = "packages/devcluster/dist/main.js";
 /**
  * The commands. `needs`: what must be there before ("nothing" runs only what was built already); `steps`: what is run, in this
  * order, each to its end even if one before it failed. A step's program is `node` or one that the workspace installs; its `parts`
- * are fetched or built first, where the progress can be seen and no test's time runs out meanwhile.
+ * are fetched or built first, where the progress can be seen and no test's time runs out meanwhile. `hasHelp`: it answers `--help` itself.
  */
 const COMMANDS = {
   start: {
     does: "start the stack on this machine (-- --help shows its flags)",
+    hasHelp: true,
     needs: "build",
     steps: (args) => [devcluster("start", args)],
   },
-  stop: { does: "stop it", needs: "nothing", steps: (args) => [devcluster("stop", args)] },
-  status: { does: "show what runs", needs: "nothing", steps: (args) => [devcluster("status", args)] },
+  stop: { does: "stop it", hasHelp: true, needs: "nothing", steps: (args) => [devcluster("stop", args)] },
+  status: { does: "show what runs", hasHelp: true, needs: "nothing", steps: (args) => [devcluster("status", args)] },
   images: {
     does: "build the images of a cluster (-- --help shows its flags)",
+    hasHelp: true,
     needs: "build",
     steps: (args) => [devcluster("images", args)],
   },
@@ -172,13 +174,21 @@ function log(line) {
   process.stderr.write(`${line}\n`);
 }
 
+function asksForHelp(word) {
+  return word === "--help" || word === "-h";
+}
+
 async function main([name, ...args]) {
-  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+  if (name === undefined || name === "help" || asksForHelp(name)) {
     console.log(usage());
     return;
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) throw new UserError(`no command ${name}\n\n${usage()}`);
+  if (command.hasHelp !== true && asksForHelp(args[0])) {
+    console.log(`npm run ${name}: ${command.does}\n\n${usage()}`);
+    return;
+  }
   if (command.needs === "nothing" && !existsSync(join(ROOT, DEVCLUSTER))) {
     console.log("nothing is running (the project was not built yet)");
     return;

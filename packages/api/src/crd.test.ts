@@ -35,6 +35,7 @@ test("has the columns, short name and category that users see", () => {
     "Candidates",
     "Base Model",
     "Reason",
+    "Update",
     "Artifact (wide)",
     "Age",
   ]);

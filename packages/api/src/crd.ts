@@ -9,6 +9,7 @@ const COLUMNS = [
   { name: "Candidates", type: "integer", jsonPath: ".status.candidates" },
   { name: "Base Model", type: "string", jsonPath: ".spec.baseModel" },
   { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+  { name: "Update", type: "string", jsonPath: ".status.update.state" },
   { name: "Artifact", type: "string", jsonPath: ".spec.artifactURL", priority: 1 },
   { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
 ] as const;

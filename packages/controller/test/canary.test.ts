@@ -60,7 +60,7 @@ test("goes from step to step as somebody promotes it: as few pods as a share wan
   await declare(TWO);
   expect(await step(1, 5)).toEqual({ "5": ["a"], stable: ["b", "c", "d"] });
   const s = await adapters.condition(key, "Updated", "Unknown", "UpdateOnTrial");
-  expect(updated(s)?.message).toMatch(/gets 5 of a hundred requests, step 1 of 3, until it is promoted/);
+  expect(updated(s)?.message).toMatch(/gets 5 of a hundred requests, step 1 of 2, until it is promoted/);
   expect([s.observedGeneration, s.readyReplicas, s.served?.artifactURL, having(TWO)]).toEqual([1, 4, ONE, ["a"]]);
   // A pod that joins gets what the others have.
   await pods(["e"]);

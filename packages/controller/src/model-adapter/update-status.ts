@@ -237,7 +237,7 @@ function updatedNow(
   if (state === "Failed") {
     const cannot = content.proves === true ? "it cannot be had or loaded with what is declared now" : "the new content cannot be";
     const end = reason === "UpdateAborted" ? "the rollout of the new content was aborted" : cannot;
-    const kept = `${named(served)} goes on being served, for ${end}${why}`;
+    const kept = `${named(served)} goes on being served, for ${end}${why}${reason === "CheckFailed" ? CHECK_REMEDY : ""}`;
     return { type, status: "False", reason: reason ?? "ArtifactInvalid", message: kept };
   }
   // By the clock alone nothing is said before there is something else to be served.
@@ -268,6 +268,8 @@ function updatedNow(
   return { type, status: "Unknown", reason: "UpdateRolling", message: rolling };
 }
 
+const CHECK_REMEDY = "; declare other content, or change the check in spec.rollout.checks";
+
 const BY_ROUTES = "; clients that come by an HTTPRoute, past the gateway plugin, get it by its part of the pods";
 
 /** Which step it is, and how it ends. */
@@ -280,7 +282,9 @@ function stepText(canary: Canary, { rollout }: ModelAdapterObject["spec"]): stri
       : untilMs === undefined
         ? `until it is promoted by the annotation ${ANNOTATION_PROMOTE}`
         : `until ${new Date(untilMs).toISOString()}`;
-  return `step ${canary.step} of ${steps.length}, ${end}`;
+  // The last one, with all requests, need not be declared.
+  const declared = Math.min(steps.length, rollout?.canary?.steps.length ?? steps.length);
+  return `step ${canary.step} of ${declared}, ${end}`;
 }
 
 function named({ url, digest, revision }: (Rollout["served"] & object) | Update["content"]): string {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { commandTexts } from "../stack/commands.ts";
 import { nodeAddress } from "./kubeconfig.ts";
 import { clusterSteps } from "./next-steps.ts";
-import { isHealthy } from "./status.ts";
+import { adapterReport, isHealthy } from "./status.ts";
 
 const STEPS = {
   gateway: "http://10.0.0.2:30080",
@@ -69,4 +69,22 @@ test("a cluster is healthy while its nodes and the platform's pods are Ready; a 
   expect(isHealthy({ ...good, nodes: [{ name: "n", ready: false, message: "" }] })).toBe(false);
   expect(isHealthy({ ...good, pods: [{ pod: "a/b", state: "NotReady", message: "" }] })).toBe(false);
   expect(isHealthy({ ...good, problem: "no answer" })).toBe(false);
+});
+
+const READY = { type: "Ready", status: "True", reason: "ModelAdapterAvailable", message: "served" };
+const REFUSED = { type: "Updated", status: "False", reason: "ArtifactInvalid", message: "it is cut off" };
+
+test.each([
+  { name: "one that the controller has not seen", conditions: undefined, told: ["Pending", "", "the controller has not seen it yet"] },
+  { name: "one that serves", conditions: [{ ...REFUSED, status: "True" }, READY], told: ["Running", READY.reason, READY.message] },
+  { name: "one whose update failed", conditions: [REFUSED, READY], told: ["Running", REFUSED.reason, REFUSED.message] },
+  {
+    name: "one that does not serve",
+    conditions: [REFUSED, { ...READY, status: "False", reason: "R", message: "m" }],
+    told: ["Running", "R", "m"],
+  },
+])("of adapters $name is told", ({ conditions, told }) => {
+  const status = conditions === undefined ? {} : { status: { phase: "Running", conditions } };
+  const { phase, reason, message } = adapterReport({ metadata: { name: "a" }, ...status });
+  expect([phase, reason, message]).toEqual(told);
 });

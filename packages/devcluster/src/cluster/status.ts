@@ -66,13 +66,16 @@ function nodeReport({ metadata, status }: Node): NodeReport {
   return { name: metadata.name, ready: ready?.status === "True", message: ready?.status === "True" ? "" : (ready?.message ?? "") };
 }
 
-function adapterReport({ metadata, status }: ModelAdapterObject): AdapterReport {
+/** What is said of an adapter in a line: of one that serves, why it is not what was declared last. */
+export function adapterReport({ metadata, status }: ModelAdapterObject): AdapterReport {
   const ready = conditionOf(status?.conditions, "Ready") ?? status?.conditions?.at(-1);
+  const updated = conditionOf(status?.conditions, "Updated");
+  const told = ready?.status === "True" && updated?.status === "False" ? updated : ready;
   return {
     namespace: metadata.namespace ?? "default",
     name: metadata.name,
     phase: status?.phase ?? "Pending",
-    reason: ready?.reason ?? "",
-    message: ready?.message ?? "the controller has not seen it yet",
+    reason: told?.reason ?? "",
+    message: told?.message ?? "the controller has not seen it yet",
   };
 }

@@ -28,7 +28,7 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   "api-key-file": "the key is in the base model's Deployment, such as samples/adapter/base-with-key.yaml",
   s3: "an S3 server is always there",
   hub: "the environment variable HF_ENDPOINT of the engines' pods names it",
-  port: "the gateway has a NodePort, which stack.json names",
+  port: "the gateway is reached at the address that the start prints, and stack.json names",
 };
 
 /** Whether these flags ask for Kubernetes. */
