@@ -1,5 +1,7 @@
 // Updates on a real vLLM with few slots, under constant streams: it lives, no request fails, and each answer is what one of the adapters says alone.
-import { writeAdapter } from "@aibrix/devcluster";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { writeAdapter, writeBrokenAdapter } from "@aibrix/devcluster";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ENGINE } from "../support/cli.ts";
 import { ManagedPods, POD_IP } from "../support/managed-pods.ts";
@@ -14,6 +16,17 @@ const CLIENTS = 12;
 const ANSWER_MS = 300_000;
 const UPDATE_S = 240;
 const CONTENTS = 4;
+/** New content that cannot be served, of every kind but what a prompt shows. */
+const BAD = [
+  { what: "truncated weights", url: "huggingface://acme/truncated", reason: "ArtifactInvalid" },
+  { what: "a rank that no engine takes", url: "huggingface://acme/rank32", reason: "ArtifactUnfit" },
+  { what: "another base model", url: "huggingface://acme/wrong-base", reason: "ArtifactUnfit" },
+  { what: "a repository that is not there", url: "huggingface://acme/not-there", reason: "ArtifactNotFound" },
+  { what: "another content than its pin", url: `huggingface://acme/v1#sha256=${"0".repeat(64)}`, reason: "ArtifactInvalid" },
+  { what: "a repository that is denied", url: "huggingface://acme/gated", reason: "ArtifactDenied" },
+];
+/** Of the requests of a canary, and how many are counted; a share is off by so many standard deviations once in two million runs. */
+const CANARY = { weight: 25, requests: 200, sigmas: 5 };
 
 const CASES = [
   { maxLoras: 1, pods: 2, updates: UPDATES, isLong: false },
@@ -35,8 +48,12 @@ describe.runIf(ENGINE === "vllm" && POD_IP !== "").each(CASES.filter((c) => !c.i
       const starting = ManagedPods.start({
         pods,
         maxLoras,
+        hubToken: "hf_the-token-of-this-story",
         fill: async (root) => {
           for (let i = 0; i < CONTENTS; i++) await writeAdapter(`${root}/acme/v${i}`, { seed: i + 1 });
+          await writeAdapter(`${root}/acme/gated`, { seed: CONTENTS + 1 });
+          writeFileSync(join(root, "acme/gated/.gated"), "");
+          for (const kind of ["truncated", "rank32", "wrong-base"] as const) await writeBrokenAdapter(`${root}/acme/${kind}`, kind);
         },
       });
       [all, reference] = await ReferenceEngine.beside(starting);
@@ -119,6 +136,74 @@ describe.runIf(ENGINE === "vllm" && POD_IP !== "").each(CASES.filter((c) => !c.i
         expect(new Set(clients.answers.map((a) => contentOf(a.text)))).toEqual(new Set([says[0]]));
         // And nothing is left of the checks.
         for (const pod of all.pods) expect(Object.keys(await all.engineModels(pod)).filter((id) => id.includes("@"))).toEqual([]);
+      },
+      3 * UPDATE_S * 1_000,
+    );
+
+    test(
+      "new content that cannot be served is refused with its reason, and no request meets it or fails",
+      async () => {
+        await all.declare(NAME, urlOf(0));
+        await all.waitFor(NAME, "Ready", UPDATE_S);
+        const clients = new UpdateClients(all.gateway, NAME, 2);
+        const more = async () => {
+          const then = clients.answers.length;
+          await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(then + 2), { timeout: ANSWER_MS, interval: 50 });
+        };
+        try {
+          await more();
+          for (const { what, url, reason } of BAD) {
+            await all.declare(NAME, url);
+            const look = async () =>
+              expect((await all.status(NAME)).update, what).toMatchObject({ state: "Failed", artifactURL: url, reason });
+            await vi.waitFor(look, { timeout: UPDATE_S * 1_000, interval: 100 });
+            await more();
+          }
+        } finally {
+          await clients.stop();
+        }
+        all.check();
+        expect(clients.failures).toEqual([]);
+        expect(new Set(clients.answers.map((a) => contentOf(a.text)))).toEqual(new Set([says[0]]));
+        expect(await all.status(NAME)).toMatchObject({ phase: "Running", readyReplicas: pods, served: { artifactURL: urlOf(0) } });
+      },
+      3 * UPDATE_S * 1_000,
+    );
+
+    test.runIf(pods > 1)(
+      "a canary gets its share, each answer is wholly one content's, and once it is promoted all are the new one's",
+      async () => {
+        await all.declare(NAME, urlOf(0));
+        await all.waitFor(NAME, "Ready", UPDATE_S);
+        const { weight, requests, sigmas } = CANARY;
+        await all.declare(NAME, urlOf(1), { rollout: { strategy: "Canary", canary: { steps: [{ weight }] } } });
+        const begun = async () => expect((await all.status(NAME)).update).toMatchObject({ step: 1, weight, stepTime: expect.any(String) });
+        await vi.waitFor(begun, { timeout: UPDATE_S * 1_000, interval: 100 });
+        const clients = new UpdateClients(all.gateway, NAME, 8);
+        const contents = () => clients.answers.map((a) => contentOf(a.text));
+        let first = 0;
+        try {
+          await vi.waitFor(() => expect(contents()).toContain(says[1]), { timeout: ANSWER_MS, interval: 50 });
+          first = clients.answers.length;
+          await vi.waitFor(() => expect(clients.answers.length).toBeGreaterThan(first + requests), { timeout: ANSWER_MS, interval: 50 });
+        } finally {
+          await clients.stop();
+        }
+        expect(clients.failures).toEqual([]);
+        expect(new Set(contents())).toEqual(new Set([says[0], says[1]]));
+        const counted = contents().slice(first);
+        const fresh = counted.filter((text) => text === says[1]).length;
+        const off = Math.abs(fresh - (counted.length * weight) / 100) / Math.sqrt((counted.length * weight * (100 - weight)) / 10_000);
+        console.log(`at ${weight} %: ${fresh} of ${counted.length} requests, ${off.toFixed(2)} standard deviations off`);
+        expect(off).toBeLessThan(sigmas);
+        await all.cluster.kubectl("annotate", "modeladapter", NAME, "adapter.model.aibrix.ai/promote=1");
+        await all.waitFor(NAME, "Updated", UPDATE_S);
+        const after = new UpdateClients(all.gateway, NAME, 4);
+        await vi
+          .waitFor(() => expect(after.answers.length).toBeGreaterThan(8), { timeout: ANSWER_MS, interval: 50 })
+          .finally(() => after.stop());
+        expect(after.failures).toEqual([]);
+        expect(new Set(after.answers.map((a) => contentOf(a.text)))).toEqual(new Set([says[1]]));
       },
       3 * UPDATE_S * 1_000,
     );
