@@ -37,11 +37,55 @@ export function hasRoomFor(page: string, name: string): boolean {
   return new Set([...requests.names, name]).size + 1 <= requests.maxLoras;
 }
 
+/**
+ * Which contents of an engine may be swapped while they have requests. Old and new content at once need a slot each, so a second swap with requests
+ * of the first one's old content still there could end the engine (a name alone does not tell whose requests run): a swap that did not wait for its
+ * requests leaves its name behind, and until that name was seen without requests once, or the engine is another one, all others wait.
+ */
+export class SwapRoom {
+  readonly #crowded = new Set<string>();
+
+  /** Whether somebody waits, or would have to. */
+  get isCrowded(): boolean {
+    return this.#crowded.size > 0;
+  }
+
+  /** A page of the engine's metrics that somebody looked at. */
+  note(page: string): void {
+    for (const name of this.#crowded) if (requestsOf(page, name) === "none") this.#crowded.delete(name);
+  }
+
+  /** Takes the room that there is for both contents of a name, which is noted: whether there is any. */
+  take(page: string, name: string): boolean {
+    if (this.#crowded.size > 0 || !hasRoomFor(page, name)) return false;
+    this.#crowded.add(name);
+    return true;
+  }
+
+  /** A name is swapped though it has requests. */
+  crowds(name: string): void {
+    this.#crowded.add(name);
+  }
+
+  /** The engine is another process. */
+  clear(): void {
+    this.#crowded.clear();
+  }
+}
+
 /** How an engine that drains is looked at, in milliseconds. */
 export const DRAIN = {
   /** Until the first look: requests that were sent before whoever routes them heard of it have arrived by then. */
   firstLookMs: 1_000,
   periodMs: 500,
+  /** The same where new content keeps its readers waiting for the old one's requests. */
+  swapPeriodMs: 100,
+  /**
+   * How long new content waits for requests of the old to end, where nobody says otherwise. Less than the gateway holds requests for a name that
+   * nothing else serves (`--update-hold`, 30 s): what it took in as the wait began is to be answered by the new content, once that is loaded and
+   * listed.
+   */
+  swapGraceMs: 25_000,
   /** How long is waited where the engine's metrics cannot be read. */
   blindMs: 5_000,
 } as const;

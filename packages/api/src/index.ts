@@ -21,7 +21,7 @@ export {
   portOf,
 } from "./engine-port.ts";
 export { type EngineRefusal, explainRefusal, type RefusalCause, refusalText } from "./engine-refusals.ts";
-export { adaptersInUse, DRAIN, hasRoomFor, maxLorasOf, requestsOf } from "./engine-requests.ts";
+export { adaptersInUse, DRAIN, hasRoomFor, maxLorasOf, requestsOf, SwapRoom } from "./engine-requests.ts";
 export {
   ADAPTER_SLICES,
   ANNOTATION_ABORT,

@@ -59,7 +59,7 @@ export const FLAGS = {
     type: "string",
     value: "TIME",
     default: "30s",
-    help: "How long requests that run or wait may go on before an adapter is unloaded; 0s for not at all. A deletion waits for it, and 5 s more.",
+    help: "How long requests that run or wait may go on before an adapter is unloaded; 0s for not at all. Nothing holds a deletion up for longer (5 s at least): its requests have all of it but the last 5 s.",
   },
   "gateway-metrics-service": {
     type: "string",

@@ -152,6 +152,7 @@ export class ControllerManager {
         metrics.podCall(outcome);
         adapters?.queue.add(`${pod.namespace}/${name}`);
       },
+      onCancelled: (pod, name) => adapters?.queue.add(`${pod.namespace}/${name}`),
     });
     const { name: metricsService, port: metricsPort } = this.#config.gatewayMetrics;
     const trials = new TrialMetrics({

@@ -231,6 +231,61 @@ test("another path is unloaded and loaded, never in place", async () => {
   expect(a.engine.adapters.get("x")).toBe("/models/two");
 });
 
+test("the only pod of an adapter swaps beside its requests where its engine has slots for both contents", async () => {
+  const a = await pod("a");
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await adapters.ready(`${ns}/x`);
+  a.engine.busy.add("x");
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  await until("it is swapped", () => a.engine.adapters.get("x") === "/models/two");
+  await until("the second generation is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 2);
+});
+
+test("the only pod of an adapter leaves the slices until its requests have ended where its engine has no slot for both contents", async () => {
+  const a = await pod("a");
+  a.engine.maxLoras = 1;
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await adapters.ready(`${ns}/x`);
+  a.engine.busy.add("x");
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  await until("nobody is sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  await until("the gateway knows why", async () => {
+    const { conditions = [] } = (await adapters.status(`${ns}/x`)) ?? {};
+    const ready = conditions.find((c) => c.type === "Ready");
+    return ready?.reason === "ModelAdapterLoading" && /until requests of the old one have ended/.test(ready.message);
+  });
+  expect(a.engine.adapters.get("x")).toBe("/models/one");
+  a.engine.busy.clear();
+  await until("the second generation is served", async () => (await adapters.status(`${ns}/x`))?.observedGeneration === 2);
+  await until("clients are sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 1);
+  expect(a.engine.adapters.get("x")).toBe("/models/two");
+});
+
+test("an edit that is taken back while the only pod waits for requests puts it back into the slices, and nothing is unloaded", async () => {
+  const a = await pod("a");
+  a.engine.maxLoras = 1;
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await adapters.ready(`${ns}/x`);
+  a.engine.busy.add("x");
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  await until("nobody is sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await until("clients are sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 1);
+  await adapters.ready(`${ns}/x`);
+  a.engine.busy.clear();
+  // Its requests have ended, and another edit goes through: no unload of before was left.
+  await world.applyObject(lora("x", { artifactURL: "/models/three" }));
+  await until("it is swapped", () => a.engine.adapters.get("x") === "/models/three");
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual([
+    "POST /v1/load_lora_adapter x",
+    "POST /v1/unload_lora_adapter x",
+    "POST /v1/load_lora_adapter x",
+  ]);
+});
+
 test("an engine whose list fails goes on serving for a while, and nothing is told that waits for an edit", async () => {
   const a = await pod("a");
   await controller();

@@ -138,6 +138,11 @@ export interface UnloadCall {
   readonly roots?: readonly string[] | undefined;
   /** This very adapter has answered there before: what is loaded under its name next is not asked for an answer. For engines without sidecar. */
   readonly answered?: boolean;
+  /**
+   * Other content is loaded under the name at once, and requests go on to come: they need not end where the engine has slots for both contents
+   * besides what runs. For engines without sidecar.
+   */
+  readonly swaps?: boolean;
   /** How long requests that run or wait may go on first. */
   readonly graceSeconds: number;
 }
@@ -149,8 +154,12 @@ export interface PodAgent {
   load(call: LoadCall, signal: AbortSignal): Promise<void>;
   /** Has content fetched and checked that is to be served next; what serves is not touched. An engine without sidecar is only asked whether it takes the key. */
   prepare(call: LoadCall, signal: AbortSignal): Promise<void>;
-  /** Takes an adapter away; one that is not there is no error. */
-  unload(call: UnloadCall, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes an adapter away; one that is not there is no error.
+   *
+   * @param cancelled - ends the wait for requests with a {@link CallCancelled}, where it is here that one waits
+   */
+  unload(call: UnloadCall, signal: AbortSignal, cancelled?: AbortSignal): Promise<void>;
   /** Takes an adapter away for good, and returns once it is gone: the other kind of agent is going to load it. */
   release(call: UnloadCall, signal: AbortSignal): Promise<void>;
   /** Looks now, where nothing tells of changes by itself. */
@@ -175,6 +184,15 @@ export class CallError extends Error {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.reason = reason;
     this.retryable = options.retryable;
+  }
+}
+
+/** A call that was not wanted any more ended before it did anything. */
+export class CallCancelled extends Error {
+  override readonly name = "CallCancelled";
+
+  constructor() {
+    super("the call is not wanted any more");
   }
 }
 

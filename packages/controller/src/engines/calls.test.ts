@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { CallError } from "./agent.ts";
+import { CallCancelled, CallError } from "./agent.ts";
 import { type CallOutcome, PodCalls } from "./calls.ts";
 
 const LOG = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -45,6 +45,33 @@ test("one call for an adapter at a time, one load on an engine at a time", async
   expect(c.state("u", "x")).toMatchObject({ running: undefined, done: { kind: "load", fingerprint: "f" } });
   gates.get("y")?.();
   await vi.waitFor(() => expect(done).toHaveLength(2));
+});
+
+test("what is cancelled while it waits has no outcome, and may be asked for again; what has begun goes on", async () => {
+  const cancelledOf: string[] = [];
+  const { done } = calls();
+  const c = new PodCalls({
+    log: LOG,
+    signal: new AbortController().signal,
+    onDone: (_pod, _name, o) => done.push(o),
+    onCancelled: (_pod, name) => cancelledOf.push(name),
+  });
+  const waits = (_: AbortSignal, cancelled: AbortSignal) =>
+    new Promise<void>((_resolve, reject) => cancelled.addEventListener("abort", () => reject(new CallCancelled())));
+  c.start({ ...base, kind: "unload", atOnce: 4, drainUntilMs: 7, run: waits });
+  expect(c.state("u", "x")).toMatchObject({ running: "unload", drainUntilMs: 7 });
+  c.cancel("u", "x");
+  await vi.waitFor(() => expect(cancelledOf).toEqual(["x"]));
+  expect(c.state("u", "x")).toEqual({ running: undefined, done: undefined, accepted: {}, failure: undefined });
+  const gate = Promise.withResolvers<void>();
+  const run = vi.fn(() => gate.promise);
+  c.start({ ...base, kind: "unload", atOnce: 4, run });
+  await vi.waitFor(() => expect(run).toHaveBeenCalled());
+  c.cancel("u", "x");
+  c.cancel("u", "unknown");
+  gate.resolve();
+  await vi.waitFor(() => expect(done).toMatchObject([{ kind: "unload", ok: true }]));
+  expect(cancelledOf).toEqual(["x"]);
 });
 
 test("failures back off, and count only for the same question", async () => {

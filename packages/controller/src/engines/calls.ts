@@ -1,7 +1,7 @@
 import type { Reason } from "@aibrix/api";
 import { type BackoffOptions, backoffMs, type Log } from "@aibrix/kube";
 import pLimit, { type LimitFunction } from "p-limit";
-import { CallError } from "./agent.ts";
+import { CallCancelled, CallError } from "./agent.ts";
 
 /** What is asked of a pod. `prepare`: that content is fetched and checked beside what serves. `release`: that it gives an adapter up that was loaded the other way, before our flags were changed. */
 export type CallKind = "load" | "prepare" | "unload" | "release";
@@ -41,11 +41,15 @@ export interface CallState {
   readonly done: { readonly kind: CallKind; readonly fingerprint: string; readonly atMs: number } | undefined;
   readonly accepted: Readonly<Partial<Record<CallKind, Accepted>>>;
   readonly failure: CallFailure | undefined;
+  /** Until when the unload that runs, or was accepted last, lets requests go on, in milliseconds since the epoch. */
+  readonly drainUntilMs?: number | undefined;
 }
 
 export interface CallsOptions {
   /** Called when a call has ended, well or not. */
   readonly onDone: (pod: CalledPod, name: string, outcome: CallOutcome) => void;
+  /** Called when a call has ended that was cancelled before it did anything. */
+  readonly onCancelled?: (pod: CalledPod, name: string) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly backoff?: BackoffOptions | undefined;
@@ -76,7 +80,10 @@ export interface NewCall {
   readonly refusalFingerprint: string;
   /** An engine takes one load at a time; a sidecar queues by itself. */
   readonly atOnce: number;
-  readonly run: (signal: AbortSignal) => Promise<void>;
+  /** Of an unload, see {@link CallState}. */
+  readonly drainUntilMs?: number;
+  /** @param cancelled - what waits still ends with a {@link CallCancelled}; what has begun goes on */
+  readonly run: (signal: AbortSignal, cancelled: AbortSignal) => Promise<void>;
 }
 
 const NOTHING: CallState = { running: undefined, done: undefined, accepted: {}, failure: undefined };
@@ -92,6 +99,7 @@ export class PodCalls {
   /** Loads wait for loads only: one that takes minutes holds up nothing that leaves. */
   readonly #limits = new Map<string, { readonly loads: LimitFunction; readonly others: LimitFunction }>();
   readonly #tasks = new Set<Promise<void>>();
+  readonly #cancels = new Map<string, AbortController>();
 
   constructor(options: CallsOptions) {
     this.#options = options;
@@ -111,10 +119,21 @@ export class PodCalls {
   start(c: NewCall): void {
     const before = this.state(c.pod.uid, c.name);
     if (before.running !== undefined) return;
-    this.#set(c.pod.uid, c.name, { ...before, running: c.kind });
+    this.#set(c.pod.uid, c.name, { ...before, running: c.kind, drainUntilMs: c.drainUntilMs });
     const limit = this.#limit(c);
-    const task = limit(() => this.#run(c)).finally(() => void this.#tasks.delete(task));
+    const cancel = new AbortController();
+    const key = keyOf(c.pod.uid, c.name);
+    this.#cancels.set(key, cancel);
+    const task = limit(() => this.#run(c, cancel.signal)).finally(() => {
+      this.#tasks.delete(task);
+      if (this.#cancels.get(key) === cancel) this.#cancels.delete(key);
+    });
     this.#tasks.add(task);
+  }
+
+  /** Nobody wants what a call is for any more: where it only waits it ends, with no outcome. */
+  cancel(podUid: string, name: string): void {
+    this.#cancels.get(keyOf(podUid, name))?.abort();
   }
 
   /** The pod shows what a call was for: what was accepted or failed before counts no more. */
@@ -142,15 +161,22 @@ export class PodCalls {
     await Promise.all(this.#tasks);
   }
 
-  async #run(c: NewCall): Promise<void> {
-    const { log, signal, onDone } = this.#options;
+  async #run(c: NewCall, cancelled: AbortSignal): Promise<void> {
+    const { log, signal, onDone, onCancelled } = this.#options;
     const startMs = performance.now();
     const attempt = fruitless(c, this.state(c.pod.uid, c.name)) + 1;
     let failure: CallFailure | undefined;
     try {
       signal.throwIfAborted();
-      await c.run(signal);
+      if (cancelled.aborted) throw new CallCancelled();
+      await c.run(signal, cancelled);
     } catch (error) {
+      if (error instanceof CallCancelled && !signal.aborted) {
+        const { drainUntilMs: _, ...before } = this.state(c.pod.uid, c.name);
+        if (this.#states.has(c.pod.uid)) this.#set(c.pod.uid, c.name, { ...before, running: undefined });
+        onCancelled?.(c.pod, c.name);
+        return;
+      }
       if (!signal.aborted) {
         failure = this.#failure(c, error);
         log.warn({ pod: c.pod.key, adapter: c.name, call: c.kind, reason: failure.reason, attempts: failure.attempts }, failure.message);
@@ -166,7 +192,7 @@ export class PodCalls {
       // What is only fetched says nothing about what a pod has.
       const done = c.kind === "prepare" ? before.done : { kind: c.kind, fingerprint: c.fingerprint, atMs };
       const accepted = { ...before.accepted, [c.kind]: this.#accepted(c, before, atMs) };
-      this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined });
+      this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined, drainUntilMs: c.drainUntilMs });
     }
     onDone(c.pod, c.name, { kind: c.kind, ok: failure === undefined, durationMs: performance.now() - startMs, attempt });
   }
@@ -214,6 +240,10 @@ export class PodCalls {
     }
     names.set(name, state);
   }
+}
+
+function keyOf(podUid: string, name: string): string {
+  return `${podUid}/${name}`;
 }
 
 /** How often in a row the same was asked for in vain: refused, or accepted and not shown. */

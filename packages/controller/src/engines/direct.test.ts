@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { CallError } from "./agent.ts";
+import { CallCancelled, CallError } from "./agent.ts";
 import { adaptersOf, DirectAgent } from "./direct.ts";
 import { podDispatcher } from "./http.ts";
 
@@ -235,11 +235,12 @@ describe("a load", () => {
 });
 
 describe("an unload", () => {
+  let maxLoras: number;
   const page = (...running: readonly string[]) =>
     [
       `vllm:num_requests_running ${running.length}`,
       "vllm:num_requests_waiting 0",
-      `vllm:lora_requests_info{max_lora="1",running_lora_adapters="${running.join(",")}",waiting_lora_adapters=""} 1.7e9\n`,
+      `vllm:lora_requests_info{max_lora="${maxLoras}",running_lora_adapters="${running.join(",")}",waiting_lora_adapters=""} 1.7e9\n`,
     ].join("\n");
   const UNLOAD = { name: "x", apiKey: undefined, owner: undefined, cleanup: true, graceSeconds: 60 };
   let metrics: () => string;
@@ -249,12 +250,68 @@ describe("an unload", () => {
   beforeEach(() => {
     unloads = 0;
     pages = 0;
+    maxLoras = 1;
     answer = (reply) => {
       const { url } = reply.req;
       if (url === "/v1/unload_lora_adapter") unloads++;
       if (url === "/metrics") pages++;
       reply.end(url === "/metrics" ? metrics() : url === "/v1/models" ? LIST : "Success");
     };
+  });
+
+  test("for other content under the name waits for its requests, and shows that, where the engine has no slot for both", async () => {
+    metrics = () => page("x");
+    const unloading = agent.unload({ ...UNLOAD, swaps: true }, stop.signal);
+    await vi.waitFor(() => expect(agent.view.adapters.get("x")?.waits).toBe(true));
+    const before = looks;
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(before + 10), { timeout: 10_000 });
+    // What the engine lists is seen anew meanwhile.
+    expect([unloads, agent.view.adapters.get("x")?.waits]).toEqual([0, true]);
+    metrics = () => page();
+    await unloading;
+    expect(unloads).toBe(1);
+    expect(agent.view.adapters.get("x")?.waits).toBeFalsy();
+  });
+
+  test("goes on to wait where one look at the metrics is in vain", async () => {
+    let broken = false;
+    let since = 0;
+    metrics = () => {
+      since += 1;
+      return broken && since === 1 ? "" : page("x");
+    };
+    const unloading = agent.unload({ ...UNLOAD, swaps: true }, stop.signal);
+    // Longer than an engine is waited for that never told anything.
+    await vi.waitFor(() => expect(pages).toBeGreaterThan(55), { timeout: 20_000 });
+    [broken, since] = [true, 0];
+    await vi.waitFor(() => expect(since).toBeGreaterThan(3), { timeout: 5_000 });
+    expect(unloads).toBe(0);
+    metrics = () => page();
+    await unloading;
+    expect(unloads).toBe(1);
+  }, 30_000);
+
+  test("that is not wanted any more while it waits does nothing", async () => {
+    metrics = () => page("x");
+    const cancel = new AbortController();
+    const unloading = agent.unload({ ...UNLOAD, swaps: true }, stop.signal, cancel.signal);
+    await vi.waitFor(() => expect(agent.view.adapters.get("x")?.waits).toBe(true));
+    cancel.abort();
+    await expect(unloading).rejects.toBeInstanceOf(CallCancelled);
+    expect([unloads, agent.view.adapters.get("x")?.waits]).toEqual([0, false]);
+  });
+
+  test("for other content does not wait where the engine has slots for both, but for the requests of one that did not", async () => {
+    maxLoras = 4;
+    metrics = () => page("x");
+    await agent.unload({ ...UNLOAD, swaps: true }, stop.signal);
+    expect(unloads).toBe(1);
+    const unloading = agent.unload({ ...UNLOAD, swaps: true }, stop.signal);
+    await vi.waitFor(() => expect(agent.view.adapters.get("x")?.waits).toBe(true));
+    expect(unloads).toBe(1);
+    metrics = () => page("y");
+    await unloading;
+    expect(unloads).toBe(2);
   });
 
   test("waits until no request of that name is left, and not at once", async () => {
@@ -271,6 +328,13 @@ describe("an unload", () => {
     metrics = () => page("x");
     await agent.unload({ ...UNLOAD, graceSeconds: 2 }, stop.signal);
     expect([unloads, pages > 0]).toEqual([1, true]);
+    // That name had requests when it went, so the metrics are looked at until it has none.
+    metrics = () => page("y");
+    await vi.waitFor(async () => {
+      const [pagesThen, looksThen] = [pages, looks];
+      await vi.waitFor(() => expect(looks).toBeGreaterThan(looksThen + 3));
+      expect(pages).toBe(pagesThen);
+    });
     const before = pages;
     await agent.unload({ ...UNLOAD, graceSeconds: 0 }, stop.signal);
     expect([unloads, pages]).toEqual([2, before]);

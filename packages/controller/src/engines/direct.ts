@@ -1,4 +1,4 @@
-import { DRAIN, maxLorasOf, PROBE, probeRequest, probeTimedOut, probeVerdict, refusalText, requestsOf } from "@aibrix/api";
+import { DRAIN, maxLorasOf, PROBE, probeRequest, probeTimedOut, probeVerdict, refusalText, requestsOf, SwapRoom } from "@aibrix/api";
 import type { Log } from "@aibrix/kube";
 import { sleep } from "@aibrix/kube";
 import pLimit from "p-limit";
@@ -6,6 +6,7 @@ import type { Dispatcher } from "undici";
 import { engineRoot } from "../pods/delivery.ts";
 import {
   type AdapterView,
+  CallCancelled,
   CallError,
   LOST_AFTER_MS,
   type LoadCall,
@@ -51,6 +52,9 @@ export class DirectAgent implements PodAgent {
   readonly #served = new Set<string>();
   /** `--max-loras` of the engine that runs, as its metrics tell once a request has run. */
   #maxLoras: number | undefined;
+  readonly #room = new SwapRoom();
+  /** Names that go once requests of them have ended. */
+  readonly #waiting = new Set<string>();
   /** A look at its metrics that is under way. */
   #looking: Promise<string> | undefined;
   /** An engine takes one load at a time. */
@@ -113,18 +117,22 @@ export class DirectAgent implements PodAgent {
     if (verdict.kind === "failed") throw new CallError("ProbeFailed", verdict.message, { retryable: true });
   }
 
-  async unload({ name, apiKey, roots, answered, graceSeconds }: UnloadCall, signal: AbortSignal): Promise<void> {
+  async unload(call: UnloadCall, signal: AbortSignal, cancelled?: AbortSignal): Promise<void> {
+    const { name, apiKey, roots, answered } = call;
     if (roots !== undefined && !(await this.#hasFrom(name, roots, signal))) return;
     // An earlier process may have had it loaded, or an adapter of before that had the same name.
     if (answered === true) this.#served.add(name);
     else this.#served.delete(name);
-    if (this.#view.adapters.get(name)?.serving === true) {
-      await this.#drained(name, graceSeconds * 1_000, signal);
+    try {
+      if (this.#view.adapters.get(name)?.serving === true) await this.#drained(call, signal, cancelled);
+      // Who deletes an adapter and its Secret leaves us without the key.
+      await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
+      this.#unproven.delete(name);
+      await this.#look(signal);
+    } finally {
+      // Not before it is gone: nobody is to be sent there for the moment between.
+      this.#waits(name, false);
     }
-    // Who deletes an adapter and its Secret leaves us without the key.
-    await this.#unloadOnce(name, apiKey ?? this.#followed.get(name) ?? this.#goodKey, signal);
-    this.#unproven.delete(name);
-    await this.#look(signal);
   }
 
   /**
@@ -137,19 +145,46 @@ export class DirectAgent implements PodAgent {
     return root !== undefined && base === false && roots.includes(root);
   }
 
-  /** Returns when no request of that name runs or waits any more, or they have had their time. */
-  async #drained(name: string, graceMs: number, signal: AbortSignal): Promise<void> {
-    const untilMs = performance.now() + graceMs;
-    const blindMs = performance.now() + Math.min(graceMs, DRAIN.blindMs);
-    const leftMs = () => untilMs - performance.now();
-    for (
-      let waitMs: number = DRAIN.firstLookMs;
-      leftMs() > 0 && (await sleep(Math.min(waitMs, leftMs()), signal));
-      waitMs = DRAIN.periodMs
-    ) {
-      const requests = requestsOf(await this.#page(signal), name);
-      if (requests === "none" || (requests === "unknown" && performance.now() > blindMs)) return;
+  /**
+   * Returns when no request of that name runs or waits any more, or they have had their time; of a swap also where the engine has room for the new
+   * content beside them.
+   *
+   * @throws CallCancelled
+   */
+  async #drained({ name, swaps = false, graceSeconds }: UnloadCall, signal: AbortSignal, cancelled = signal): Promise<void> {
+    const either = AbortSignal.any([signal, cancelled]);
+    const untilMs = performance.now() + graceSeconds * 1_000;
+    let blindSinceMs = performance.now();
+    let waitMs: number = swaps ? 0 : DRAIN.firstLookMs;
+    for (;;) {
+      const leftMs = untilMs - performance.now();
+      if (leftMs <= 0) break;
+      await sleep(Math.min(waitMs, leftMs), either);
+      signal.throwIfAborted();
+      if (either.aborted) throw new CallCancelled();
+      const page = await this.#page(signal);
+      this.#room.note(page);
+      const requests = requestsOf(page, name);
+      if (requests === "none") return;
+      if (requests === "some") blindSinceMs = performance.now();
+      // It tells nothing, and may never: nobody knows what runs.
+      else if (performance.now() - blindSinceMs > DRAIN.blindMs) break;
+      if (swaps && this.#room.take(page, name)) return;
+      this.#waits(name, true);
+      waitMs = swaps ? DRAIN.swapPeriodMs : DRAIN.periodMs;
     }
+    this.#room.crowds(name);
+  }
+
+  /** Shows whether an adapter goes once its requests have ended. */
+  #waits(name: string, waits: boolean): void {
+    if (this.#waiting.has(name) === waits) return;
+    if (waits) this.#waiting.add(name);
+    else this.#waiting.delete(name);
+    const entry = this.#view.adapters.get(name);
+    if (entry === undefined) return;
+    this.#view = { ...this.#view, adapters: new Map(this.#view.adapters).set(name, { ...entry, waits }) };
+    this.#options.onChange([name]);
   }
 
   /** The engine's metrics; one look is for all that drain. Empty where they cannot be had. */
@@ -219,6 +254,8 @@ export class DirectAgent implements PodAgent {
         const before = this.#view.knowledge;
         await this.#look(signal);
         if (before !== "fresh" && this.#view.knowledge === "fresh") await this.#learnLimits(signal);
+        // Else a swap that did not wait would keep the next one waiting.
+        if (this.#room.isCrowded) this.#room.note(await this.#page(signal));
       }
       await sleep(this.#followed.size > 0 ? (this.#options.periodMs ?? 5_000) : 60_000, either);
     }
@@ -230,7 +267,7 @@ export class DirectAgent implements PodAgent {
     let seen: ReadonlyMap<string, AdapterView> | undefined;
     let failure: unknown;
     try {
-      seen = this.#withoutUnproven(adaptersOf(await this.#list(signal)));
+      seen = this.#told(adaptersOf(await this.#list(signal)));
     } catch (error) {
       failure = error;
     }
@@ -242,17 +279,25 @@ export class DirectAgent implements PodAgent {
         this.#maxLoras === undefined ? undefined : { maxLoras: this.#maxLoras, maxCpuLoras: undefined, maxLoraRank: undefined };
       this.#view = { ...NOTHING_KNOWN, knowledge: "fresh", reborn: before.reborn, engineReady: true, engineLimits, adapters: seen };
     } else this.#view = this.#without(failure);
-    // The next one may have been started with other arguments.
-    if (this.#view.knowledge === "lost") this.#maxLoras = undefined;
+    // The next one may have been started with other arguments, and has no request of this one.
+    if (this.#view.knowledge === "lost") {
+      this.#maxLoras = undefined;
+      this.#room.clear();
+    }
     const changed = changes(before, this.#view);
     if (before.knowledge !== this.#view.knowledge) this.#options.onChange(undefined);
     else if (changed.length > 0) this.#options.onChange(changed);
   }
 
-  /** What is listed and has not answered does not serve yet. */
-  #withoutUnproven(listed: ReadonlyMap<string, AdapterView>): ReadonlyMap<string, AdapterView> {
-    if (this.#unproven.size === 0) return listed;
-    return new Map([...listed].map(([name, a]) => [name, this.#unproven.has(name) ? { ...a, state: "Loading", serving: false } : a]));
+  /** With what we know ourselves: what is listed and has not answered does not serve yet. */
+  #told(listed: ReadonlyMap<string, AdapterView>): ReadonlyMap<string, AdapterView> {
+    if (this.#unproven.size + this.#waiting.size === 0) return listed;
+    return new Map(
+      [...listed].map(([name, a]): [string, AdapterView] => {
+        if (this.#unproven.has(name)) return [name, { ...a, state: "Loading", serving: false }];
+        return [name, this.#waiting.has(name) ? { ...a, waits: true } : a];
+      }),
+    );
   }
 
   /**

@@ -67,11 +67,11 @@ describe("how long requests may go on before an unload", () => {
   afterEach(() => void vi.useRealTimers());
 
   test.each([
-    { what: "a deletion", deleted: true, swap: false, waitsMs: 0, graceSeconds: 30 },
-    { what: "a deletion that 64 others held up", deleted: true, swap: false, waitsMs: 29_500, graceSeconds: 1 },
+    { what: "a deletion: the last five of thirty are for the unload", deleted: true, swap: false, waitsMs: 0, graceSeconds: 25 },
+    { what: "a deletion that 64 others held up", deleted: true, swap: false, waitsMs: 24_500, graceSeconds: 1 },
     { what: "a deletion whose grace is over by its turn", deleted: true, swap: false, waitsMs: 31_000, graceSeconds: 0 },
     { what: "a pod that should no longer have it", deleted: false, swap: false, waitsMs: 10_000, graceSeconds: 20 },
-    { what: "a path that changes: new requests come all the time", deleted: false, swap: true, waitsMs: 0, graceSeconds: 0 },
+    { what: "a path that changes: the gateway holds new ones no longer", deleted: false, swap: true, waitsMs: 0, graceSeconds: 25 },
   ])("$what", async ({ deleted, swap, waitsMs, graceSeconds }) => {
     const others = Promise.withResolvers<void>();
     const pod = observedPod();
@@ -99,7 +99,7 @@ describe("how long requests may go on before an unload", () => {
     await act({ kind: "unload", pod, swap }, o, SECRETS, new AdapterMemory(), deps, stop.signal);
     vi.setSystemTime(DELETED_MS + waitsMs);
     others.resolve();
-    expect(await told.promise).toMatchObject({ graceSeconds, cleanup: deleted });
+    expect(await told.promise).toMatchObject({ graceSeconds, cleanup: deleted, swaps: swap });
   });
 });
 

@@ -1,4 +1,4 @@
-import { CONFIG_API_KEY, type ContentRef, FINALIZER, LABEL_MODEL_PORT, smokeChecks } from "@aibrix/api";
+import { CONFIG_API_KEY, type ContentRef, DRAIN, FINALIZER, LABEL_MODEL_PORT, smokeChecks } from "@aibrix/api";
 import {
   ENDPOINT_SLICES,
   isControlledBy,
@@ -22,7 +22,7 @@ import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { declaredBy } from "./ownership.ts";
 import { rowOf, servedBefore } from "./pod-state.ts";
-import { type Action, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
+import { type Action, deletionDrainMs, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
 export interface ActDeps {
   readonly caches: Pick<Caches, "pod">;
@@ -67,6 +67,8 @@ export async function act(
     case "unload":
     case "release":
       return startTakingAway(action, o, secrets, deps);
+    case "cancel":
+      return deps.calls.cancel(action.pod.facts.uid, o.name);
   }
 }
 
@@ -248,6 +250,7 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
     cleanup,
     roots,
     answered: servedBefore(o, p),
+    swaps: action.kind === "unload" && action.swap,
     graceSeconds: Math.max(0, Math.ceil((untilMs - Date.now()) / 1_000)),
   });
   calls.start({
@@ -258,15 +261,17 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
     refusalFingerprint: p.refusalFingerprint,
     // A drain waits for requests, not for the engine.
     atOnce: 64,
-    run: (signal) => (kind === "unload" ? agent.unload(call(), signal) : agents.release(p.facts, p.adapterLabels, call(), signal)),
+    ...(kind === "unload" ? { drainUntilMs: untilMs } : {}),
+    run: (signal, cancelled) =>
+      kind === "unload" ? agent.unload(call(), signal, cancelled) : agents.release(p.facts, p.adapterLabels, call(), signal),
   });
 }
 
 /** Until when requests may go on, in milliseconds since the epoch. A deletion has its grace once, whoever goes on with it. */
 function graceUntilMs(action: TakingAway, { adapter, bounds, nowMs }: Observed): number {
-  if (action.kind === "unload" && action.swap) return nowMs;
+  if (action.kind === "unload" && action.swap) return nowMs + Math.min(bounds.drainMs, DRAIN.swapGraceMs);
   const deletedMs = Date.parse(adapter?.metadata.deletionTimestamp ?? "");
-  return bounds.drainMs + (Number.isNaN(deletedMs) ? nowMs : Math.min(nowMs, deletedMs));
+  return Number.isNaN(deletedMs) ? nowMs + bounds.drainMs : Math.min(nowMs, deletedMs) + deletionDrainMs(bounds);
 }
 
 function contentRef({ digest, revision }: Content): ContentRef | undefined {

@@ -243,6 +243,8 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
         return `${a.kind} ${a.pod.facts.name}${a.swap ? ", to load it anew" : ""}`;
       case "prepare":
         return `${a.kind} ${a.pod.facts.name}${a.pod.prepare?.checks === true ? ", with the checks" : ""}`;
+      case "cancel":
+        return `cancel what runs on ${a.pod.facts.name}`;
       case "load":
       case "release":
         return `${a.kind} ${a.pod.facts.name}${a.kind === "load" && a.pod.unrouted ? ", out of the slices" : ""}`;

@@ -25,6 +25,7 @@ import {
 } from "./pod-state.ts";
 import {
   type Action,
+  deletionDrainMs,
   MODEL_ADAPTERS,
   type ModelAdapterObject,
   type Observed,
@@ -63,6 +64,7 @@ function planPresence(o: Observed, adapter: ModelAdapterObject): Plan {
   const swapping = placed.filter((p) => o.secretTrouble === undefined && wantsSwap(o, p) && mayCall(o, p, "load"));
   const loading = placed.filter((p) => foreign === undefined && wantsLoad(o, p));
   const straying = placed.filter((p) => strayed(o, p));
+  actions.push(...placed.filter((p) => drainsInVain(o, p)).map((pod): Action => ({ kind: "cancel", pod })));
   actions.push(...takeAway(o, [...leaving, ...swapping, ...straying], swapping));
   actions.push(...loading.filter((p) => mayCall(o, p, "load")).map((pod): Action => ({ kind: "load", pod })));
   const preparing = placed.filter((p) => p.prepare !== undefined && o.secretTrouble === undefined && !loading.includes(p));
@@ -95,6 +97,7 @@ function planDeletion(o: Observed, adapter: ModelAdapterObject): Plan {
   const actions: Action[] = [];
   actions.push(...withdraw(o));
   if (o.service.kind === "ours") actions.push({ kind: "deleteService" });
+  actions.push(...holders.filter((p) => p.call.running === "unload" && drainsLonger(o, p)).map((pod): Action => ({ kind: "cancel", pod })));
   actions.push(...takeAway(o, holders));
   if (done && hasFinalizer(adapter)) actions.push({ kind: "removeFinalizer", overdue, leftOn: holders.map((p) => p.facts.name) });
   return {
@@ -199,12 +202,24 @@ function wantsSwap(o: Observed, p: ObservedPod): boolean {
   return p.delivery.kind !== "refused" && !strayed(o, p) && listsOther(o, p);
 }
 
+/** Whether requests end on a pod for an unload that nobody wants any more: it is to have what it has. */
+function drainsInVain(o: Observed, p: ObservedPod): boolean {
+  if (p.via !== "direct" || p.call.running !== "unload" || strayed(o, p)) return false;
+  return p.view.adapters.get(o.name)?.serving === true && !listsOther(o, p);
+}
+
+/** Whether a drain that began before a deletion, for other content say, would go on for longer than the deletion lets it. */
+function drainsLonger({ adapter, bounds }: Observed, p: ObservedPod): boolean {
+  const deletedMs = Date.parse(adapter?.metadata.deletionTimestamp ?? "");
+  return p.call.drainUntilMs !== undefined && p.call.drainUntilMs > deletedMs + deletionDrainMs(bounds);
+}
+
 /** Whether a call may start now: none is running, and what failed has waited its time, or is asked anew. */
 function mayCall(o: Observed, p: ObservedPod, kind: CallKind): boolean {
   const { running, failure, accepted } = p.call;
   if (running !== undefined) return false;
-  // The sidecar has taken it and goes on by itself.
-  if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return false;
+  // The sidecar has taken it and goes on by itself, but knows of no deletion since.
+  if (kind === "unload" && p.view.adapters.get(o.name)?.state === "Draining") return drainsLonger(o, p);
   const taken = accepted[kind];
   const fingerprint = kind === "prepare" ? p.prepare?.fingerprint : p.fingerprint;
   if (taken !== undefined && taken.fingerprint === fingerprint && o.nowMs < taken.againAtMs) return false;

@@ -107,7 +107,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   for (const action of p.actions.filter((a) => mayFollow(a, p, after, failures.length > 0))) {
     if (action.kind === "removeFinalizer") tellGivenUp(o, action.leftOn, failures, deps);
     await act(action, o, secrets, memory, deps, signal);
-    if ("pod" in action) memory.asked.begin(action.kind, action.pod.facts.uid);
+    if ("pod" in action && action.kind !== "cancel") memory.asked.begin(action.kind, action.pod.facts.uid);
   }
   if (failures.length > 0) {
     // A failure has a backoff of its own, or none: what time brings is not to wait for it.

@@ -124,7 +124,7 @@ export interface Observed {
 export interface Bounds {
   /** How long a pod or an API server that does not do its part may hold up a deletion. */
   readonly deletionMs: number;
-  /** How long requests may go on before an adapter is unloaded. */
+  /** How long requests may go on before an adapter leaves a pod; at a deletion see {@link deletionDrainMs}. */
   readonly drainMs: number;
   /**
    * How long an engine without sidecar is given to show a load that an earlier process asked for, before it is asked again. Nobody knows whether
@@ -138,9 +138,14 @@ export interface Bounds {
 /** What an unload itself may take, once requests have ended. */
 const UNLOAD_MS = 5_000;
 
-/** @param drainMs - how long requests may go on before an adapter is unloaded */
-export function boundsOf(drainMs: number): Bounds {
-  return { deletionMs: drainMs + UNLOAD_MS, drainMs, directLoadMs: 60_000, lostMs: 60_000 };
+/** @param graceMs - how long requests may go on before an adapter is unloaded, and a deletion may be held up */
+export function boundsOf(graceMs: number): Bounds {
+  return { deletionMs: Math.max(graceMs, UNLOAD_MS), drainMs: graceMs, directLoadMs: 60_000, lostMs: 60_000 };
+}
+
+/** How long requests may go on after a deletion, in milliseconds: what the unload may take is left of the bound, of a short one half. */
+export function deletionDrainMs({ deletionMs, drainMs }: Bounds): number {
+  return Math.min(drainMs, deletionMs - Math.min(UNLOAD_MS, deletionMs / 2));
 }
 
 export const BOUNDS: Bounds = boundsOf(30_000);
@@ -159,8 +164,10 @@ export type Action =
   | { readonly kind: "load"; readonly pod: ObservedPod }
   /** New content is fetched and checked beside what serves. */
   | { readonly kind: "prepare"; readonly pod: ObservedPod }
-  /** `swap`: it is loaded there again at once, so that nobody waits for requests to end: new ones come as long as it serves. */
+  /** `swap`: it is loaded there again at once, and new requests come until then: those that run are waited for only where the engine has no room. */
   | { readonly kind: "unload"; readonly pod: ObservedPod; readonly swap: boolean }
+  /** An unload that waits there for requests is not wanted any more, or may not wait as long. */
+  | { readonly kind: "cancel"; readonly pod: ObservedPod }
   /** It was loaded the other way: by the sidecar before `--enable-runtime-sidecar` was removed, or by us before it was set. */
   | { readonly kind: "release"; readonly pod: ObservedPod };
 

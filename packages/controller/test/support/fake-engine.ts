@@ -25,6 +25,8 @@ export class FakeEngine implements Answerer {
   readonly loading: string[] = [];
   /** Most loads of one name that ran at a time. */
   most = 0;
+  /** `--max-loras`. */
+  maxLoras = 4;
   /** Names that have requests. */
   readonly busy = new Set<string>();
   /** What a request under a name comes to. */
@@ -87,7 +89,7 @@ export class FakeEngine implements Answerer {
 
   #metrics(): string {
     const names = [...this.busy].join(",");
-    const info = `vllm:lora_requests_info{max_lora="4",running_lora_adapters="${names}",waiting_lora_adapters="${names}"} 1.7e9`;
+    const info = `vllm:lora_requests_info{max_lora="${this.maxLoras}",running_lora_adapters="${names}",waiting_lora_adapters="${names}"} 1.7e9`;
     return [`vllm:num_requests_running ${this.busy.size}`, "vllm:num_requests_waiting 0", info, ""].join("\n");
   }
 

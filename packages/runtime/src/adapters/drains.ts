@@ -1,10 +1,7 @@
-import { DRAIN, hasRoomFor, requestsOf } from "@aibrix/api";
+import { DRAIN, requestsOf, SwapRoom } from "@aibrix/api";
 import { type Logger, sleep } from "@aibrix/service";
 import type { Engine } from "../engine/engine.ts";
 import { messageOf } from "../errors.ts";
-
-/** How often an engine is looked at whose content is to be swapped, in milliseconds. */
-const SWAP_PERIOD_MS = 100;
 
 interface Drain {
   /** A look before this says nothing about requests that are still on their way. */
@@ -28,16 +25,11 @@ export interface DrainsDeps {
 /**
  * Looks whether adapters that are to be unloaded, or to make room for newer content, have requests, by the engine's metrics: twice a second for
  * all of them, and only while there is one. An engine whose metrics cannot be read tells nothing, and the grace decides.
- *
- * Old and new content at once need a slot each, so a second swap with requests of the first one's old content still there could end the engine
- * (a name alone does not tell whose requests run): a swap that did not wait leaves its name behind, and until that name was seen without
- * requests once, or the engine is another one, all others wait.
  */
 export class Drains {
   readonly #deps: DrainsDeps;
   readonly #drains = new Map<string, Drain>();
-  /** Names that were swapped while they had requests, and have not been seen without since. */
-  readonly #crowded = new Set<string>();
+  readonly #room = new SwapRoom();
   #lookedMs = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
 
@@ -63,17 +55,17 @@ export class Drains {
 
   /** The time of a swap is over, and requests may run still. */
   crowds(name: string): void {
-    this.#crowded.add(name);
+    this.#room.crowds(name);
   }
 
   /** A page of the metrics that somebody looked at. */
   note(page: string): void {
-    for (const name of this.#crowded) if (requestsOf(page, name) === "none") this.#crowded.delete(name);
+    this.#room.note(page);
   }
 
   /** The engine is another process. */
   onAnotherEngine(): void {
-    this.#crowded.clear();
+    this.#room.clear();
   }
 
   #add(name: string, drain: Drain, signal: AbortSignal): void {
@@ -85,9 +77,7 @@ export class Drains {
 
   #isOver(page: string, name: string, drain: Drain): boolean {
     if (drain.firstLookMs <= this.#deps.now() && requestsOf(page, name) === "none") return true;
-    if (!drain.swaps || this.#crowded.size > 0 || !hasRoomFor(page, name)) return false;
-    this.#crowded.add(name);
-    return true;
+    return drain.swaps && this.#room.take(page, name);
   }
 
   forget(name: string): void {
@@ -131,7 +121,7 @@ export class Drains {
   #nextMs(): number {
     const drains = [...this.#drains.values()];
     const sinceMs = this.#deps.now() - this.#lookedMs;
-    if (drains.some((d) => d.swaps)) return Math.max(SWAP_PERIOD_MS - sinceMs, 1);
+    if (drains.some((d) => d.swaps)) return Math.max(DRAIN.swapPeriodMs - sinceMs, 1);
     const firstMs = Math.min(...drains.map((d) => d.firstLookMs)) - this.#deps.now();
     return Math.max(firstMs, DRAIN.periodMs);
   }

@@ -1,4 +1,4 @@
-import { type AdapterStatus, CONFIG_API_KEY, type LoadRequest, type PrepareRequest, type UnloadRequest } from "@aibrix/api";
+import { type AdapterStatus, CONFIG_API_KEY, DRAIN, type LoadRequest, type PrepareRequest, type UnloadRequest } from "@aibrix/api";
 import type { Artifacts, Content, Delivery } from "../artifact/artifacts.ts";
 import { readDelivery } from "../artifact/delivery.ts";
 import type { ArtifactStore } from "../artifact/store/store.ts";
@@ -26,11 +26,6 @@ export interface ManagerDeps extends RunnerDeps {
 const PROGRESS_PERIOD_MS = 500;
 /** How long requests may go on of an adapter whose manifest is gone; a call says it itself. */
 const MANIFEST_GRACE_MS = 30_000;
-/**
- * How long new content waits for requests of the old to end; a call may say it itself. Less than the gateway holds requests for a name that nothing
- * else serves (`--update-hold`, 30 s): what it took in as the wait began is to be answered by the new content, once that is loaded and listed.
- */
-const SWAP_GRACE_MS = 25_000;
 /** How long content that cannot be prepared is tried again though nobody asks for it any more, in milliseconds. */
 const PREPARE_UNASKED_MS = 600_000;
 /** How long a load call waits for a look at an engine that is slow, in milliseconds. */
@@ -459,7 +454,7 @@ export class AdapterManager {
     if (a.swap?.path !== path) {
       const { drainMs } = a.declaration;
       const sinceMs = now();
-      const swap = { path, sinceMs, untilMs: sinceMs + (drainMs ?? SWAP_GRACE_MS), open: false, waits: false };
+      const swap = { path, sinceMs, untilMs: sinceMs + (drainMs ?? DRAIN.swapGraceMs), open: false, waits: false };
       a.swap = swap;
       const onFree = () => {
         if (a.swap !== swap) return;

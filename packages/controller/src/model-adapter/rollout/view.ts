@@ -245,6 +245,8 @@ export class View {
    */
   waitsForRoom(p: RolloutPod, content: Content): boolean {
     const entry = this.entry(p);
+    // An unload that failed has left it as it was.
+    if (p.via === "direct") return this.serving(p) && (entry?.waits === true || (!p.listed && p.call.failure?.kind !== "unload"));
     if (entry?.state !== "Updating" || !this.serving(p) || !this.isTold(p, content)) return false;
     return entry.waits === true || !p.listed;
   }
