@@ -296,6 +296,8 @@ export const AdapterStatusSchema = Type.Object({
   prepared: Type.Optional(PreparedSchema),
   /** Since when new content waits for requests of the old to end. */
   waits_since: Type.Optional(Time),
+  /** What served was given up for other content, and that, or it again, is about to be in its place: nothing serves for a moment. */
+  swapping: Type.Optional(Type.Boolean()),
   /** Tries since the last success. */
   attempts: Type.Integer(),
   reason: Type.Optional(Type.String()),

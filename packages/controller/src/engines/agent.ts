@@ -34,6 +34,8 @@ export interface AdapterView {
   readonly revision?: string | undefined;
   /** What is declared waits for requests of what serves, for the engine has no room for both. */
   readonly waits?: boolean | undefined;
+  /** What served was given up for other content, and that, or it again, is about to be in its place. */
+  readonly swapping?: boolean | undefined;
   /** What comes next, as far as it is there. */
   readonly prepared?: PreparedView | undefined;
   /** The highest rank of any of its modules, where a sidecar has read its files. */

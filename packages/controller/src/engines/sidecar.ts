@@ -415,6 +415,7 @@ function adapterView(a: AdapterStatus, whose: Pick<AdapterView, "own" | "owner" 
     declaredDigest: a.content_digest,
     revision: a.resolved_revision,
     ...(a.waits_since === undefined ? {} : { waits: true }),
+    ...(a.swapping === true ? { swapping: true } : {}),
     ...(a.prepared === undefined ? {} : { prepared: preparedView(a.prepared) }),
     timings: a.timings === undefined ? undefined : { downloadMs: a.timings.download_ms, loadMs: a.timings.load_ms },
   };

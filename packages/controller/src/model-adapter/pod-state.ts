@@ -210,6 +210,8 @@ function bySidecar(o: Observed, p: ObservedPod): PodState {
   const anothers = isAnothers(o, p, entry);
   const serving = entry.serving && p.view.engineReady && !anothers;
   const declared = isTold(p, entry);
+  // Why an update ends its condition tells; what served comes back.
+  if (entry.swapping === true && !serving && servedBefore(o, p) && p.view.engineReady) return { ...QUIET, state: "Loading" };
   const refusedLoad = failedLoad(p);
   // What is declared now was refused: the older goes on.
   if (refusedLoad !== undefined)

@@ -76,6 +76,17 @@ test("an adapter whose new content waits for requests to end gets no more of the
   runtime.setAdapter("lora", { state: "Updating", waits_since: "2026-01-02T03:04:05Z" });
   await until("it is not", () => table.find("lora").kind === "notReady");
   expect(table.find("lora")).toEqual({ kind: "notReady", why: "it is Updating", swapping: true });
+  // In the moment without either, and where the old one is put back.
+  runtime.setAdapter("lora", { state: "Failed", reason: "EngineRefused", serving: null, swapping: true });
+  await until("it is away", () => {
+    const found = table.find("lora");
+    return found.kind === "notReady" && found.swapping === true && found.why !== "it is Updating";
+  });
+  runtime.setAdapter("lora", { state: "Failed", reason: "EngineRefused", serving: null });
+  await until("it does not come back", () => {
+    const found = table.find("lora");
+    return found.kind === "notReady" && found.swapping !== true;
+  });
   runtime.setAdapter("lora");
   await until("it is again", () => table.find("lora").kind === "routable");
 });

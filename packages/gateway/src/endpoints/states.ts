@@ -20,7 +20,7 @@ export function adapterModel(adapter: AdapterStatus, parent: string | undefined,
   // Its requests have to end before the new content comes: with others on top they never would.
   const drains = updating && adapter.waits_since !== undefined;
   if (serving !== null && !drains) return model;
-  const swapping = updating ? ({ swapping: true } as const) : {};
+  const swapping = updating || adapter.swapping === true ? ({ swapping: true } as const) : {};
   return { ...model, notServing: whyNotServing(adapter.state, adapter.reason), ...swapping };
 }
 

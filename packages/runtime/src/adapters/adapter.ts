@@ -55,6 +55,8 @@ export class Adapter {
   /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */
   lastServedPath: string | undefined;
   servingSinceMs: number | undefined;
+  /** What served was given up for other content, in this process of the engine, and nothing has served since. */
+  gaveUp = false;
   timer: NodeJS.Timeout | undefined;
 
   constructor(declaration: Declaration, loaded: readonly Omit<LoadedPath, "lora_name">[]) {
@@ -169,6 +171,7 @@ export class Adapter {
     if (path === undefined || path !== this.lastServedPath) this.servingSinceMs = undefined;
     if (path === undefined) return;
     this.lastServedPath = path;
+    this.gaveUp = false;
     this.servingSinceMs ??= nowMs;
   }
 
@@ -189,6 +192,7 @@ export class Adapter {
         prepared: this.next?.shown(timeOf),
         waitsSinceMs: this.swap?.open === false && this.swap.waits ? this.swap.sinceMs : undefined,
         probed: this.probed.get(served?.path ?? ""),
+        gaveUp: this.gaveUp,
         serving: served === undefined ? undefined : { ...served, sinceMs: this.servingSinceMs ?? nowMs },
       },
       engine,

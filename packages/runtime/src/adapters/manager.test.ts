@@ -183,8 +183,13 @@ test.each([
 ])("an update $name leaves the old content serving, also after a restart of the engine", async ({ url, reason }) => {
   await load("a", "/one");
   await serves("a", "one");
+  const shown = vi.spyOn(world.feed, "setAdapter");
   await load("a", url);
   await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason, serving: { path: "/store/one" } }));
+  expect(status("a")?.swapping).toBeUndefined();
+  // What the engine refuses takes the old content's place for a moment: whoever routes knows that something comes.
+  const between = shown.mock.calls.map(([adapter]) => adapter).filter((adapter) => adapter.serving === null);
+  expect([between.length > 0, between.every((adapter) => adapter.swapping)]).toEqual([reason === "EngineRefused", true]);
   await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
   expect((await world.metrics.repairs.get()).values[0]?.value).toBe(0);
   engine.restart("boot-2");

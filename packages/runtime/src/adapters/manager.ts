@@ -552,6 +552,7 @@ export class AdapterManager {
     for (const a of mostRecentFirst([...this.#adapters.values()], (a) => a.name, again)) {
       // Another process may have other settings: what the last one refused is tried again. Artifacts are as they were.
       if (restarted || cameBack) {
+        a.gaveUp = false;
         a.forgetEngineFailures();
         if (a.next?.failure?.reason === "EngineUnauthorized" && !a.next.running) this.#prepare(a, a.next);
       }

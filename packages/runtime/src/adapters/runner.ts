@@ -317,6 +317,7 @@ export class Runner {
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
+      a.gaveUp = true;
     }
     const startedMs = now();
     const view = await this.#given(a, content, "it loaded", async () => {

@@ -50,6 +50,7 @@ const shown: Shown = {
   timings: {},
   prepared: undefined,
   waitsSinceMs: undefined,
+  gaveUp: false,
   probed: undefined,
   serving: undefined,
 };
@@ -130,6 +131,18 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
     },
   },
   {
+    name: "the moment of a swap without either",
+    given: { facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]) }, gaveUp: true, busyWithEngine: true },
+    engine: empty,
+    want: { state: "Loading", swapping: true, serving: null },
+  },
+  {
+    name: "an update that the engine refused, while the old content is put back",
+    given: { facts: { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused }, gaveUp: true },
+    engine: empty,
+    want: { state: "Failed", reason: "EngineRefused", swapping: true, serving: null },
+  },
+  {
     name: "a failure that is tried again",
     given: { facts: { ...facts, failure: unreachable }, attempts: 2 },
     want: {
@@ -184,4 +197,10 @@ test.each<{ name: string; given: Partial<Shown>; engine?: EngineView; want: obje
   expect(status).toMatchObject(want);
   expect([...Value.Errors(AdapterStatusSchema, status)]).toEqual([]);
   expect(JSON.stringify(status)).not.toMatch(/secret/);
+});
+
+test("where the old content is refused, too, nobody waits for it", () => {
+  const failed = { ...facts, wanted: NEW, fallback: OLD, ownPaths: new Set([OLD.path]), failure: refused, fallbackFailure: refused };
+  const status = adapterStatus({ ...shown, facts: failed, gaveUp: true }, empty, NOW, (ms) => ms);
+  expect([status.state, status.swapping]).toEqual(["Failed", undefined]);
 });

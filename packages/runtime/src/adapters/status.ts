@@ -35,6 +35,8 @@ export interface Shown {
   readonly waitsSinceMs: number | undefined;
   /** How it was found that what serves answers. */
   readonly probed: Probed | undefined;
+  /** What served was given up for other content. */
+  readonly gaveUp: boolean;
   readonly serving: { readonly digest: string; readonly path: string; readonly sinceMs: number } | undefined;
 }
 
@@ -66,6 +68,7 @@ export function adapterStatus(s: Shown, engine: EngineView, nowMs: number, timeO
     ...timings(s.timings),
     ...(s.prepared === undefined ? {} : { prepared: s.prepared }),
     ...(s.waitsSinceMs === undefined ? {} : { waits_since: rfc3339(s.waitsSinceMs) }),
+    ...(isSwapping(s, engine, nowMs) ? { swapping: true } : {}),
     attempts: s.attempts,
     ...(problem === undefined ? {} : { reason: problem.reason }),
     ...(message === undefined ? {} : { message }),
@@ -107,6 +110,13 @@ function stateOf(s: Shown, engine: EngineView, nowMs: number): { readonly state:
   // An engine that is away is waited for; everything else needs somebody to do something.
   if (problem !== undefined) return { state: problem.reason === "EngineUnavailable" ? "Pending" : "Failed", problem };
   return { state: serving === undefined ? (step.kind === "load" || step.kind === "probe" ? "Loading" : "Pending") : "Updating" };
+}
+
+/** Not where nothing can come: what is refused may stay so. */
+function isSwapping({ gaveUp, serving, facts }: Shown, engine: EngineView, nowMs: number): boolean {
+  if (!gaveUp || serving !== undefined || facts.removing) return false;
+  const { kind } = plan(facts, engine, nowMs);
+  return kind === "load" || kind === "probe";
 }
 
 const FILES_GONE =
