@@ -89,6 +89,8 @@ describe.skipIf(ENGINE === "vllm" || POD_IP === "").each([
       pods,
       ranks,
       toldRank: 16,
+      // Longer than Envoy tries again, and than the gateway looks for a model that nothing serves.
+      engineArgs: async () => ["--mock-load-delay-ms", "1000"],
       hubToken: "hf_the-token-of-this-story",
       fill: async (root) => {
         for (const seed of [1, 2, 3]) await writeAdapter(`${root}/acme/v${seed}`, { seed });

@@ -174,7 +174,7 @@ function readiness(
   if (swapping.length > 0)
     return no(
       "ModelAdapterLoading",
-      `the new content waits on ${named(swapping.map(({ pod }) => pod.facts.key))} until requests of the old one have ended, for the engine is not known to have room for both (--max-loras); the gateway holds new ones meanwhile`,
+      `the new content waits on ${named(swapping.map(({ pod }) => pod.facts.key))} until requests of the old one have ended, for the engine is not known to have room for both (--max-loras), or loads slowly; the gateway holds new ones meanwhile`,
     );
   const between = placed.filter((row) => isBetween(o, row));
   if (between.length > 0) return no("ModelAdapterLoading", `loading on ${named(between.map(({ pod }) => pod.facts.key))}`);

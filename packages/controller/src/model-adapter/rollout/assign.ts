@@ -78,7 +78,9 @@ export function assign(
           content,
           current: isCurrent,
           // Not only by its weight: whoever uses the slices without our gateway knows of none.
-          unrouted: (((swapping.has(p) && moves) || weights.get(p) === 0) && others(p)) || (swapping.has(p) && view.waitsForRoom(p, goal)),
+          unrouted:
+            (((swapping.has(p) && moves) || weights.get(p) === 0) && others(p)) ||
+            (swapping.has(p) && (view.waitsForRoom(p, goal) || (moves && view.loadsSlowly(p)))),
           decided: view.isDecided(p, good),
           prepare:
             (asks && wantsPrepare(view, p, prepare, p === checker)) || (isOver && isAbandoned(view, p, served))

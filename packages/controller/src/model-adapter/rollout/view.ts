@@ -5,6 +5,9 @@ import type { Content, Trial, Trials, Update } from "../contents.ts";
 import { isGiven, NOTHING, pinnable, urlOfRoot } from "./identity.ts";
 import type { Before, RolloutInput, RolloutPod } from "./input.ts";
 
+/** Of the second or so for which Envoy tries again, with pauses that vary, what is sure; in milliseconds. */
+const SLOW_LOAD_MS = 300;
+
 /** What pods show, in the words of a rollout. */
 export class View {
   readonly pods: readonly RolloutPod[];
@@ -249,6 +252,11 @@ export class View {
     if (p.via === "direct") return this.serving(p) && (entry?.waits === true || (!p.listed && p.call.failure?.kind !== "unload"));
     if (entry?.state !== "Updating" || !this.serving(p) || !this.isTold(p, content)) return false;
     return entry.waits === true || !p.listed;
+  }
+
+  /** Its last load took longer than Envoy tries requests again that meet an engine between two contents. */
+  loadsSlowly(p: RolloutPod): boolean {
+    return (this.entry(p)?.timings?.loadMs ?? 0) > SLOW_LOAD_MS;
   }
 
   /** Whether it was told to serve a content, and serves another one until that is in. */
