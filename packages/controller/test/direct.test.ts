@@ -43,6 +43,19 @@ async function giveUp(name: string): Promise<void> {
   await world.stopControllers();
 }
 
+/** The only pod of an adapter, out of the slices: an edit waits for requests of what serves, for its engine has one slot. */
+async function waiting(): Promise<FakePod> {
+  const a = await pod("a");
+  a.engine.maxLoras = 1;
+  await controller();
+  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
+  await adapters.ready(`${ns}/x`);
+  a.engine.busy.add("x");
+  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
+  await until("nobody is sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  return a;
+}
+
 test("the engine is called itself, with the name of the repository, and asked what it serves", async () => {
   const a = await pod("a");
   await controller();
@@ -243,14 +256,7 @@ test("the only pod of an adapter swaps beside its requests where its engine has 
 });
 
 test("the only pod of an adapter leaves the slices until its requests have ended where its engine has no slot for both contents", async () => {
-  const a = await pod("a");
-  a.engine.maxLoras = 1;
-  await controller();
-  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
-  await adapters.ready(`${ns}/x`);
-  a.engine.busy.add("x");
-  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
-  await until("nobody is sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  const a = await waiting();
   await until("the gateway knows why", async () => {
     const { conditions = [] } = (await adapters.status(`${ns}/x`)) ?? {};
     const ready = conditions.find((c) => c.type === "Ready");
@@ -264,19 +270,16 @@ test("the only pod of an adapter leaves the slices until its requests have ended
 });
 
 test("an edit that is taken back while the only pod waits for requests puts it back into the slices, and nothing is unloaded", async () => {
-  const a = await pod("a");
-  a.engine.maxLoras = 1;
-  await controller();
-  await world.applyObject(lora("x", { artifactURL: "/models/one" }));
-  await adapters.ready(`${ns}/x`);
-  a.engine.busy.add("x");
-  await world.applyObject(lora("x", { artifactURL: "/models/two" }));
-  await until("nobody is sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 0);
+  const a = await waiting();
   await world.applyObject(lora("x", { artifactURL: "/models/one" }));
   await until("clients are sent there", async () => (await adapters.addresses(`${ns}/x`)).length === 1);
   await adapters.ready(`${ns}/x`);
   a.engine.busy.clear();
-  // Its requests have ended, and another edit goes through: no unload of before was left.
+  // Its requests have ended: an unload that still waited for that would come now.
+  const lists = () => a.engine.calls.filter((c) => c === "GET /v1/models").length;
+  const then = lists();
+  await until("the engine was looked at", () => lists() > then + 3);
+  expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual(["POST /v1/load_lora_adapter x"]);
   await world.applyObject(lora("x", { artifactURL: "/models/three" }));
   await until("it is swapped", () => a.engine.adapters.get("x") === "/models/three");
   expect(a.engine.calls.filter((c) => c.startsWith("POST"))).toEqual([
