@@ -101,6 +101,7 @@ export {
   EngineStatusSchema,
   type ErrorBody,
   ErrorBodySchema,
+  FILES_REVISION,
   type LoadRequest,
   LoadRequestSchema,
   type ManifestProblem,

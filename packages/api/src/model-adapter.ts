@@ -200,7 +200,11 @@ export const HISTORY_OUTCOMES = ["Served", "Failed", "Aborted"] as const;
 
 const DIGEST = (description: string) => Type.Optional(Type.String({ description, maxLength: 128 }));
 const REVISION = Type.Optional(
-  Type.String({ description: "The commit that the reference led to, where its source has commits.", maxLength: 256 }),
+  Type.String({
+    description:
+      "The commit that the reference led to, or `files:` and a hash for each file of a bucket, of its name, its size and its ETag or generation.",
+    maxLength: 256,
+  }),
 );
 const REFRESH = Type.Optional(
   Type.String({ description: "Value of the annotation `adapter.model.aibrix.ai/refresh` that it was resolved for.", maxLength: 1024 }),

@@ -90,12 +90,22 @@ export function modelAdapterOf(owner: string): { readonly namespace: string; rea
   return { namespace, name };
 }
 
+/**
+ * Begins a revision that is no commit: of a bucket, with a hash for each file over its name, its size and what the bucket says of its version. By
+ * it the same content is found among former versions, where the bucket keeps them.
+ */
+export const FILES_REVISION = "files:";
+
 /** One content of all that a moving reference may lead to in time. */
 export const ContentRefSchema = Type.Object(
   {
     digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$", description: "Its content digest, as a status shows it." }),
     revision: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 256, description: "The commit that it was found under, where its source has commits." }),
+      Type.String({
+        minLength: 1,
+        maxLength: 256,
+        description: "What it was found under, as a status shows it: a commit, or `files:` and hashes of a bucket's versions.",
+      }),
     ),
   },
   { additionalProperties: false },
@@ -271,7 +281,7 @@ export const AdapterStatusSchema = Type.Object({
   serving: Type.Union([Type.Object({ content_digest: Type.Optional(Type.String()), path: Type.String(), since: Time }), Type.Null()]),
   /** Digest of the declared content, once its files are here. */
   content_digest: Type.Optional(Type.String()),
-  /** What a moving reference was resolved to, a commit for example. */
+  /** What a moving reference was resolved to: a commit, or {@link FILES_REVISION} with hashes of a bucket's versions. */
   resolved_revision: Type.Optional(Type.String()),
   /** How far its files are here. `bytes_per_second` is the rate of the last seconds. */
   download: Type.Optional(

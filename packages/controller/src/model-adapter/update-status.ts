@@ -1,4 +1,4 @@
-import { ANNOTATION_PROMOTE, ANNOTATION_REFRESH, type ModelAdapterStatus } from "@aibrix/api";
+import { ANNOTATION_PROMOTE, ANNOTATION_REFRESH, FILES_REVISION, type ModelAdapterStatus } from "@aibrix/api";
 import type { NewCondition, NewEvent } from "@aibrix/kube";
 import { truncate } from "@aibrix/kube";
 import { type Canary, dueMs, stepsOf } from "./canary.ts";
@@ -288,7 +288,9 @@ function stepText(canary: Canary, { rollout }: ModelAdapterObject["spec"]): stri
 }
 
 function named({ url, digest, revision }: (Rollout["served"] & object) | Update["content"]): string {
-  const what = [revision === undefined ? undefined : `commit ${revision}`, digest].filter((x) => x !== undefined);
+  // Hashes of a bucket's versions tell nobody more than the digest does.
+  const commit = revision === undefined || revision.startsWith(FILES_REVISION) ? undefined : `commit ${revision}`;
+  const what = [commit, digest].filter((x) => x !== undefined);
   return `${url instanceof Error ? "it" : url}${what.length === 0 ? "" : ` (${what.join(", ")})`}`;
 }
 

@@ -10,10 +10,11 @@ import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
 import { place, sourceFingerprint } from "./fingerprint.ts";
 import { checkDecided, checkPin } from "./pin.ts";
+import { filesAt, filesRevision, isFilesRevision } from "./revision.ts";
 import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
-import { type Credentials, type Listing, NoRanges, type Source, SourceChanged } from "./sources/source.ts";
+import { type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./sources/source.ts";
 import type { PartialFolder } from "./store/partial.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
 import type { Downloaded } from "./transfer/download.ts";
@@ -203,7 +204,7 @@ export class RemoteArtifacts implements Artifacts {
     const from = place(artifact, secret.keys, this.#env);
     try {
       for (let relists = RELISTS; ; relists -= 1) {
-        const listing = await select(source, wanted.url, signal);
+        const listing = await decidedListing(source, wanted, signal);
         const mayRead = proof(source, listing);
         if (wanted.prove === true) await mayRead(signal);
         if (had !== undefined) {
@@ -374,6 +375,33 @@ function proof(source: Source, listing: Listing): Offer["mayRead"] {
   };
 }
 
+/** The files of the content that was decided on, where the source has them now or keeps former versions of them; else those that it has now. */
+async function decidedListing(source: Source, { url, content: decided }: Wanted, signal: AbortSignal): Promise<Listing> {
+  const revision = decided?.revision;
+  if (source.versions === undefined || !isFilesRevision(revision)) return await select(source, url, signal);
+  const now = await select(source, url, signal).catch((error: unknown) => {
+    if (error instanceof AdapterError && GONE.includes(error.reason) && !signal.aborted) return error;
+    throw error;
+  });
+  if (!(now instanceof AdapterError) && now.revision === revision) return now;
+  const files = filesAt(revision, await versionsOf(source, url, signal));
+  if (files !== undefined) return await described(source, { files, revision }, url, signal);
+  if (now instanceof AdapterError) throw now;
+  return now;
+}
+
+/** Reasons of a listing that has no adapter any more. */
+const GONE: readonly string[] = ["ArtifactNotFound", "ArtifactInvalid"];
+
+/** What a source keeps of former versions; nothing where it keeps none, or these credentials may not see them. */
+async function versionsOf(source: Source, url: string, signal: AbortSignal): Promise<readonly RemoteFile[]> {
+  const ask = async (limit: AbortSignal) => (await source.versions?.(limit)) ?? [];
+  return await retried(() => listed(url, ask, signal), signal).catch((error: unknown) => {
+    if (error instanceof AdapterError && !error.retryable && !signal.aborted) return [];
+    throw error;
+  });
+}
+
 async function select(source: Source, url: string, signal: AbortSignal): Promise<Listing> {
   const listing = await retried(() => list(source, url, signal), signal);
   // What is in an archive is known once it is here.
@@ -383,7 +411,8 @@ async function select(source: Source, url: string, signal: AbortSignal): Promise
       "ArtifactInvalid",
       `${url} has ${files.length} files that an engine would read, and an adapter has a few: write the URL of the folder of one adapter`,
     );
-  return await described(source, { ...listing, files }, url, signal);
+  const revision = listing.revision ?? (source.versions === undefined ? undefined : filesRevision(files));
+  return await described(source, { ...listing, files, ...(revision === undefined ? {} : { revision }) }, url, signal);
 }
 
 /** Lists a source, with a deadline. */

@@ -25,9 +25,10 @@ export function checkPin(url: string, pin: string | undefined, digests: readonly
  */
 export function checkDecided(url: string, decided: ContentRef | undefined, digest: string): void {
   if (decided === undefined || decided.digest === digest) return;
+  const versions = /^(s3|gs):/.test(url) ? ", and its bucket gave no former version of it" : "";
   throw new AdapterError(
     "ArtifactChanged",
-    `${url} has other content by now (${digest}) than the one that was decided on (${decided.digest}): set the annotation ${ANNOTATION_REFRESH} of the ModelAdapter to a new value to serve what is there now, or put the files back`,
+    `${url} has other content by now (${digest}) than the one that was decided on (${decided.digest})${versions}: set the annotation ${ANNOTATION_REFRESH} of the ModelAdapter to a new value to serve what is there now, or put the files back`,
     { retryable: false },
   );
 }

@@ -9,6 +9,10 @@ import {
   CompleteMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
@@ -27,6 +31,12 @@ export interface S3 {
   /** In parts, as big files are: the object's ETag is then no hash of it. A checksum is over the whole object. */
   readonly putParts: (bucket: string, key: string, parts: readonly Buffer[], checksum?: ChecksumAlgorithm) => Promise<void>;
   readonly putFolder: (bucket: string, prefix: string, folder: string) => Promise<void>;
+  /** Has a bucket keep former versions from now on. */
+  readonly keepVersions: (bucket: string) => Promise<void>;
+  /** Removes every object under a prefix; what a bucket keeps of them stays. */
+  readonly removeAll: (bucket: string, prefix: string) => Promise<void>;
+  /** Removes an object with all that is kept of it. */
+  readonly forget: (bucket: string, key: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -36,8 +46,9 @@ export async function startS3(dir: string): Promise<S3> {
   const endpoint = `http://127.0.0.1:${port}`;
   const accessKeyId = "testing";
   const secretAccessKey = "testing-secret-key";
-  for (const name of ["data", "iam"]) mkdirSync(join(dir, name), { recursive: true });
-  const server = spawn(bin, ["--port", `127.0.0.1:${port}`, "--iam-dir", join(dir, "iam"), "--quiet", "posix", join(dir, "data")], {
+  for (const name of ["data", "iam", "versions"]) mkdirSync(join(dir, name), { recursive: true });
+  const store = ["posix", "--versioning-dir", join(dir, "versions"), join(dir, "data")];
+  const server = spawn(bin, ["--port", `127.0.0.1:${port}`, "--iam-dir", join(dir, "iam"), "--quiet", ...store], {
     env: { ...process.env, ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey },
     stdio: "ignore",
   });
@@ -89,6 +100,18 @@ export async function startS3(dir: string): Promise<S3> {
     },
     putFolder: async (bucket, prefix, folder) => {
       for (const name of await readdir(folder)) await put(bucket, `${prefix}/${name}`, await readFile(join(folder, name)));
+    },
+    keepVersions: async (Bucket) => {
+      await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: "Enabled" } }));
+    },
+    removeAll: async (Bucket, prefix) => {
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket, Prefix: `${prefix}/` }));
+      for (const { Key } of Contents) await client.send(new DeleteObjectCommand({ Bucket, Key }));
+    },
+    forget: async (Bucket, key) => {
+      const { Versions = [], DeleteMarkers = [] } = await client.send(new ListObjectVersionsCommand({ Bucket, Prefix: key }));
+      for (const { Key, VersionId } of [...Versions, ...DeleteMarkers])
+        await client.send(new DeleteObjectCommand({ Bucket, Key, VersionId }));
     },
     close: async () => {
       client.destroy();

@@ -79,17 +79,22 @@ export interface Gcs {
   readonly endpoint: string;
   readonly put: (key: string, body: Buffer) => Promise<void>;
   readonly putFolder: (prefix: string, folder: string) => Promise<void>;
+  /** Removes every object under a prefix; what a bucket keeps of them stays. */
+  readonly removeAll: (prefix: string) => Promise<void>;
+  /** Removes an object with all that is kept of it. */
+  readonly forget: (key: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-export async function startGcs(): Promise<Gcs> {
+/** @param versions - the bucket keeps former generations */
+export async function startGcs({ versions = false }: { readonly versions?: boolean } = {}): Promise<Gcs> {
   const { bin } = await ensureFakeGcs(CONTEXT);
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   const args = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", String(port), "-public-host", `127.0.0.1:${port}`];
   const server = spawn(bin, [...args, "-external-url", endpoint, "-log-level", "error"], { stdio: "ignore" });
   const storage = new Storage({ apiEndpoint: endpoint, projectId: "test" });
-  await vi.waitFor(() => storage.createBucket("models"), START);
+  await vi.waitFor(() => storage.createBucket("models", { versioning: { enabled: versions } }), START);
   const put = async (key: string, body: Buffer) => {
     await storage.bucket("models").file(key).save(body, { resumable: false });
   };
@@ -98,6 +103,18 @@ export async function startGcs(): Promise<Gcs> {
     put,
     putFolder: async (prefix, folder) => {
       for (const name of await readdir(folder)) await put(`${prefix}/${name}`, await readFile(join(folder, name)));
+    },
+    removeAll: async (prefix) => {
+      const [files] = await storage.bucket("models").getFiles({ prefix: `${prefix}/` });
+      for (const file of files) await storage.bucket("models").file(file.name).delete();
+    },
+    forget: async (key) => {
+      const [files] = await storage.bucket("models").getFiles({ prefix: key, versions: true });
+      for (const { name, metadata } of files)
+        await storage
+          .bucket("models")
+          .file(name, { generation: String(metadata.generation) })
+          .delete();
     },
     close: () => end(server),
   };

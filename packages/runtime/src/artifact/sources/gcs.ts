@@ -24,6 +24,14 @@ const PAGE_SIZE = 1_000;
 const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
 const DEFAULT_ENDPOINT = "https://storage.googleapis.com";
 
+interface Entries {
+  readonly files: readonly RemoteFile[];
+  /** Objects and folders that were listed. */
+  readonly entries: number;
+  /** There are no more pages. */
+  readonly isWhole: boolean;
+}
+
 /**
  * Objects under a prefix of a bucket in Google Cloud Storage.
  *
@@ -63,13 +71,28 @@ export class GcsSource implements Source {
   }
 
   async list(signal: AbortSignal): Promise<Listing> {
+    const { files, entries, isWhole } = await this.#entries(false, signal);
+    if (!isWhole) throw tooLong(this.#what(), { entries, files: files.length });
+    if (files.length === 0)
+      throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);
+    if (this.#nested) checkPaths(files, this.#what());
+    return { files };
+  }
+
+  async versions(signal: AbortSignal): Promise<readonly RemoteFile[]> {
+    return (await this.#entries(true, signal)).files;
+  }
+
+  /** @param versions - former generations, too, of a bucket that keeps them */
+  async #entries(versions: boolean, signal: AbortSignal): Promise<Entries> {
     const files: RemoteFile[] = [];
     let pageToken: string | undefined;
     let entries = 0;
     for (let page = 0; page === 0 || pageToken !== undefined; page += 1) {
-      if (page === MAX_PAGES) throw tooLong(this.#what(), { entries, files: files.length });
+      if (page === MAX_PAGES) return { files, entries, isWhole: false };
       // The delimiter leaves out what is in folders below: of an adapter checkpoints, mostly.
-      const query = { prefix: this.#prefix, ...(this.#nested ? {} : { delimiter: "/" }), autoPaginate: false, maxResults: PAGE_SIZE };
+      const folders = this.#nested ? {} : { delimiter: "/" };
+      const query = { prefix: this.#prefix, ...folders, ...(versions ? { versions } : {}), autoPaginate: false, maxResults: PAGE_SIZE };
       const asked = this.#bucket.getFiles(pageToken === undefined ? query : { ...query, pageToken });
       const [found, next, answer] = await this.#explained(asked, signal);
       for (const { name, metadata } of found) {
@@ -79,10 +102,7 @@ export class GcsSource implements Source {
       entries += found.length + ((answer as { readonly prefixes?: readonly string[] } | undefined)?.prefixes ?? []).length;
       pageToken = (next as { readonly pageToken?: string } | null)?.pageToken;
     }
-    if (files.length === 0)
-      throw new AdapterError("ArtifactNotFound", `there are no objects under ${this.#what()} (${this.#endpoint}): check bucket and prefix`);
-    if (this.#nested) checkPaths(files, this.#what());
-    return { files };
+    return { files, entries, isWhole: true };
   }
 
   async read(_listing: Listing, file: RemoteFile, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {

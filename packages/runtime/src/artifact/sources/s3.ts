@@ -5,6 +5,7 @@ import {
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
+  ListObjectVersionsCommand,
   S3Client,
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
@@ -126,6 +127,29 @@ export class S3Source implements Source {
     return { files };
   }
 
+  async versions(signal: AbortSignal): Promise<readonly RemoteFile[]> {
+    const files: RemoteFile[] = [];
+    let next: { readonly KeyMarker?: string | undefined; readonly VersionIdMarker?: string | undefined } | undefined = {};
+    for (let page = 0; page < MAX_PAGES && next !== undefined; page += 1) {
+      const command: ListObjectVersionsCommand = new ListObjectVersionsCommand({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix,
+        ...(this.#nested ? {} : { Delimiter: "/" }),
+        ...next,
+      });
+      const answer = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
+      for (const { Key = "", Size = 0, ETag = "", VersionId, IsLatest = false, ChecksumAlgorithm = [] } of answer.Versions ?? []) {
+        const name = Key.slice(this.#prefix.length);
+        if (!this.#counts(name)) continue;
+        // The latest one needs no right to read versions.
+        files.push({ name, sizeBytes: Size, etag: ETag, ...(IsLatest || VersionId === undefined ? {} : { version: VersionId }) });
+        if (ChecksumAlgorithm.includes("SHA256")) this.#hashed.add(name);
+      }
+      next = answer.IsTruncated === true ? { KeyMarker: answer.NextKeyMarker, VersionIdMarker: answer.NextVersionIdMarker } : undefined;
+    }
+    return files;
+  }
+
   async describe(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]> {
     const limit = pLimit(PARALLEL_HEADS);
     return await Promise.all(files.map((f) => (this.#hashed.has(f.name) ? limit(() => this.#withHash(f, signal)) : f)));
@@ -138,7 +162,7 @@ export class S3Source implements Source {
 
   /** A listing says only of which kind an object's checksums are. */
   async #withHash(file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
-    const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: `${this.#prefix}${file.name}`, ChecksumMode: "ENABLED" });
+    const command = new HeadObjectCommand({ ...this.#object(file), ChecksumMode: "ENABLED" });
     const { ChecksumSHA256: sum = "", ETag } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
     if (ETag !== undefined && ETag !== file.etag) throw this.#changed();
     // That of a multipart upload is a hash over hashes of its parts, with their number behind.
@@ -151,7 +175,7 @@ export class S3Source implements Source {
       ...(file.etag === "" ? {} : { IfMatch: file.etag }),
       ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
     };
-    const command = new GetObjectCommand({ Bucket: this.#bucket, Key: `${this.#prefix}${file.name}`, ...condition });
+    const command = new GetObjectCommand({ ...this.#object(file), ...condition });
     const { Body, ETag, ContentRange = "" } = await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal);
     if (Body === undefined)
       throw new AdapterError("ArtifactUnavailable", `${this.#endpoint} sent no content for ${this.#what()}${file.name}`);
@@ -170,8 +194,7 @@ export class S3Source implements Source {
 
   async digests(file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]> {
     const condition = file.etag === "" ? {} : { IfMatch: file.etag };
-    const key = { Bucket: this.#bucket, Key: `${this.#prefix}${file.name}` };
-    const command = new HeadObjectCommand({ ...key, ChecksumMode: "ENABLED", ...condition });
+    const command = new HeadObjectCommand({ ...this.#object(file), ChecksumMode: "ENABLED", ...condition });
     try {
       return statedDigests(await this.#ask(() => this.#client.send(command, { abortSignal: signal }), signal), this.#bucket);
     } catch (error) {
@@ -183,6 +206,10 @@ export class S3Source implements Source {
 
   close(): void {
     this.#client.destroy();
+  }
+
+  #object({ name, version }: RemoteFile): { readonly Bucket: string; readonly Key: string; readonly VersionId?: string } {
+    return { Bucket: this.#bucket, Key: `${this.#prefix}${name}`, ...(version === undefined ? {} : { VersionId: version }) };
   }
 
   async #ask<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {

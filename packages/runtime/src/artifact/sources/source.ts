@@ -13,6 +13,8 @@ export interface RemoteFile {
   readonly md5?: string;
   /** Changes with the content; empty where the source gives none. */
   readonly etag: string;
+  /** Which of the versions that its bucket keeps, where it is a former one. */
+  readonly version?: string;
   /** Nothing would show that two of its parts are of two contents: it comes in one answer or not at all. */
   readonly asWhole?: boolean;
   /** What else the source says of the content. */
@@ -83,6 +85,11 @@ export interface Source {
   describe?(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** What the source states of a file's content beyond its listing, where that takes another question. Empty where it states nothing. */
   digests?(file: RemoteFile, signal: AbortSignal): Promise<readonly StatedDigest[]>;
+  /**
+   * Every version of the files that {@link list} lists, former ones and those of removed files too, where the storage can keep them: a
+   * bucket with versions. As many as {@link MAX_PAGES} hold.
+   */
+  versions?(signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** Frees connections of its own. */
   close?(): void;
 }

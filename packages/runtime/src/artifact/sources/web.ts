@@ -84,7 +84,7 @@ async function send(
 
 /** Whether the same request may work later by itself. */
 export function isPassing(status: number): boolean {
-  return status >= 500 || status === 429 || status === 408;
+  return (status >= 500 && status !== 501) || status === 429 || status === 408;
 }
 
 /** Text of somebody else's for a message: one line, not endless. */
