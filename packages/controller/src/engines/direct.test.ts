@@ -163,6 +163,16 @@ describe("a load", () => {
     expect(asked).toEqual(["/v1/load_lora_adapter", "/v1/completions"]);
   });
 
+  test("tells how long the engine took for it, until nobody wants to know of it", async () => {
+    await agent.load({ ...CALL, delivery: { ...CALL.delivery, path: "/models/z" } }, stop.signal);
+    expect(agent.view.adapters.get("y")?.timings).toEqual({ downloadMs: undefined, loadMs: expect.any(Number) });
+    agent.unfollow("y");
+    agent.follow("y", "sk");
+    await agent.refresh(stop.signal);
+    expect(agent.view.adapters.get("y")).toMatchObject({ serving: true });
+    expect(agent.view.adapters.get("y")?.timings).toBeUndefined();
+  });
+
   test("in vain is asked for the answer again, and not to load again", async () => {
     completion = (reply) => void reply.writeHead(500).end('{"error":{"message":"EngineCore encountered an issue."}}');
     await expect(agent.load(CALL, stop.signal)).rejects.toMatchObject({

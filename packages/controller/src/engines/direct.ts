@@ -53,6 +53,8 @@ export class DirectAgent implements PodAgent {
   /** `--max-loras` of the engine that runs, as its metrics tell once a request has run. */
   #maxLoras: number | undefined;
   readonly #room = new SwapRoom();
+  /** How long the engine took for its last load of a name, in milliseconds. */
+  readonly #loadMs = new Map<string, number>();
   /** Names that go once requests of them have ended. */
   readonly #waiting = new Set<string>();
   /** A look at its metrics that is under way. */
@@ -99,8 +101,12 @@ export class DirectAgent implements PodAgent {
     if (this.#unproven.has(name) && listed !== undefined) await this.#unloadOnce(name, apiKey, signal);
     if (asks) this.#unproven.add(name);
     const body = { lora_name: name, lora_path: root };
+    const askedMs = performance.now();
     const answer = await this.#call("POST", "/v1/load_lora_adapter", { body, apiKey, timeoutMs: LOAD_TIMEOUT_MS }, signal);
-    if (answer.status === 200) return;
+    if (answer.status === 200) {
+      this.#loadMs.set(name, performance.now() - askedMs);
+      return;
+    }
     this.#unproven.delete(name);
     throw refusalError(answer, root);
   }
@@ -242,6 +248,7 @@ export class DirectAgent implements PodAgent {
   unfollow(name: string): void {
     this.#followed.delete(name);
     this.#served.delete(name);
+    this.#loadMs.delete(name);
     // Nobody looks any more: what was seen grows old.
     if (this.#followed.size === 0) this.#view = NOTHING_KNOWN;
   }
@@ -291,11 +298,13 @@ export class DirectAgent implements PodAgent {
 
   /** With what we know ourselves: what is listed and has not answered does not serve yet. */
   #told(listed: ReadonlyMap<string, AdapterView>): ReadonlyMap<string, AdapterView> {
-    if (this.#unproven.size + this.#waiting.size === 0) return listed;
+    if (this.#unproven.size + this.#waiting.size + this.#loadMs.size === 0) return listed;
     return new Map(
       [...listed].map(([name, a]): [string, AdapterView] => {
-        if (this.#unproven.has(name)) return [name, { ...a, state: "Loading", serving: false }];
-        return [name, this.#waiting.has(name) ? { ...a, waits: true } : a];
+        const loadMs = this.#loadMs.get(name);
+        const timed = loadMs === undefined ? a : { ...a, timings: { downloadMs: undefined, loadMs } };
+        if (this.#unproven.has(name)) return [name, { ...timed, state: "Loading", serving: false }];
+        return [name, this.#waiting.has(name) ? { ...timed, waits: true } : timed];
       }),
     );
   }

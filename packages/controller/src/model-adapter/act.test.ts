@@ -1,6 +1,6 @@
 import { type KubeClient, type Pod, Store } from "@aibrix/kube";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { NOTHING_KNOWN, type UnloadCall } from "../engines/agent.ts";
+import { type LoadCall, NOTHING_KNOWN, type UnloadCall } from "../engines/agent.ts";
 import { PodCalls } from "../engines/calls.ts";
 import { AgentPool } from "../engines/pool.ts";
 import { Leftovers } from "../leftovers/leftovers.ts";
@@ -62,6 +62,20 @@ test.each(
   expect([calls.state("u-old", "x").running, agents.size]).toEqual([started, followed]);
 });
 
+test.each([
+  { what: "others serve: as long as the operator says", unrouted: true, alone: false, drainSeconds: 30 },
+  { what: "no other pod serves: less than the gateway holds requests", unrouted: true, alone: true, drainSeconds: 25 },
+  { what: "it stays in the slices: the sidecar finds the moment", unrouted: false, alone: true, drainSeconds: undefined },
+])("how long requests may go on before new content takes the place of the old, where $what", async ({ unrouted, alone, drainSeconds }) => {
+  const told = Promise.withResolvers<LoadCall>();
+  const agent = { load: async (call: LoadCall) => told.resolve(call) };
+  const pool = { agent: () => agent } as unknown as AgentPool;
+  const pod = { ...observedPod(), unrouted, alone };
+  const deps = { client, caches: { pod: () => podOf("u-old") }, agents: pool, calls, leftovers };
+  await act({ kind: "load", pod }, observed(pod), SECRETS, new AdapterMemory(), deps, stop.signal);
+  expect((await told.promise).drainSeconds).toBe(drainSeconds);
+});
+
 describe("how long requests may go on before an unload", () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ["Date"], now: DELETED_MS }));
   afterEach(() => void vi.useRealTimers());
@@ -119,6 +133,7 @@ function observedPod(): ObservedPod {
     content: { url: ADAPTER.spec.artifactURL, refresh: undefined, digest: undefined, revision: undefined },
     current: true,
     unrouted: false,
+    alone: false,
     decided: true,
     weight: undefined,
     prepare: undefined,

@@ -269,9 +269,14 @@ function startTakingAway(action: TakingAway, o: Observed, secrets: AdapterSecret
 
 /** Until when requests may go on, in milliseconds since the epoch. A deletion has its grace once, whoever goes on with it. */
 function graceUntilMs(action: TakingAway, { adapter, bounds, nowMs }: Observed): number {
-  if (action.kind === "unload" && action.swap) return nowMs + Math.min(bounds.drainMs, DRAIN.swapGraceMs);
+  if (action.kind === "unload" && action.swap) return nowMs + swapDrainMs({ bounds }, { alone: true });
   const deletedMs = Date.parse(adapter?.metadata.deletionTimestamp ?? "");
   return Number.isNaN(deletedMs) ? nowMs + bounds.drainMs : Math.min(nowMs, deletedMs) + deletionDrainMs(bounds);
+}
+
+/** How long requests of the old content may go on where new content waits for them: where no other pod serves, no longer than the gateway holds the others. */
+function swapDrainMs({ bounds }: Pick<Observed, "bounds">, { alone }: Pick<ObservedPod, "alone">): number {
+  return alone ? Math.min(bounds.drainMs, DRAIN.swapGraceMs) : bounds.drainMs;
 }
 
 function contentRef({ digest, revision }: Content): ContentRef | undefined {
@@ -290,7 +295,7 @@ function loadCall(
     artifactUrl: String(p.content.url),
     delivery: p.delivery,
     content: contentRef(p.content),
-    drainSeconds: p.unrouted ? Math.ceil(o.bounds.drainMs / 1_000) : undefined,
+    drainSeconds: p.unrouted ? Math.ceil(swapDrainMs(o, p) / 1_000) : undefined,
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,
     apiKey: secrets.apiKey,

@@ -50,8 +50,10 @@ export interface PodPlan {
   readonly content: Content;
   /** Whether that is what the spec declares now. */
   readonly current: boolean;
-  /** Nobody is sent there, because its content is being swapped and others serve. */
+  /** Nobody is sent there, because its content is being swapped: others serve, or requests are held. */
   readonly unrouted: boolean;
+  /** No other pod serves: who is not sent there waits at the gateway. */
+  readonly alone: boolean;
   /** What it serves is decided on, or it keeps its place until its turn has come. */
   readonly decided: boolean;
   /** What it should fetch and check beside what it has. */

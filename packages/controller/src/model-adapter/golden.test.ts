@@ -247,7 +247,7 @@ function turn(c: Omit<Case, "why" | "adapter">, adapter: ModelAdapterObject | un
         return `cancel what runs on ${a.pod.facts.name}`;
       case "load":
       case "release":
-        return `${a.kind} ${a.pod.facts.name}${a.kind === "load" && a.pod.unrouted ? ", out of the slices" : ""}`;
+        return `${a.kind} ${a.pod.facts.name}${a.kind === "load" && a.pod.unrouted ? `, out of the slices${a.pod.alone ? ", alone" : ""}` : ""}`;
       case "writeSlices": {
         const list = (s: EndpointSlice) => `${s.metadata.name} [${(s.endpoints ?? []).flatMap((e) => e.addresses).join(" ")}]`;
         return [a.kind, ...a.changes.apply.map(list), ...a.changes.delete.map((s) => `-${s.metadata.name}`)].join(" ");

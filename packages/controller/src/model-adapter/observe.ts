@@ -194,7 +194,17 @@ function seePod(
 export interface SeenPod
   extends Omit<
     ObservedPod,
-    "delivery" | "content" | "current" | "unrouted" | "decided" | "weight" | "prepare" | "fingerprint" | "refusalFingerprint" | "refusal"
+    | "delivery"
+    | "content"
+    | "current"
+    | "unrouted"
+    | "alone"
+    | "decided"
+    | "weight"
+    | "prepare"
+    | "fingerprint"
+    | "refusalFingerprint"
+    | "refusal"
   > {
   readonly withSecrets: boolean;
   readonly deliver: (content: Content) => Delivery;
@@ -245,7 +255,7 @@ export function rolloutPod(
 /** The pod with the content that it is to have. */
 export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
   const { deliver, fingerprintOf, refusedAs, refusalOf, withSecrets: _, ...seen } = p;
-  const { content, current, unrouted, decided, prepare, checks, weight } = pods.get(p.facts.uid) ?? NOBODY;
+  const { content, current, unrouted, alone, decided, prepare, checks, weight } = pods.get(p.facts.uid) ?? NOBODY;
   // Only those that are asked for something need it.
   let hashed: string | undefined;
   const fingerprint = () => {
@@ -262,6 +272,7 @@ export function observedPod(p: SeenPod, { pods }: Rollout): ObservedPod {
     content,
     current,
     unrouted,
+    alone,
     decided,
     weight,
     prepare:

@@ -160,7 +160,7 @@ function takeAway(o: Observed, pods: readonly ObservedPod[], swapping: readonly 
     if (strayed(o, pod)) return mayCall(o, pod, "release") ? [{ kind: "release", pod }] : [];
     // What is left from before is taken away where it is seen: under its name may be somebody else's by now.
     if (pod.left !== undefined && !asked(o, pod) && !listsLeft(o, pod)) return [];
-    return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) && !pod.unrouted }] : [];
+    return mayCall(o, pod, "unload") ? [{ kind: "unload", pod, swap: swapping.includes(pod) && (!pod.unrouted || pod.alone) }] : [];
   });
 }
 

@@ -31,8 +31,10 @@ export interface ObservedPod {
   readonly content: Content;
   /** Whether that is what the spec declares now. */
   readonly current: boolean;
-  /** Nobody is sent there while its content is swapped: other pods serve. */
+  /** Nobody is sent there while its content is swapped: other pods serve, or requests are held. */
   readonly unrouted: boolean;
+  /** No other pod serves. */
+  readonly alone: boolean;
   /** What it serves is decided on, or it keeps its place until its turn has come. */
   readonly decided: boolean;
   /** How many of a hundred requests the gateway sends to it and its like, of a content on trial. */

@@ -11,6 +11,7 @@ export const NOBODY: PodPlan = {
   content: NOTHING,
   current: true,
   unrouted: false,
+  alone: false,
   decided: true,
   prepare: undefined,
   checks: false,
@@ -34,12 +35,7 @@ export function goals(
 
 /** Before anything was served there is nothing to be kept. */
 export function everywhere(view: View, content: Content): ReadonlyMap<string, PodPlan> {
-  return new Map(
-    view.pods.map((p) => [
-      p.uid,
-      { content, current: true, unrouted: false, decided: view.isDecided(p, []), prepare: undefined, checks: false, weight: undefined },
-    ]),
-  );
+  return new Map(view.pods.map((p) => [p.uid, { ...NOBODY, content, decided: view.isDecided(p, []) }]));
 }
 
 /**
@@ -81,6 +77,7 @@ export function assign(
           unrouted:
             (((swapping.has(p) && moves) || weights.get(p) === 0) && others(p)) ||
             (swapping.has(p) && (view.waitsForRoom(p, goal) || (moves && view.loadsSlowly(p)))),
+          alone: !others(p),
           decided: view.isDecided(p, good),
           prepare:
             (asks && wantsPrepare(view, p, prepare, p === checker)) || (isOver && isAbandoned(view, p, served))

@@ -29,6 +29,7 @@ const ENTRY: AdapterView = {
   message: undefined,
   retryable: true,
   nextRetryTime: undefined,
+  timings: { downloadMs: undefined, loadMs: 20 },
 };
 
 /** Has the first content, in the slices, unless said otherwise. */

@@ -254,9 +254,9 @@ export class View {
     return entry.waits === true || !p.listed;
   }
 
-  /** Its last load took longer than Envoy tries requests again that meet an engine between two contents. */
+  /** Its last load took longer than Envoy tries requests again that meet an engine between two contents, or nobody knows how long it took. */
   loadsSlowly(p: RolloutPod): boolean {
-    return (this.entry(p)?.timings?.loadMs ?? 0) > SLOW_LOAD_MS;
+    return (this.entry(p)?.timings?.loadMs ?? Number.POSITIVE_INFINITY) > SLOW_LOAD_MS;
   }
 
   /** Whether it was told to serve a content, and serves another one until that is in. */
