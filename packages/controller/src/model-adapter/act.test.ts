@@ -63,17 +63,27 @@ test.each(
 });
 
 test.each([
-  { what: "others serve: as long as the operator says", unrouted: true, alone: false, drainSeconds: 30 },
-  { what: "no other pod serves: less than the gateway holds requests", unrouted: true, alone: true, drainSeconds: 25 },
-  { what: "it stays in the slices: the sidecar finds the moment", unrouted: false, alone: true, drainSeconds: undefined },
-])("how long requests may go on before new content takes the place of the old, where $what", async ({ unrouted, alone, drainSeconds }) => {
+  { what: "others serve: as long as the operator says", unrouted: true, alone: false, wanted: { drainSeconds: 30, probe: "auto" } },
+  {
+    what: "no other pod serves: less than the gateway holds requests, and it is in the slices as soon as it is loaded",
+    unrouted: true,
+    alone: true,
+    wanted: { drainSeconds: 25, probe: "off" },
+  },
+  {
+    what: "it stays in the slices: the sidecar finds the moment",
+    unrouted: false,
+    alone: true,
+    wanted: { drainSeconds: undefined, probe: "auto" },
+  },
+])("how long requests may go on before new content takes the place of the old, where $what", async ({ unrouted, alone, wanted }) => {
   const told = Promise.withResolvers<LoadCall>();
   const agent = { load: async (call: LoadCall) => told.resolve(call) };
   const pool = { agent: () => agent } as unknown as AgentPool;
   const pod = { ...observedPod(), unrouted, alone };
   const deps = { client, caches: { pod: () => podOf("u-old") }, agents: pool, calls, leftovers };
-  await act({ kind: "load", pod }, observed(pod), SECRETS, new AdapterMemory(), deps, stop.signal);
-  expect((await told.promise).drainSeconds).toBe(drainSeconds);
+  await act({ kind: "load", pod }, { ...observed(pod), probe: "auto" }, SECRETS, new AdapterMemory(), deps, stop.signal);
+  expect(await told.promise).toMatchObject(wanted);
 });
 
 describe("how long requests may go on before an unload", () => {

@@ -301,7 +301,8 @@ function loadCall(
     apiKey: secrets.apiKey,
     owner: declaredBy(adapter),
     adopt: p.view.adapters.get(adapter.metadata.name)?.own === "unsaid",
-    probe: o.probe,
+    // Requests of the old content may keep the engine's only slot, and whoever waits for that is held no longer than its time.
+    probe: p.unrouted && p.alone ? "off" : o.probe,
     maxLoraRank: p.limits.maxLoraRank,
     additionalConfig,
   };
