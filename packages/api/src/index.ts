@@ -93,6 +93,8 @@ export {
   CheckReportSchema,
   type CheckRequest,
   CheckRequestSchema,
+  type ContentFiles,
+  ContentFilesSchema,
   type ContentRef,
   ContentRefSchema,
   type DeliveryRequest,

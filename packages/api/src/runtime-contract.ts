@@ -13,6 +13,8 @@ export const RUNTIME_PATHS = {
   models: "/v1/models",
   modelDownload: "/v1/model/download",
   modelList: "/v1/model/list",
+  content: "/v1/contents/{digest}",
+  contentFile: "/v1/contents/{digest}/files/{name}",
   healthz: "/healthz",
   ready: "/ready",
   metrics: "/metrics",
@@ -114,6 +116,14 @@ export type ContentRef = Static<typeof ContentRefSchema>;
 
 const CONTENT = Type.Optional(ContentRefSchema);
 
+const PEERS = Type.Optional(
+  Type.Array(Type.String({ maxLength: 300, pattern: "^http://([-A-Za-z0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$" }), {
+    maxItems: 8,
+    description:
+      "Sidecars of other pods that have exactly the content, as http://ADDRESS:PORT. Where the source has moved on it is taken from them, by whoever was started with the same --token-file. Other peers make no other declaration, and they are not remembered over a restart.",
+  }),
+);
+
 /** `POST /v1/lora_adapter/load`: declares that the adapter should be served. Answers at once, with the state: 200 where it is served already, else 202. */
 export const LoadRequestSchema = Type.Object(
   {
@@ -125,6 +135,7 @@ export const LoadRequestSchema = Type.Object(
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
     content: CONTENT,
+    peers: PEERS,
     drain_seconds: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -165,6 +176,7 @@ export const PrepareRequestSchema = Type.Object(
     delivery: Type.Optional(DeliverySchema),
     limits: Type.Optional(LimitsSchema),
     content: CONTENT,
+    peers: PEERS,
     refresh: Type.Optional(
       Type.String({
         maxLength: 1024,
@@ -408,6 +420,26 @@ export type ModelDownloadRequest = Static<typeof ModelDownloadRequestSchema>;
 
 /** States of a base model in `GET /v1/model/list`. */
 export const MODEL_STATES = ["Listing", "Downloading", "Ready", "Failed"] as const;
+
+/** `GET /v1/contents/{digest}`: the files of a content that this pod has, for other pods of the same adapter. */
+export const ContentFilesSchema = Type.Object({
+  /** Content digest: a hash over all that follows. */
+  digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$" }),
+  files: Type.Array(
+    Type.Object({
+      name: Type.String({
+        minLength: 1,
+        maxLength: 255,
+        pattern: "^[^./\\\\][^/\\\\]*$",
+        description: "One file's name, without a folder.",
+      }),
+      size_bytes: Type.Integer({ minimum: 0 }),
+      sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
+    }),
+    { maxItems: 1_000 },
+  ),
+});
+export type ContentFiles = Static<typeof ContentFilesSchema>;
 
 const ErrorDetail = Type.Object({
   code: Type.String(),

@@ -3,6 +3,7 @@ import {
   AdapterStatusSchema,
   CheckReportSchema,
   CheckRequestSchema,
+  ContentFilesSchema,
   ErrorBodySchema,
   LoadRequestSchema,
   ModelDownloadRequestSchema,
@@ -22,9 +23,11 @@ interface Operation {
   readonly summary: string;
   readonly body?: TSchema;
   readonly query?: readonly { readonly name: string; readonly description: string }[];
+  /** Description of each part of the path in braces. */
+  readonly parts?: Readonly<Record<string, string>>;
   /** Description and content by HTTP status. */
-  readonly answers: Readonly<Record<number, readonly [description: string, content: TSchema | "text"]>>;
-  /** It changes something, and wants the token where `--token-file` is set. */
+  readonly answers: Readonly<Record<number, readonly [description: string, content: TSchema | "text" | "bytes"]>>;
+  /** It changes something, or gives private content: it wants the token where `--token-file` is set. */
   readonly changes?: true;
 }
 
@@ -49,6 +52,9 @@ const ERRORS = {
 function errors(...codes: readonly (keyof typeof ERRORS)[]): Operation["answers"] {
   return Object.fromEntries(codes.map((code) => [code, [ERRORS[code], ErrorBodySchema] as const]));
 }
+
+const DIGEST_PART = "Content digest, sha256: and 64 hex digits.";
+const NOT_GIVEN = "The runtime has no --token-file, without which it gives contents to nobody.";
 
 const OPERATIONS: readonly Operation[] = [
   {
@@ -144,6 +150,31 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     method: "get",
+    path: RUNTIME_PATHS.content,
+    id: "listContentFiles",
+    summary: "The files of a content that this pod has whole, for other pods. Only where the runtime has a --token-file.",
+    parts: { digest: DIGEST_PART },
+    answers: { 200: ["They are all here.", ContentFilesSchema], ...errors(400, 404), 403: [NOT_GIVEN, ErrorBodySchema] },
+    changes: true,
+  },
+  {
+    method: "get",
+    path: RUNTIME_PATHS.contentFile,
+    id: "readContentFile",
+    summary: "A file of such a content, or one part of it (Range: bytes=FIRST-LAST). Eight are given at once.",
+    parts: { digest: DIGEST_PART, name: "Name of a file of the list." },
+    answers: {
+      200: ["The bytes of the whole file.", "bytes"],
+      206: ["The bytes of the part; Content-Range says which.", "bytes"],
+      ...errors(400, 404),
+      403: [NOT_GIVEN, ErrorBodySchema],
+      416: ["The file has no such bytes.", ErrorBodySchema],
+      503: ["Eight are being given: ask again after Retry-After.", ErrorBodySchema],
+    },
+    changes: true,
+  },
+  {
+    method: "get",
     path: RUNTIME_PATHS.healthz,
     id: "health",
     summary: "Whether this process answers.",
@@ -196,13 +227,17 @@ export function runtimeOpenApi(): object {
   };
 }
 
-function describe({ id, summary, body, query, answers, changes }: Operation): object {
+function describe({ id, summary, body, query = [], parts = {}, answers, changes }: Operation): object {
+  const parameters = [
+    ...Object.entries(parts).map(([name, description]) => ({ name, description, in: "path", required: true, schema: { type: "string" } })),
+    ...query.map((q) => ({ ...q, in: "query", schema: { type: "string" } })),
+  ];
   const refused = { 401: ["The token is missing or wrong.", ErrorBodySchema] as const };
   return {
     operationId: id,
     summary,
     ...(changes === undefined ? { security: [] } : { security: [{ token: [] }, {}] }),
-    ...(query === undefined ? {} : { parameters: query.map((q) => ({ ...q, in: "query", schema: { type: "string" } })) }),
+    ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: plain(body) } } } }),
     responses: Object.fromEntries(
       Object.entries({ ...answers, ...(changes === undefined ? {} : refused) }).map(([status, [description, content]]) => [
@@ -213,7 +248,8 @@ function describe({ id, summary, body, query, answers, changes }: Operation): ob
   };
 }
 
-function contentOf(content: TSchema | "text"): object {
+function contentOf(content: TSchema | "text" | "bytes"): object {
+  if (content === "bytes") return { "application/octet-stream": {} };
   if (content === "text") return { "text/plain": { schema: { type: "string" } } };
   return { "application/json": { schema: plain(content) } };
 }

@@ -4,6 +4,7 @@ import { AdapterError, errorBody, errorDetail, RequestError, stackOf, statusOf }
 import { adapterRoutes } from "./routes/adapters.ts";
 import { baseModelRoutes } from "./routes/base-models.ts";
 import { checkRoutes } from "./routes/check.ts";
+import { contentRoutes } from "./routes/contents.ts";
 import type { AppDeps } from "./routes/deps.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { modelRoutes } from "./routes/models.ts";
@@ -24,6 +25,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   probe: "write auto or off",
   grace_seconds: "write seconds, a whole number from 0 to 3600",
   adopt: "write true or false",
+  peers: "write at most 8 sidecars' addresses, http://10.0.0.5:8080 for example",
+  digest: "write a content digest, sha256: and 64 hex digits",
   limits: 'write an object such as {"max_lora_rank": 16}',
 };
 
@@ -52,6 +55,7 @@ export function build(deps: AppDeps): FastifyInstance {
   void app.register(checkRoutes(deps));
   void app.register(modelRoutes(deps));
   void app.register(baseModelRoutes(deps));
+  void app.register(contentRoutes(deps));
   void app.register(healthRoutes(deps));
   return app;
 }

@@ -8,6 +8,7 @@ import { isJustStarted, RestoreGate } from "./adapters/restore-gate.ts";
 import { build } from "./app.ts";
 import { Checks } from "./artifact/check/checks.ts";
 import { DeliveredArtifacts } from "./artifact/delivery.ts";
+import { Peers } from "./artifact/sources/peer.ts";
 import { ArtifactStore } from "./artifact/store/store.ts";
 import { IDLE_TIMEOUT_MS } from "./artifact/transfer/receive.ts";
 import { Transfers } from "./artifact/transfer/transfers.ts";
@@ -55,7 +56,9 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
   observer.onChange((view) => feed.setEngine(engineStatus(engine, view, config.maxLoraRank)));
   const egress = new Egress(config.allowedHosts, env, IDLE_TIMEOUT_MS);
   const transfers = new Transfers(config.transfer, egress, (bytes) => metrics.downloadedBytes.inc(bytes));
+  const peers = config.tokenFile === undefined ? undefined : new Peers(config.tokenFile);
   const artifacts = new DeliveredArtifacts({
+    peers,
     store,
     storeIn,
     env,
@@ -118,6 +121,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
     observer,
     manager,
     checks,
+    contents: artifacts,
     downloads,
     maxLoraRank: config.maxLoraRank,
     feed,
@@ -137,6 +141,7 @@ export async function createRuntime(config: Config, deps: { readonly env: NodeJS
       await Promise.allSettled(background);
       await artifacts.close();
       await transfers.close();
+      await peers?.close();
       await egress.close();
       await engine.close();
     },

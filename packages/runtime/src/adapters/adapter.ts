@@ -38,6 +38,8 @@ export class Adapter {
   probe: AbortController | undefined;
   /** Content that has never served here, and how often the engine ended while it was given that. */
   engineEnds: { readonly path: string; readonly times: number } | undefined;
+  /** Sidecars of other pods that have the declared content, as the last load call named them: no part of what is declared. */
+  peers: readonly string[] = [];
   /** Ends the running fetch; `undefined` while none runs. */
   fetch: AbortController | undefined;
   queuedForDownload = false;

@@ -126,6 +126,7 @@ export class AdapterManager {
       owner,
       probe,
       content,
+      peers,
       drain_seconds: drainSeconds,
     } = request;
     await this.#lookAgainAt(name);
@@ -135,25 +136,29 @@ export class AdapterManager {
     const apiKey = additional_config[CONFIG_API_KEY];
     const delivery = deliveryOf(request);
     const limits = limitsOf(request);
-    this.#declare({
-      name,
-      url,
-      credentials,
-      credentialsHosts,
-      apiKey,
-      origin: "api",
-      lacksKey: false,
-      restored: false,
-      revision: "",
-      hold: undefined,
-      baseModel: undefined,
-      delivery,
-      limits,
-      owner,
-      probe,
-      content,
-      drainMs: drainSeconds === undefined ? undefined : drainSeconds * 1_000,
-    });
+    const drainMs = drainSeconds === undefined ? undefined : drainSeconds * 1_000;
+    this.#declare(
+      {
+        name,
+        url,
+        credentials,
+        credentialsHosts,
+        apiKey,
+        origin: "api",
+        lacksKey: false,
+        restored: false,
+        revision: "",
+        hold: undefined,
+        baseModel: undefined,
+        delivery,
+        limits,
+        owner,
+        probe,
+        content,
+        drainMs,
+      },
+      peers,
+    );
     // The answer says "remembered": it waits for the file.
     const declared = { lora_name: name, artifact_url: url, needs_api_key: apiKey !== undefined, delivery, limits, owner, probe, content };
     const unsaved = await this.#deps.memory.declare(declared);
@@ -177,6 +182,7 @@ export class AdapterManager {
       credentials = {},
       credentials_hosts: credentialsHosts,
       content,
+      peers = [],
       refresh,
       checks,
       prove,
@@ -202,6 +208,7 @@ export class AdapterManager {
       a.next?.end(new NoLongerWanted("something else is to come next"));
       a.next = new Preparation(wanted, refresh, checks, prove);
     }
+    a.next.peers = peers;
     a.next.askedMs = this.#deps.now();
     if (a.next.content === undefined && !a.next.running) this.#prepare(a, a.next);
     this.#publish(a);
@@ -333,16 +340,19 @@ export class AdapterManager {
       throw new RequestError(409, "NameConflict", `"${name}" belongs to a manifest of the adapters folder: ${remedy}`);
   }
 
-  #declare(declaration: Declaration): void {
+  /** @param peers - sidecars that have its content; other ones are no other declaration */
+  #declare(declaration: Declaration, peers: readonly string[] = []): void {
     const known = this.#adapters.get(declaration.name);
     this.#deps.keys.set(declaration.name, declaration.apiKey);
     this.#deps.memory.declaredBy(declaration.name, declaration);
     if (known === undefined) {
       const a = new Adapter(declaration, this.#loadedAs(declaration.name));
+      a.peers = peers;
       this.#adapters.set(a.name, a);
       this.#kick(a);
       return;
     }
+    known.peers = peers;
     if (known.removing) this.#drains.forget(declaration.name);
     known.redeclare(declaration);
     // What was to come next has come, or something else has; what is only told again changes nothing of that.

@@ -25,6 +25,8 @@ export class Preparation {
   checking = false;
   /** How often the engine ended while it did. */
   engineEnds = 0;
+  /** Sidecars of other pods that have it, as the last call named them. */
+  peers: readonly string[] = [];
   /** When it was asked for last, on the steady clock in milliseconds. */
   askedMs = 0;
   timer: NodeJS.Timeout | undefined;

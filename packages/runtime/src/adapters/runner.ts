@@ -85,7 +85,7 @@ export class Runner {
       onProgress();
     };
     try {
-      const content = await this.#obtain(a.declaration, a.declaration.restored ? "local" : "new", onStart, onRate, both);
+      const content = await this.#obtain(a, a.declaration.restored ? "local" : "new", onStart, onRate, both);
       const facts = await artifacts.inspect(content, both);
       if (a.fetch !== mine || both.aborted) return;
       a.wanted = content;
@@ -123,7 +123,7 @@ export class Runner {
     try {
       if (next.proves) await engine.listModels(declaration.apiKey ?? keys.mounted, both);
       const content = await this.#obtain(
-        declaration,
+        next,
         next.proves ? "proof" : "new",
         () => undefined,
         () => undefined,
@@ -179,13 +179,14 @@ export class Runner {
 
   /** Waits for one of the few places for downloads, and brings a content here. */
   async #obtain(
-    { name, url, credentials, credentialsHosts, delivery, content }: Declaration,
+    of: Pick<Adapter, "declaration" | "peers">,
     ask: "local" | "new" | "proof",
     onStart: () => void,
     onRate: (progress: Progress) => void,
     signal: AbortSignal,
   ): Promise<Content> {
     const { artifacts, now } = this.#deps;
+    const { name, url, credentials, credentialsHosts, delivery, content } = of.declaration;
     return await this.#fetches.run(async (leave) => {
       signal.throwIfAborted();
       onStart();
@@ -210,7 +211,7 @@ export class Runner {
           preferLocal: ask === "local",
           prove: ask === "proof",
           delivery,
-          ...(content === undefined ? {} : { content }),
+          ...(content === undefined ? {} : { content, peers: () => of.peers }),
         },
         (progress) => {
           lastMs = now();

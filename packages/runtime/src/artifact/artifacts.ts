@@ -8,12 +8,13 @@ import { NoRoomToUnpack } from "./archive/headroom.ts";
 import { unpacked } from "./archive/unpack.ts";
 import { type AdapterFacts, inspectFolder } from "./check/adapter.ts";
 import { selectFiles } from "./check/select.ts";
-import { place, sourceFingerprint } from "./fingerprint.ts";
+import { contentFingerprint, place, sourceFingerprint } from "./fingerprint.ts";
 import { checkDecided, checkPin } from "./pin.ts";
 import { filesAt, filesRevision, isFilesRevision } from "./revision.ts";
 import { knownKeys } from "./sources/credentials.ts";
 import { openSource } from "./sources/open.ts";
 import { hashFiles, listFolder } from "./sources/path.ts";
+import type { Peers } from "./sources/peer.ts";
 import { type Credentials, type Listing, NoRanges, type RemoteFile, type Source, SourceChanged } from "./sources/source.ts";
 import type { PartialFolder } from "./store/partial.ts";
 import { type ArtifactStore, contentDigest, type StoredContent } from "./store/store.ts";
@@ -57,6 +58,8 @@ export interface Wanted {
   readonly prove?: boolean | undefined;
   /** Exactly this content, of all that the URL may lead to in time. */
   readonly content?: ContentRef | undefined;
+  /** Sidecars of other pods that have that content, by now: a later call may name others while the source is asked. */
+  readonly peers?: (() => readonly string[]) | undefined;
   readonly delivery?: Delivery | undefined;
 }
 
@@ -92,6 +95,16 @@ export interface ArtifactDeps {
   readonly metrics: Metrics;
   readonly egress: Egress;
   readonly transfers: Transfers;
+  /** Where this runtime has a token that lets it ask the sidecars of other pods. */
+  readonly peers?: Peers | undefined;
+}
+
+/** That a source has other content by now than the one that was decided on. */
+interface Moved {
+  readonly fingerprint: string;
+  /** Of the content that was decided on. */
+  readonly digest: string;
+  readonly error: AdapterError;
 }
 
 export class RemoteArtifacts implements Artifacts {
@@ -102,6 +115,9 @@ export class RemoteArtifacts implements Artifacts {
   readonly #metrics: Metrics;
   readonly #egress: Egress;
   readonly #transfers: Transfers;
+  readonly #peers: Peers | undefined;
+  /** By adapter: what was found out by a download need not be found out by another one. */
+  readonly #moved = new Map<string, Moved>();
   readonly #flights = new Flights<StoredContent, Progress>();
 
   constructor(deps: ArtifactDeps) {
@@ -110,6 +126,7 @@ export class RemoteArtifacts implements Artifacts {
     this.#metrics = deps.metrics;
     this.#egress = deps.egress;
     this.#transfers = deps.transfers;
+    this.#peers = deps.peers;
   }
 
   async obtain(wanted: Wanted, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<Content> {
@@ -204,7 +221,9 @@ export class RemoteArtifacts implements Artifacts {
     const from = place(artifact, secret.keys, this.#env);
     try {
       for (let relists = RELISTS; ; relists -= 1) {
-        const listing = await decidedListing(source, wanted, signal);
+        const listing = await decidedListing(source, wanted, signal).catch((error: unknown) => {
+          throw decided !== undefined && isGone(error) ? explained(error, NOTHING_TO_READ, error.retryable) : error;
+        });
         const mayRead = proof(source, listing);
         if (wanted.prove === true) await mayRead(signal);
         if (had !== undefined) {
@@ -218,11 +237,13 @@ export class RemoteArtifacts implements Artifacts {
           await this.#store.touch(wanted.name, known, new Date().toISOString());
           return content(known);
         }
+        const server = `${artifact.kind} ${from}`;
+        const offer = { wanted, pin: artifact.sha256, server, source, listing, fingerprint, mayRead };
         try {
-          const server = `${artifact.kind} ${from}`;
-          const offer = { wanted, pin: artifact.sha256, server, source, listing, fingerprint, mayRead };
           return content(await this.#shared(offer, onProgress, signal));
         } catch (error) {
+          if (wanted.content !== undefined && (isMoved(error) || isWrong(error)))
+            return content(await this.#fromPeers(offer, wanted.content, error, onProgress, signal));
           if (!(error instanceof SourceChanged) || relists === 0) throw error;
         }
       }
@@ -234,6 +255,8 @@ export class RemoteArtifacts implements Artifacts {
   /** Takes what was brought here for another adapter or by another pod, joins the download of the same content, or makes it. */
   async #shared(offer: Offer, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<StoredContent> {
     const { wanted } = offer;
+    const moved = this.#moved.get(wanted.name);
+    if (moved?.fingerprint === offer.fingerprint && moved.digest === wanted.content?.digest) throw moved.error;
     const found = await this.#fromPool(offer, signal);
     if (found !== undefined) {
       checkDecided(wanted.url, wanted.content, found.digest);
@@ -250,6 +273,55 @@ export class RemoteArtifacts implements Artifacts {
     if (this.#store.digestOf(wanted.name, stored.path) !== undefined) return stored;
     this.#metrics.cacheHits.inc();
     return await this.#store.share(wanted.name, { ...stored, manifest: { ...stored.manifest, ...about(offer) } });
+  }
+
+  /**
+   * Takes the decided content from the volume, or from other pods, for its source has moved on. That is done only once these credentials have
+   * shown that they may read the source: nobody is given what somebody else's brought here.
+   *
+   * @param moved - what is thrown where nobody gives it, with why
+   */
+  async #fromPeers(
+    offer: Offer,
+    { digest, revision }: ContentRef,
+    moved: AdapterError,
+    onProgress: (progress: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<StoredContent> {
+    const { wanted, fingerprint, mayRead } = offer;
+    if (isMoved(moved)) this.#moved.set(wanted.name, { fingerprint, digest, error: moved });
+    await mayRead(signal);
+    // Not what the source looks like now: that would stand for this content from then on.
+    const kept = {
+      ...offer,
+      fingerprint: contentFingerprint(digest),
+      listing: { files: [], ...(revision === undefined ? {} : { revision }) },
+    };
+    const here = await this.#store.fromVolume(wanted.name, digest, about(kept));
+    if (here !== undefined) {
+      this.#metrics.cacheHits.inc();
+      return here;
+    }
+    const peers = this.#peers;
+    if (peers === undefined) throw isMoved(moved) ? explained(moved, PEERS_NEED_TOKEN) : moved;
+    const refusals: AdapterError[] = [];
+    // Read anew each time: a later call may have named others.
+    const asked = new Set<string>();
+    const next = () => wanted.peers?.().find((url) => !asked.has(url));
+    for (let url = next(); url !== undefined; url = next()) {
+      asked.add(url);
+      const source = peers.source(url, digest);
+      try {
+        const { files } = await retried(() => list(source, `the content at ${source.url}`, signal), signal);
+        return await this.#shared({ ...kept, server: "peers", source, listing: { ...kept.listing, files } }, onProgress, signal);
+      } catch (error) {
+        if (signal.aborted || !(error instanceof AdapterError) || !isOfPeer(error)) throw error;
+        refusals.push(error);
+      }
+    }
+    const retryable = refusals.some((e) => e.retryable);
+    const why = refusals.length === 0 ? "no other pod that has it is known" : refusals.map((e) => e.message).join("; ");
+    throw explained(moved, `other pods did not give it: ${why}${retryable ? "; it is tried again" : ""}`, retryable);
   }
 
   async #fromPool(offer: Offer, signal: AbortSignal): Promise<StoredContent | undefined> {
@@ -447,6 +519,36 @@ function at<T extends ArtifactSource>(artifact: T, decided: ContentRef | undefin
 function content(stored: StoredContent): Content {
   const { resolved_revision: revision } = stored.manifest;
   return { path: stored.path, digest: stored.digest, ...(revision === undefined ? {} : { revision }) };
+}
+
+const PEERS_NEED_TOKEN =
+  "pods give it to each other where the sidecars were started with one --token-file, and the controller with --runtime-token-file";
+
+/** Where nothing is left that could be read nobody can show that they may read it. */
+const NOTHING_TO_READ =
+  "pods that have it go on serving it, and give it to no other one, for nothing is left there that could show who may read it: put the files back";
+
+function isGone(error: unknown): error is AdapterError {
+  return error instanceof AdapterError && error.reason === "ArtifactNotFound";
+}
+
+function isMoved(error: unknown): error is AdapterError {
+  return error instanceof AdapterError && error.reason === "ArtifactChanged";
+}
+
+/** Whether what the source gives now is no adapter, or another one than its URL is pinned to. */
+function isWrong(error: unknown): error is AdapterError {
+  return error instanceof AdapterError && error.reason === "ArtifactInvalid";
+}
+
+/** @param retryable - whether who has it may give it later */
+function explained(moved: AdapterError, why: string, retryable = false): AdapterError {
+  return new AdapterError(moved.reason, `${moved.message}; ${why}`, { retryable, cause: moved.cause });
+}
+
+/** Whether an error says something about the pod that was asked, so that another one may do. */
+function isOfPeer(error: AdapterError): boolean {
+  return ["ArtifactNotFound", "ArtifactDenied", "ArtifactUnavailable", "ArtifactInvalid"].includes(error.reason);
 }
 
 function takenOver(url: string): AdapterError {

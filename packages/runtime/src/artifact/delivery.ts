@@ -5,7 +5,7 @@ import type { Logger } from "@aibrix/service";
 import { AdapterError, messageOf } from "../errors.ts";
 import { type ArtifactDeps, type Artifacts, type Content, type Delivery, RemoteArtifacts, type Wanted } from "./artifacts.ts";
 import type { AdapterFacts } from "./check/adapter.ts";
-import type { ArtifactStore, NamedContent } from "./store/store.ts";
+import type { ArtifactStore, NamedContent, StoredContent } from "./store/store.ts";
 import type { Progress } from "./transfer/meter.ts";
 
 /**
@@ -117,6 +117,15 @@ export class DeliveredArtifacts implements Artifacts {
   async inspect(content: Content, signal: AbortSignal): Promise<AdapterFacts | undefined> {
     if (content.digest === "") return undefined; // The engine's own affair.
     return await (await this.#folder(this.#default)).artifacts.inspect(content, signal);
+  }
+
+  /** A content that an adapter of this pod has, whole, in any folder; `undefined` where none has it. */
+  async holding(digest: string): Promise<StoredContent | undefined> {
+    for (const { store } of await this.#opened()) {
+      const content = await store.holding(digest);
+      if (content !== undefined) return content;
+    }
+    return undefined;
   }
 
   /** Drops every content of a name, in every folder. Only for names that no living engine process can read. */

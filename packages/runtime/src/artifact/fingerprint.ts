@@ -12,6 +12,11 @@ export function place({ kind }: ArtifactSource, credentials: Credentials, env: N
   return places[kind] ?? "";
 }
 
+/** Stands for a content by itself, whatever its source says now: no listing comes to this. */
+export function contentFingerprint(digest: string): string {
+  return createHash("sha256").update(`content ${digest}`).digest("hex");
+}
+
 /** What the source says of the files, as one hash: names, sizes, and ids of the contents. A source without ids never counts as unchanged. */
 export function sourceFingerprint(files: readonly RemoteFile[], from = ""): string {
   const lines = files.map((f) => JSON.stringify([f.name, f.sizeBytes, f.sha256 ?? "", f.etag || crypto.randomUUID()])).sort();

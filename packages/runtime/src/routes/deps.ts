@@ -1,6 +1,7 @@
 import type { Logger } from "@aibrix/service";
 import type { AdapterManager } from "../adapters/manager.ts";
 import type { Checks } from "../artifact/check/checks.ts";
+import type { StoredContent } from "../artifact/store/store.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineObserver } from "../engine/observer.ts";
 import type { Feed } from "../feed.ts";
@@ -13,6 +14,8 @@ export interface AppDeps {
   readonly observer: EngineObserver;
   readonly manager: AdapterManager;
   readonly checks: Checks;
+  /** Finds contents that this pod has. */
+  readonly contents: { readonly holding: (digest: string) => Promise<StoredContent | undefined> };
   /** Base models. */
   readonly downloads: ModelDownloads;
   readonly feed: Feed;

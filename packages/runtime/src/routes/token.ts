@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { onRequestAsyncHookHandler } from "fastify";
 import { RequestError } from "../errors.ts";
+import { readToken } from "../token-file.ts";
 
 /**
  * Lets a call pass, before its body is read, whose `Authorization: Bearer` is the token in a file. The file is read at each call: a mounted Secret changes.
@@ -10,8 +10,7 @@ import { RequestError } from "../errors.ts";
  */
 export function requireToken(file: string): onRequestAsyncHookHandler {
   return async (request, reply) => {
-    const { text = "", error } = await read(file);
-    const token = text.trim();
+    const { token, error } = await readToken(file);
     if (token === "")
       throw new RequestError(503, "TokenUnavailable", `the runtime cannot read a token from --token-file=${file}: mount the Secret there`, {
         cause: error,
@@ -25,14 +24,6 @@ export function requireToken(file: string): onRequestAsyncHookHandler {
       "this call wants the runtime's token: send Authorization: Bearer with what is in its --token-file (the controller: --runtime-token-file)",
     );
   };
-}
-
-async function read(file: string): Promise<{ readonly text?: string; readonly error?: unknown }> {
-  try {
-    return { text: await readFile(file, "utf8") };
-  } catch (error) {
-    return { error };
-  }
 }
 
 /** Of one length whatever was given, as the comparison wants. */

@@ -90,6 +90,8 @@ export interface Source {
    * bucket with versions. As many as {@link MAX_PAGES} hold.
    */
   versions?(signal: AbortSignal): Promise<readonly RemoteFile[]>;
+  /** Most requests of one download that it answers at once, where it says so. */
+  readonly connections?: number;
   /** Frees connections of its own. */
   close?(): void;
 }

@@ -208,6 +208,13 @@ export class ArtifactStore {
     return staged === undefined ? undefined : await this.#place(name, staged, { ...about, files: pooled.files });
   }
 
+  /** Gives an adapter links to a content that is on the volume, whoever brought it and from wherever; `undefined` where it is not there, or not whole. */
+  async fromVolume(name: string, digest: string, about: Omit<ContentManifest, "files">): Promise<StoredContent | undefined> {
+    const pooled = await this.#pool.get(hexOf(digest));
+    const staged = pooled === undefined ? undefined : await this.#linkedIfThere(pooled);
+    return pooled === undefined || staged === undefined ? undefined : await this.#place(name, staged, { ...about, files: pooled.files });
+  }
+
   /** Gives a content of one name to another one, which came to the same by another way. */
   async share(name: string, { path, manifest }: StoredContent): Promise<StoredContent> {
     return await this.install(name, await this.#linked({ path, files: manifest.files }), manifest);
@@ -228,6 +235,17 @@ export class ArtifactStore {
   /** A content of a name, wherever it came from; `undefined` where it is not here, or not whole. */
   async get(name: string, digest: string): Promise<StoredContent | undefined> {
     return await this.#one(() => this.#read(name, hexOf(digest)));
+  }
+
+  /** A content of any name, whole; `undefined` where no adapter of this pod has it. */
+  async holding(digest: string): Promise<StoredContent | undefined> {
+    const hex = hexOf(digest);
+    for (const name of await this.#names()) {
+      // A folder of somebody else's may have any name.
+      const content = await this.get(name, hex).catch(() => undefined);
+      if (content !== undefined) return content;
+    }
+    return undefined;
   }
 
   /** Whether every file of a content is where it should be, as it was checked. */

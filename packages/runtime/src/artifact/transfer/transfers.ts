@@ -85,7 +85,7 @@ export class Transfers {
 
   async #fetch(of: TransferOf, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<readonly Downloaded[]> {
     const { source, listing, fingerprint, folder, makeRoom } = of;
-    const { connections = CONNECTIONS } = this.#settings;
+    const connections = Math.min(this.#settings.connections ?? CONNECTIONS, source.connections ?? Number.POSITIVE_INFINITY);
     const { files } = listing;
     const totalBytes = files.reduce((sum, f) => sum + f.sizeBytes, 0);
     const journal = await Journal.open(folder.notes, { fingerprint, bootId: await machineBootId() });
