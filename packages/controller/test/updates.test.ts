@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ANNOTATION_REFRESH, type Reason } from "@aibrix/api";
 import { describe, expect, test } from "vitest";
 import { adapters, key, made, ns, serves, updated, updatedTo, useNamespaces, world } from "./support/case.ts";
@@ -160,6 +163,55 @@ describe("through the sidecar", () => {
     await declare(ONE, { [ANNOTATION_REFRESH]: "2" });
     await until("it was looked at again", async () => (await adapters.status(key))?.served?.refresh === "2");
     expect(digests()).toEqual(made.map(() => moved));
+  });
+
+  test("a pod that joins is told which pods have what was decided on, where a token lets sidecars give it; after a failure once for each", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "token-"));
+    try {
+      await writeFile(join(dir, "token"), "secret");
+      const [a, b] = await pods(["a", "b"]);
+      await world.controller([...FLAGS, `--runtime-token-file=${join(dir, "token")}`], TIMING);
+      await declare(ONE);
+      await serves(2);
+      // Its source has moved on, and the pods that it asks do not give it.
+      const [c] = await pods(["c"]);
+      if (a === undefined || b === undefined || c === undefined) throw new Error("pods are missing");
+      const urlOf = ({ ip }: FakePod) => world.pods.connect(ip, 8080);
+      c.runtime.fate = () => ({ reason: "ArtifactChanged", message: "it has moved on", retryable: false });
+      const told = () => c.runtime.loads.map((load) => [...(load.peers ?? [])].sort());
+      const failed = () =>
+        until("it is told that it failed", async () =>
+          (await adapters.status(key))?.pods?.some((p) => p.name === "c" && p.state === "Failed" && p.reason === "ArtifactChanged"),
+        );
+      await failed();
+      const both = [a, b].map(urlOf).sort();
+      expect(told()).toEqual([both]);
+      expect(c.runtime.loads[0]?.content).toEqual({ digest: digestAt(ONE) });
+      // Another pod has it by now, which may give it.
+      const [d] = await pods(["d"]);
+      if (d === undefined) throw new Error("a pod is missing");
+      await until("it is told anew", () => c.runtime.loads.length === 2);
+      expect(told()[1]).toEqual([...both, urlOf(d)].sort());
+      c.runtime.fate = () => "serving";
+      // One that goes, and one that comes: it is told of that one too.
+      await world.deletePod(a);
+      await pods(["e"]);
+      await serves(4);
+      expect(c.runtime.servedDigest("x")).toBe(digestAt(ONE));
+      expect(c.runtime.loads.every((load) => !(load.peers ?? []).includes(urlOf(c)))).toBe(true);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  test("without a token no pod is told of others", async () => {
+    await pods(["a"]);
+    await world.controller(FLAGS, TIMING);
+    await declare(ONE);
+    await serves(1);
+    const [b] = await pods(["b"]);
+    await serves(2);
+    expect(b?.runtime.loads.map((load) => [load.content?.digest, load.peers])).toEqual([[digestAt(ONE), undefined]]);
   });
 
   test("by the clock it is looked at again and again, without a word as long as it is the same", async () => {

@@ -116,6 +116,8 @@ export interface LoadCall {
   readonly maxLoraRank: number | undefined;
   /** Exactly this content, of all that its URL may lead to in time. */
   readonly content?: ContentRef | undefined;
+  /** Sidecars of other pods that have that content, for a source that does not give it any more. */
+  readonly peers?: readonly string[] | undefined;
   /** How long requests of older content may go on there first, where nobody is sent there any more. For sidecars. */
   readonly drainSeconds?: number | undefined;
   /** Names a request for another look at the reference. */

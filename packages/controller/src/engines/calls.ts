@@ -38,7 +38,15 @@ export const SETTLE_MS = 2_000;
 export interface CallState {
   readonly running: CallKind | undefined;
   /** The last call that was accepted. */
-  readonly done: { readonly kind: CallKind; readonly fingerprint: string; readonly atMs: number } | undefined;
+  readonly done:
+    | {
+        readonly kind: CallKind;
+        readonly fingerprint: string;
+        readonly atMs: number;
+        /** Which pods it named that have the content. */
+        readonly peers?: readonly string[];
+      }
+    | undefined;
   readonly accepted: Readonly<Partial<Record<CallKind, Accepted>>>;
   readonly failure: CallFailure | undefined;
   /** Until when the unload that runs, or was accepted last, lets requests go on, in milliseconds since the epoch. */
@@ -78,6 +86,8 @@ export interface NewCall {
   readonly fingerprint: string;
   /** What a failure for good is remembered by. */
   readonly refusalFingerprint: string;
+  /** Which pods it names that have the content, see {@link CallState}. */
+  readonly peers?: readonly string[];
   /** An engine takes one load at a time; a sidecar queues by itself. */
   readonly atOnce: number;
   /** Of an unload, see {@link CallState}. */
@@ -190,7 +200,10 @@ export class PodCalls {
     else {
       const atMs = Date.now();
       // What is only fetched says nothing about what a pod has.
-      const done = c.kind === "prepare" ? before.done : { kind: c.kind, fingerprint: c.fingerprint, atMs };
+      const done =
+        c.kind === "prepare"
+          ? before.done
+          : { kind: c.kind, fingerprint: c.fingerprint, atMs, ...(c.peers === undefined ? {} : { peers: c.peers }) };
       const accepted = { ...before.accepted, [c.kind]: this.#accepted(c, before, atMs) };
       this.#set(c.pod.uid, c.name, { running: undefined, done, accepted, failure: undefined, drainUntilMs: c.drainUntilMs });
     }

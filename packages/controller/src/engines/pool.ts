@@ -41,6 +41,13 @@ export class AgentPool {
     return this.#options.runtimeSidecar && pod.runtimePort !== undefined;
   }
 
+  /** Where other pods ask its sidecar for contents; `undefined` without a sidecar, or without a token that lets them. */
+  contentsUrl(pod: PodFacts): string | undefined {
+    const { connect, runtimeTokenFile } = this.#options;
+    if (runtimeTokenFile === undefined || !this.viaRuntime(pod) || pod.ip === undefined) return undefined;
+    return connect(pod.ip, pod.runtimePort ?? 0);
+  }
+
   /** Follows a pod's sidecar from now on; agents of an earlier pod or address of that name end. */
   setPod(pod: PodFacts): void {
     const alive = pod.ip !== undefined && !pod.finished;

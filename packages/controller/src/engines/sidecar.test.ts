@@ -245,6 +245,22 @@ test("a sidecar of before owners is spared every field that it does not know, on
   expect(sent.at(-1)).toEqual(["lora_name", "cleanup_local"]);
 });
 
+test("names pods that have the content, and spares a sidecar of before that knows none", async () => {
+  const sent: unknown[] = [];
+  onRequest = (_request, reply, body) => {
+    const { peers } = JSON.parse(body) as Record<string, unknown>;
+    sent.push(peers);
+    if (sent.length % 2 === 1) refuseField(reply, "peers");
+    else reply.writeHead(202).end("{}");
+  };
+  const peers = ["http://10.0.0.1:8080"];
+  await agent.load({ ...LOAD, peers }, stop.signal);
+  await agent.prepare({ ...LOAD, peers }, stop.signal);
+  expect(sent).toEqual([peers, undefined, peers, undefined]);
+  await agent.load({ ...LOAD, peers: [] }, stop.signal).catch(() => undefined);
+  expect(sent.slice(4)).toEqual([undefined]);
+});
+
 test.each([
   { name: "plain content", more: {}, want: {} },
   { name: "content with checks, which ask the engine", more: { checks: [CHECK] }, want: { additional_config: { "api-key": "sk" } } },

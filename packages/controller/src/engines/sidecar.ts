@@ -57,7 +57,7 @@ const CALL_TIMEOUT_MS = 10_000;
 /** How long an unload in the engine may take, and how often its end is asked for, in milliseconds. */
 const [RELEASE_TIMEOUT_MS, RELEASE_PERIOD_MS] = [30_000, 100];
 /** Fields that a sidecar of an earlier release may be spared. */
-const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds", "content", "drain_seconds"] as const;
+const SPARE = ["limits", "owner", "adopt", "probe", "grace_seconds", "content", "peers", "drain_seconds"] as const;
 type Spare = (typeof SPARE)[number];
 const RECONNECT: BackoffOptions = { baseMs: 100, maxMs: 5_000 };
 /** The same before it has answered once: a new pod is ready soon after its sidecar listens, and has to be told before what it should have. */
@@ -98,11 +98,12 @@ export class SidecarAgent implements PodAgent {
       ...(delivery === undefined ? {} : { delivery }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       ...(c.content === undefined ? {} : { content: c.content }),
+      ...peersOf(c),
       ...(c.refresh === undefined ? {} : { refresh: c.refresh }),
       ...(c.checks === undefined ? {} : { checks: [...c.checks] }),
       owner: c.owner,
     };
-    const answer = await this.#post(RUNTIME_PATHS.prepare, body, signal);
+    const answer = await this.#postSparing(RUNTIME_PATHS.prepare, body, signal);
     const isTried = body.prove === true || body.additional_config !== undefined;
     if (isTried && (isUnknownField(answer, "prove") || isUnknownField(answer, "additional_config"))) {
       this.#provesNot = this.#view.instance ?? "";
@@ -132,6 +133,7 @@ export class SidecarAgent implements PodAgent {
       ...(request === undefined ? {} : { delivery: request }),
       ...(c.maxLoraRank === undefined ? {} : { limits: { max_lora_rank: c.maxLoraRank } }),
       ...(c.content === undefined ? {} : { content: c.content }),
+      ...peersOf(c),
       ...(c.drainSeconds === undefined ? {} : { drain_seconds: c.drainSeconds }),
       owner: c.owner,
       ...(c.adopt ? { adopt: true } : {}),
@@ -182,7 +184,7 @@ export class SidecarAgent implements PodAgent {
   }
 
   /** An older sidecar does not know every field. Some it does well without: what the engine does not take, for example, it refuses itself. */
-  async #postSparing(path: string, body: LoadRequest | UnloadRequest, signal: AbortSignal): Promise<Answer> {
+  async #postSparing(path: string, body: LoadRequest | PrepareRequest | UnloadRequest, signal: AbortSignal): Promise<Answer> {
     const { instance } = this.#view;
     const known = instance !== undefined && instance === this.#unknown.instance ? this.#unknown.fields : new Set<Spare>();
     const sent = Object.fromEntries(Object.entries(body).filter(([field]) => !known.has(field as Spare)));
@@ -198,7 +200,7 @@ export class SidecarAgent implements PodAgent {
     if (spare === undefined) return answer;
     this.#unknown = { instance, fields: new Set([...known, spare]) };
     const { [spare]: _, ...rest } = sent;
-    return await this.#postSparing(path, rest as LoadRequest | UnloadRequest, signal);
+    return await this.#postSparing(path, rest as LoadRequest | PrepareRequest | UnloadRequest, signal);
   }
 
   async refresh(): Promise<void> {
@@ -378,6 +380,10 @@ function credentialsOf(c: LoadCall): Pick<LoadRequest, "credentials" | "credenti
   if (c.credentials === undefined) return {};
   const hosts = c.credentialsHosts === undefined ? {} : { credentials_hosts: [...c.credentialsHosts] };
   return { credentials: { ...c.credentials }, ...hosts };
+}
+
+function peersOf({ peers }: LoadCall): Pick<LoadRequest, "peers"> {
+  return peers === undefined || peers.length === 0 ? {} : { peers: [...peers] };
 }
 
 function preparedView(p: Prepared): PreparedView {

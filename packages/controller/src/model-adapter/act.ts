@@ -21,6 +21,7 @@ import type { Content } from "./contents.ts";
 import type { AdapterMemory } from "./memory.ts";
 import { isOrphan, ownerText } from "./observe.ts";
 import { declaredBy } from "./ownership.ts";
+import { peersOf } from "./peers.ts";
 import { rowOf, servedBefore } from "./pod-state.ts";
 import { type Action, deletionDrainMs, MODEL_ADAPTERS, type ModelAdapterObject, type Observed, type ObservedPod } from "./types.ts";
 
@@ -194,6 +195,7 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
   const { calls } = deps;
   const agent = adapter === undefined ? undefined : agentOf(p, deps);
   if (adapter === undefined || agent === undefined || secrets.kind !== "ok") return;
+  const peers = peersOf(o, p, p.content);
   const call = loadCall(adapter, o, p, secrets);
   calls.start({
     kind: "load",
@@ -201,6 +203,7 @@ function startLoad(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps: A
     name: o.name,
     fingerprint: p.fingerprint,
     refusalFingerprint: p.refusalFingerprint,
+    peers: peers.map(({ mark }) => mark),
     atOnce: 16,
     run: (signal) => agent.load(call, signal),
   });
@@ -295,6 +298,7 @@ function loadCall(
     artifactUrl: String(p.content.url),
     delivery: p.delivery,
     content: contentRef(p.content),
+    peers: peersOf(o, p, p.content).map(({ url }) => url),
     drainSeconds: p.unrouted ? Math.ceil(swapDrainMs(o, p) / 1_000) : undefined,
     credentials: secrets.credentials,
     credentialsHosts: secrets.credentialsHosts,

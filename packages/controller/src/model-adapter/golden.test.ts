@@ -52,6 +52,8 @@ interface PodCase {
   readonly call?: Partial<CallState>;
   readonly refusal?: Refusal;
   readonly left?: ObservedLeftover;
+  /** Its sidecar gives contents to others. */
+  readonly gives?: boolean;
 }
 
 interface Case {
@@ -137,6 +139,7 @@ function podOf(c: PodCase, adapter: ModelAdapterObject): SeenPod {
     refusalOf: () => c.refusal,
     left: c.left,
     adapterLabels: adapter.metadata.labels ?? {},
+    contentsUrl: c.gives === true ? `http://${facts.ip}:8080` : undefined,
     withSecrets: usesSecrets(adapter),
     fingerprintOf: () => "now",
     refusedAs: () => "now",

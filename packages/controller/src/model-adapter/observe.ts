@@ -182,6 +182,7 @@ function seePod(
     call: calls.state(facts.uid, name),
     left: left === undefined ? undefined : { ...left, goneAtMs: leftovers.goneAtMs(facts.uid, name) },
     adapterLabels: labels,
+    contentsUrl: agents.contentsUrl(facts),
     withSecrets: secretsHash !== "",
     deliver,
     fingerprintOf: fingerprint,

@@ -6,6 +6,7 @@ import type { AdapterView } from "../engines/agent.ts";
 import type { CallKind } from "../engines/calls.ts";
 import { nameObstacle } from "../names/told.ts";
 import { isDeclaredBy, isOurs } from "./ownership.ts";
+import { wantsPeers } from "./peers.ts";
 import { place } from "./placement.ts";
 import {
   asked,
@@ -176,6 +177,7 @@ function wantsLoad(o: Observed, p: ObservedPod): boolean {
   if (!isOurs(entry, rowOf(o, p), p)) return false;
   // One that was made again goes on with what the one before it declared.
   if (!isDeclaredBy(entry, o.adapter) || !isTold(p, entry) || entry.state === "Draining") return true;
+  if (wantsPeers(o, p)) return true;
   // What comes next is told then: what is there is as it was, but for what a sidecar that was restarted has lost.
   if (o.rollout.update !== undefined && (!o.usesSecrets || (!isInVain(o, p, entry) && serves(p, entry) && isOfThisRun(p)))) return false;
   // After our own restart nothing is known of keys and credentials: saying them again is harmless.

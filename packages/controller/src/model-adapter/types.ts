@@ -62,6 +62,8 @@ export interface ObservedPod {
   readonly left: ObservedLeftover | undefined;
   /** Labels of the adapter that say how its engine is reached. */
   readonly adapterLabels: Readonly<Record<string, string>>;
+  /** Where other pods ask its sidecar for contents; `undefined` where it gives none. */
+  readonly contentsUrl?: string | undefined;
   /** Of what would be asked of it now. */
   readonly fingerprint: string;
   /** The same, with the run of the engine that it would be asked of: a new one may take what the one before it refused. */
