@@ -12,7 +12,7 @@ export function bearing(view: View, content: Content): readonly RolloutPod[] {
 /** What a pod says instead of taking a content. */
 interface Failure extends Why {
   readonly retryable: boolean;
-  /** How many tries to load it failed in a row; `undefined` where it was not to be loaded yet. */
+  /** How many tries to have it in the engine failed in a row; `undefined` where it was not to be loaded yet. */
   readonly loads?: number;
 }
 
@@ -24,7 +24,9 @@ export function failureOf(view: View, p: RolloutPod, content: Content, swapping:
   const { failure } = p.call;
   if (failure?.kind === "prepare" && p.isOf(failure, content)) return failure;
   if (!swapping || view.serves(p, content)) return undefined;
-  if (failure?.kind === "load" && p.isOf(failure, content)) return { ...failure, loads: failure.attempts };
+  // An engine without sidecar that does not give up the old content does not take the new one either.
+  const isLoad = failure?.kind === "load" || (failure?.kind === "unload" && p.via === "direct");
+  if (failure !== undefined && isLoad && p.isOf(failure, content)) return { ...failure, loads: failure.attempts };
   // What a sidecar misses since it was restarted it is told again.
   if (!p.hasSecrets(content)) return undefined;
   const isIt = entry !== undefined && entry.artifactUrl === content.url && entry.message !== undefined && entry.reason !== undefined;
@@ -39,8 +41,8 @@ export function failureOf(view: View, p: RolloutPod, content: Content, swapping:
  * content is given up for what served before.
  */
 export function isRefusedAgain(view: View, p: RolloutPod, { reason, loads = 0 }: Failure): boolean {
-  // An engine that is away or does not answer has said nothing about the content.
-  const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound";
+  // An engine that is away or does not answer has said nothing about the content; one that loads it and then does not answer by it has.
+  const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound" || reason === "ProbeFailed";
   return byEngine && loads > 2 && view.hasUsers(p);
 }
 
