@@ -86,6 +86,23 @@ describe("through the sidecar", () => {
     },
   );
 
+  test("an API key that comes with new content is tried before any pod is told of it", async () => {
+    await pods(["a", "b"]);
+    await secret("first", "right");
+    await secret("bad", "wrong");
+    await secret("good", "other");
+    await world.controller(FLAGS, TIMING);
+    await declare(engineKey("first"));
+    await serves(2);
+    const before = loads();
+    await declare({ artifactURL: "s3://models/two", ...engineKey("bad") });
+    const s = await adapters.condition(key, "Updated", "False", "EngineUnauthorized");
+    expect(s).toMatchObject({ phase: "Running", observedGeneration: 1, readyReplicas: 2, contentDigest: digestAt(URL) });
+    expect([loads(), await adapters.addresses(key)]).toEqual([before, listed()]);
+    await declare({ artifactURL: "s3://models/two", ...engineKey("good") });
+    expect(await through(3)).toMatchObject({ readyReplicas: 2, contentDigest: digestAt("s3://models/two") });
+  });
+
   test("what a Secret holds now is tried first too, and is told only where it is refused", async () => {
     await pods(["a", "b"]);
     await secret("store", "right");

@@ -86,6 +86,26 @@ test.each([
   expect(await told.promise).toMatchObject(wanted);
 });
 
+test.each([
+  { what: "the key that serves", secrets: "store.key.1", proves: false },
+  { what: "another key", secrets: "store.other.1", proves: true },
+  { what: "no key any more", secrets: undefined, proves: true },
+])("new content that comes with $what is prepared, and the key is tried: $proves", async ({ secrets, proves }) => {
+  const told = Promise.withResolvers<LoadCall>();
+  const agent = { prepare: async (call: LoadCall) => told.resolve(call) };
+  const pool = { agent: () => agent } as unknown as AgentPool;
+  const old = { refresh: undefined, digest: "sha256:1", revision: undefined, secrets: "store.key.1", resolvedMs: 0 };
+  const content = { url: "huggingface://acme/y", refresh: undefined, secrets, digest: undefined, revision: undefined };
+  const before = observedPod();
+  const pod = { ...before, prepare: { content, delivery: before.delivery, fingerprint: "f", checks: false } };
+  const o = observed(pod);
+  const served = { ...old, url: ADAPTER.spec.artifactURL };
+  const deps = { client, caches: { pod: () => podOf("u-old") }, agents: pool, calls, leftovers };
+  const now = { ...o, rollout: { ...o.rollout, served } };
+  await act({ kind: "prepare", pod }, now, SECRETS, new AdapterMemory(), deps, stop.signal);
+  expect(await told.promise).toMatchObject({ artifactUrl: content.url, proves });
+});
+
 describe("how long requests may go on before an unload", () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ["Date"], now: DELETED_MS }));
   afterEach(() => void vi.useRealTimers());

@@ -217,7 +217,8 @@ function startPrepare(p: ObservedPod, o: Observed, secrets: AdapterSecrets, deps
   const call = {
     ...loadCall(adapter, o, { ...p, content, delivery, unrouted: false }, secrets),
     refresh: content.ask,
-    proves: content.proves,
+    // New content, too, comes with the key and credentials that are declared with it.
+    proves: content.secrets !== o.rollout.served?.secrets,
     checks: checks ? smokeChecks(adapter.spec.rollout?.checks) : undefined,
   };
   deps.calls.start({

@@ -815,6 +815,21 @@ test("another key is tried at the engine before it is used, and again once that 
   await serves("a", "one");
 });
 
+test("new content that is declared with a wrong key costs nothing that serves, also where it is not prepared with that", async () => {
+  engine.apiKey = "right";
+  await load("a", "/one", "right");
+  await serves("a", "one");
+  await load("a", "/two", "wrong");
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "EngineUnauthorized", serving: { path: "/store/one" } }));
+  expect(engine.calls).toEqual(["load a /store/one", "unload a", "load a /store/two", "load a /store/one"]);
+  // What an update that ends so is followed by.
+  await load("a", "/one", "wrong");
+  await serves("a", "one");
+  engine.restart("boot-2");
+  await world.observer.refresh(NEVER);
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/one"));
+});
+
 test.each([
   { name: "the key that the adapter is served with", given: {}, want: { state: "Ready", checks: 1 } },
   { name: "the key of the call", given: { additional_config: { "api-key": "wrong" } }, want: { reason: "EngineUnauthorized" } },

@@ -256,7 +256,7 @@ export class Runner {
 
   /** Has the engine answer a request under a name that it lists, before it counts as serving. `isCurrent` is asked once its turn has come. */
   async probe(a: Adapter, content: Content, isCurrent: () => boolean, signal: AbortSignal): Promise<void> {
-    const { engine, keys, log, now } = this.#deps;
+    const { engine, log, now } = this.#deps;
     const mine = new AbortController();
     a.probe = mine;
     const both = AbortSignal.any([signal, mine.signal]);
@@ -264,8 +264,7 @@ export class Runner {
       if (both.aborted || !isCurrent()) return;
       const startedMs = now();
       try {
-        const apiKey = a.declaration.apiKey ?? keys.mounted;
-        const ask = () => engine.probe({ name: a.name, apiKey }, both);
+        const ask = () => engine.probe({ name: a.name, apiKey: this.#keyFor(a, content) }, both);
         const probed = this.#isProbed(a) ? await this.#given(a, content, "it answered the first request of", ask) : "off";
         if (both.aborted || a.probed.get(content.path) !== "pending") return;
         a.probed.set(content.path, probed);
@@ -310,7 +309,7 @@ export class Runner {
   }
 
   async #replace(a: Adapter, { content, replaces }: LoadStep, signal: AbortSignal): Promise<void> {
-    const { engine, observer, memory, keys, now } = this.#deps;
+    const { engine, observer, memory, now } = this.#deps;
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     this.#toProve(a, content.path, replaces);
@@ -322,7 +321,7 @@ export class Runner {
     }
     const startedMs = now();
     const view = await this.#given(a, content, "it loaded", async () => {
-      await engine.load({ name: a.name, path: content.path, apiKey: a.declaration.apiKey ?? keys.mounted }, signal);
+      await engine.load({ name: a.name, path: content.path, apiKey: this.#keyFor(a, content) }, signal);
       a.timings = { ...a.timings, loadMs: now() - startedMs };
       const listed = await observer.refresh(signal, { answered: true });
       if (listed.models === undefined) throw new AdapterError("EngineUnavailable", listed.message ?? "the engine does not list its models");
@@ -469,6 +468,13 @@ export class Runner {
 
   #retryAtMs(a: { readonly attempts: number }): number {
     return this.#deps.now() + backoffMs(a.attempts, this.#deps.random());
+  }
+
+  /** What served last needs no key that newer content came with: that may be wrong, or have changed in the middle of a swap. */
+  #keyFor(a: Adapter, { path }: Content): string | undefined {
+    const { keys } = this.#deps;
+    const declared = a.declaration.apiKey ?? keys.mounted;
+    return a.fallback?.path === path ? (keys.good ?? declared) : declared;
   }
 
   /** An adapter that is taken away may be all that is left of its declaration: any key that works will do. */
