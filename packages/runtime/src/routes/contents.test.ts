@@ -45,12 +45,13 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-function start(tokenFile: string | undefined): FastifyInstance {
-  const server = Fastify({ forceCloseConnections: true });
+function start(tokenFile: string | undefined, idleMs?: number): FastifyInstance {
+  // Its close ends no answer that is on its way: what does is our own.
+  const server = Fastify({ forceCloseConnections: "idle" });
   server.setErrorHandler((error, _request, reply) =>
     reply.code(error instanceof RequestError ? error.status : 400).send((error as Error).message),
   );
-  void server.register(contentRoutes({ contents: store, tokenFile, closing: closing.signal }));
+  void server.register(contentRoutes({ contents: store, tokenFile, closing: closing.signal }, idleMs));
   return server;
 }
 
@@ -115,30 +116,50 @@ test("without --token-file nobody is given anything, and told why", async () => 
     expect(await get(path)).toMatchObject({ status: 403, body: expect.stringContaining("--token-file") });
 });
 
-test("eight are given at once; the ninth asks again, and gets its turn once one has gone", async () => {
+async function listen(): Promise<(name: string) => Promise<IncomingMessage>> {
   await app.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.server.address() as AddressInfo;
   const path = `/v1/contents/${content.digest}/files`;
-  const ask = (name: string) =>
-    new Promise<IncomingMessage>((resolve, reject) => {
+  return (name) =>
+    new Promise((resolve, reject) => {
       httpRequest({ host: "127.0.0.1", port, path: `${path}/${name}`, headers: { authorization: "Bearer secret" } }, resolve)
         .once("error", reject)
         .end();
     });
-  // Nobody reads their bodies.
+}
+
+/** As many as are given at once, whose bodies nobody reads. */
+async function hold(ask: (name: string) => Promise<IncomingMessage>): Promise<readonly IncomingMessage[]> {
   const held = await Promise.all(Array.from({ length: 8 }, () => ask("large")));
   expect(held.map((h) => h.statusCode)).toEqual(held.map(() => 200));
+  return held;
+}
+
+/** Asks until there is a place. */
+async function untilGiven(ask: (name: string) => Promise<IncomingMessage>): Promise<void> {
+  const given = async () => {
+    const next = await ask("w");
+    expect([next.statusCode, await text(next)]).toEqual([200, "0123456789"]);
+  };
+  await vi.waitFor(given, { timeout: 20_000 });
+}
+
+test("who takes nothing keeps no place", async () => {
+  await app.close();
+  app = start(join(dir, "token"), 1_500);
+  const ask = await listen();
+  await hold(ask);
+  await untilGiven(ask);
+});
+
+test("eight are given at once; the ninth asks again, and gets its turn once one has gone", async () => {
+  const ask = await listen();
+  const held = await hold(ask);
   const ninth = await ask("w");
   expect([ninth.statusCode, ninth.headers["retry-after"]]).toEqual([503, "1"]);
   ninth.resume();
   held[0]?.destroy();
-  await vi.waitFor(
-    async () => {
-      const next = await ask("w");
-      expect([next.statusCode, await text(next)]).toEqual([200, "0123456789"]);
-    },
-    { timeout: 10_000 },
-  );
+  await untilGiven(ask);
   // The end of the process ends them.
   const ends = held.slice(1).map((h) => new Promise<boolean>((resolve) => h.once("close", () => resolve(h.complete)).resume()));
   closing.abort();

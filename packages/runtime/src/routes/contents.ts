@@ -24,12 +24,15 @@ const Digest = Type.String({ pattern: "^sha256:[0-9a-f]{64}$" });
 const OfContent = Type.Object({ digest: Digest });
 const OfFile = Type.Object({ digest: Digest, name: Type.String() });
 
-/** Contents that this pod has, for other pods whose source does not give them any more. Only where a token keeps everybody else away. */
-export function contentRoutes({
-  contents,
-  tokenFile,
-  closing,
-}: Pick<AppDeps, "contents" | "tokenFile" | "closing">): FastifyPluginAsyncTypebox {
+/**
+ * Contents that this pod has, for other pods whose source does not give them any more. Only where a token keeps everybody else away.
+ *
+ * @param idleMs - how long a receiver may take nothing, in milliseconds
+ */
+export function contentRoutes(
+  { contents, tokenFile, closing }: Pick<AppDeps, "contents" | "tokenFile" | "closing">,
+  idleMs: number = IDLE_MS,
+): FastifyPluginAsyncTypebox {
   const options = { onRequest: tokenFile === undefined ? refuse : requireToken(tokenFile), exposeHeadRoute: false };
   const found = async (digest: string): Promise<StoredContent> => {
     const content = await contents.holding(digest);
@@ -63,7 +66,7 @@ export function contentRoutes({
         if (file === undefined) throw new RequestError(404, "NotFound", `the content ${digest} has no such file: ask for its list`);
         const span = spanOf(request.headers.range, file.sizeBytes);
         const handle = await opened(join(path, file.name), file);
-        return give(reply, handle, file, span, { closing, over });
+        return give(reply, handle, file, span, { closing, idleMs, over });
       } catch (error) {
         over();
         throw error;
@@ -77,7 +80,7 @@ function give(
   handle: FileHandle,
   { sizeBytes }: StoredFile,
   { start, end, isPart }: Span,
-  { closing, over }: { readonly closing: AbortSignal; readonly over: () => void },
+  { closing, idleMs, over }: { readonly closing: AbortSignal; readonly idleMs: number; readonly over: () => void },
 ): FastifyReply {
   void reply.header("accept-ranges", "bytes").header("content-length", String(end - start));
   void reply.type("application/octet-stream").header("cache-control", "no-store");
@@ -89,7 +92,7 @@ function give(
   const stream = addAbortSignal(closing, handle.createReadStream({ start, end: end - 1, highWaterMark: CHUNK_BYTES }));
   stream.once("close", over);
   // Whoever takes nothing keeps no place.
-  reply.raw.setTimeout(IDLE_MS, () => reply.raw.destroy());
+  reply.raw.setTimeout(idleMs, () => reply.raw.destroy());
   return reply.send(stream);
 }
 
