@@ -2,6 +2,7 @@ import { LABEL_MODEL_NAME, type ModelAdapterStatus, type Phase, type Reason } fr
 import { type Condition, type NewCondition, setCondition, truncate } from "@aibrix/kube";
 import { listedIn } from "../endpoints/slices.ts";
 import { nameCondition } from "../names/told.ts";
+import type { Served, Update } from "./contents.ts";
 import {
   asked,
   askedEver,
@@ -70,10 +71,17 @@ export function status(o: Observed, adapter: ModelAdapterObject, plan: Plan): Mo
   };
 }
 
+/** Whether what is served is only looked at again, by the clock, and has led to nothing else so far. */
+function isLook(update: Update | undefined, { url, digest }: Served): boolean {
+  if (update?.state !== "Preparing" || !update.byClock || update.content.isCheck === true) return false;
+  return update.content.url === url && (update.content.digest === undefined || update.content.digest === digest);
+}
+
 /** Before an update is through it may be taken back. Another look at a reference that came to nothing keeps no other edit from being served. */
 function isGenerationServed({ rollout: { served, update, isEverywhere } }: Observed, ready: readonly Row[]): boolean {
   // Nobody has edited the Secrets that hold something newer by now: what is declared is served all the same.
   const isRotation = update?.state !== "Failed" && update?.content.isCheck === true && namesSameSecrets(update.content, served ?? {});
+  if (served !== undefined && isLook(update, served)) return isEverywhere;
   if (update === undefined || isRotation) return ready.every(({ state }) => state.current);
   if (update.state !== "Failed" || served === undefined || update.content.url !== served.url) return false;
   return namesSameSecrets(update.content, served) && isEverywhere;

@@ -213,6 +213,11 @@ export function updatedCondition({ rollout, unwritten, httpRoutes }: Observed, a
 const UPDATED = "Updated";
 const NO_POD = "no pod serves the adapter now";
 
+/** What becomes of the content that was served before. */
+function keeps(what: string, isAnywhere: boolean): string {
+  return isAnywhere ? `${what} goes on being served` : `${what} is kept, though ${NO_POD}`;
+}
+
 function updatedNow(
   { served, update, isEverywhere, isAnywhere }: Rollout,
   { metadata, spec, status }: ModelAdapterObject,
@@ -237,30 +242,31 @@ function updatedNow(
   if (state === "Failed") {
     const cannot = content.proves === true ? "it cannot be had or loaded with what is declared now" : "the new content cannot be";
     const end = reason === "UpdateAborted" ? "the rollout of the new content was aborted" : cannot;
-    const kept = `${named(served)} goes on being served, for ${end}${why}${reason === "CheckFailed" ? CHECK_REMEDY : ""}`;
+    const kept = `${keeps(named(served), isAnywhere)}, for ${end}${why}${reason === "CheckFailed" ? CHECK_REMEDY : ""}`;
     return { type, status: "False", reason: reason ?? "ArtifactInvalid", message: kept };
   }
   // By the clock alone nothing is said before there is something else to be served.
   if (update.byClock && (content.digest === undefined || content.digest === served.digest)) return last;
+  const isServed = isAnywhere ? `${named(served)} is served` : keeps(named(served), false);
   if (reason === "UpdatePaused") {
-    const paused = `${named(served)} is served${state === "Preparing" ? "" : `, and ${named(content)} by some pods`}${why}`;
+    const paused = `${isServed}${state === "Preparing" ? "" : `, and ${named(content)} by some pods`}${why}`;
     return { type, status: "Unknown", reason, message: paused };
   }
   if (state === "Preparing" && reason === "CanaryNeedsPods")
-    return { type, status: "False", reason, message: `${named(served)} goes on being served, and the new content waits${why}` };
+    return { type, status: "False", reason, message: `${keeps(named(served), isAnywhere)}, and the new content waits${why}` };
   if (canary !== undefined && canary.weight < 100) {
     const message = `${named(content)} gets ${canary.weight} of a hundred requests, ${stepText(canary, spec)}; ${named(served)} gets the others${httpRoutes ? BY_ROUTES : ""}${why}`;
     return { type, status: "Unknown", reason: "UpdateOnTrial", message };
   }
   // Somebody has to make or allow it.
   if (state === "Preparing" && (reason === "SecretNotFound" || reason === "SecretForbidden"))
-    return { type, status: "False", reason, message: `${named(served)} goes on being served, and what is declared now waits${why}` };
+    return { type, status: "False", reason, message: `${keeps(named(served), isAnywhere)}, and what is declared now waits${why}` };
   if (state === "Preparing" && content.isCheck === true) {
-    const message = `credentials and API key that are declared now are tried, and ${named(served)} is served${why}`;
+    const message = `credentials and API key that are declared now are tried, and ${isServed}${why}`;
     return { type, status: "Unknown", reason: "UpdatePreparing", message };
   }
   if (state === "Preparing") {
-    const preparing = `the new content is fetched and checked, and ${named(served)} is served${why}`;
+    const preparing = `the new content is fetched and checked, and ${isServed}${why}`;
     return { type, status: "Unknown", reason: "UpdatePreparing", message: preparing };
   }
   const how = isAnywhere ? "pod after pod" : NO_POD;
@@ -298,7 +304,7 @@ function named({ url, digest, revision }: (Rollout["served"] & object) | Update[
 export function updateEvents(before: ModelAdapterStatus | undefined, after: ModelAdapterStatus): NewEvent[] {
   if (isFoundAgain(before, after.update)) return [];
   if (after.update?.state === "Failed" && !isSameEnd(before?.update, after.update)) {
-    const note = `${after.update.message ?? after.update.reason}; what was served before goes on being served`;
+    const note = `${after.update.message ?? after.update.reason}; ${keeps("what was served before", after.readyReplicas !== 0)}`;
     const reason = after.update.reason === "UpdateAborted" ? "UpdateAborted" : "UpdateFailed";
     return [{ type: "Warning", reason, action: "Update", note: truncate(note, 1_000) }];
   }
