@@ -136,6 +136,7 @@ test.each<{ name: string; point: CrashPoint }>([
 test.each<{ name: string; point: CrashPoint }>([
   { name: "the old content is out of the engine", point: { op: "utimes", path: POOLED, nth: 2, when: "before" } },
   { name: "the new content is written down", point: { op: "rename", path: STATE, holds: "hf://acme/b", nth: 2, when: "after" } },
+  { name: "the old content is about to make room", point: { op: "rename", path: STATE, holds: '"loading": true', when: "after" } },
 ])("killed at update: $name", async ({ point }) => {
   const engine = await world.engine();
   let updated = false;

@@ -54,6 +54,8 @@ export class Adapter {
   inspected: { readonly content: Content; readonly facts: AdapterFacts } | undefined;
   /** How long its last download and its last load took, in milliseconds. */
   timings: Timings = {};
+  /** Path of what an earlier runtime was giving to the engine in place of what served, as it ended; until it is known whether it serves. */
+  inDoubt: string | undefined;
   /** Path of what was last seen serving, kept when the engine loses it: loading it again is a repair. */
   lastServedPath: string | undefined;
   servingSinceMs: number | undefined;
@@ -66,7 +68,8 @@ export class Adapter {
     this.own = new Map(loaded.map((l) => [l.path, l.content_digest]));
     this.probed = new Map(loaded.flatMap((l) => (l.probed === undefined ? [] : [[l.path, l.probed] as const])));
     // What was loaded before a restart of the runtime is what may go on serving until the declared content can.
-    const last = loaded.findLast((l) => l.probed !== "pending") ?? loaded.at(-1);
+    const last = loaded.findLast((l) => l.probed !== "pending" && l.loading !== true) ?? loaded.at(-1);
+    this.inDoubt = loaded.find((l) => l.loading === true)?.path;
     if (last !== undefined) {
       this.fallback = { path: last.path, digest: last.content_digest };
       this.lastServedPath = last.path;

@@ -1182,3 +1182,74 @@ test("an engine that was gone before it was given content did not end by that", 
   await engineBack("boot-5");
   await serves("a", "two");
 });
+
+/** Has the runtime end in the middle of a swap, and another one start; `taken`: the engine has loaded the new content by then. */
+async function killedInSwap(to: string, taken: boolean) {
+  const gate = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const load = engine.load.bind(engine);
+  engine.load = async (call) => {
+    if (taken) await load(call);
+    begun.resolve();
+    await gate.promise;
+    throw new AdapterError("EngineUnavailable", "nobody hears of it any more");
+  };
+  await world.manager.load({ lora_name: "a", artifact_url: to });
+  await begun.promise;
+  const file = join(dir, ".state/declared.json");
+  const state = await readFile(file, "utf8");
+  const closed = world.manager.close();
+  gate.resolve();
+  await closed;
+  await writeFile(file, state);
+  engine.load = load;
+  world = await start();
+}
+
+test("a runtime that ended in the middle of a swap takes what served for what to go on with, not what was to", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.requests = { names: [], maxLoras: 2 };
+  await killedInSwap("/bad", false);
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "EngineRefused", serving: { path: "/store/one" } }));
+  await load("a", "/two");
+  await serves("a", "two");
+});
+
+test("content that ends the engine is not above suspicion because a runtime ended in the middle of its load", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.requests = { names: [], maxLoras: 2 };
+  await killedInSwap("/two", false);
+  engine.endsBy.set("/store/two", "load");
+  for (const boot of ["boot-2", "boot-3"]) {
+    await until(() => expect(engine.up).toBe(false));
+    await engineBack(boot);
+  }
+  await until(() => expect(status("a")).toMatchObject({ state: "Failed", reason: "EngineRefused", serving: { path: "/store/one" } }));
+});
+
+test("new content that the engine took as the runtime ended serves at once, and is what to go on with from then on", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.requests = { names: [], maxLoras: 2 };
+  await killedInSwap("/two", true);
+  await serves("a", "two");
+  expect(engine.probes).toEqual(["a"]);
+  engine.calls = [];
+  await load("a", "/bad");
+  await until(() => expect(status("a")).toMatchObject({ reason: "EngineRefused", serving: { path: "/store/two" } }));
+  expect(engine.calls).toEqual(["unload a", "load a /store/bad", "load a /store/two"]);
+});
+
+test("what the engine took as the runtime ended is put back first after a restart of both", async () => {
+  await load("a", "/one");
+  await serves("a", "one");
+  engine.requests = { names: [], maxLoras: 2 };
+  await killedInSwap("/two", true);
+  await serves("a", "two");
+  engine.restart("boot-2");
+  artifacts.byUrl.set("/two", new Promise(() => undefined));
+  await restart();
+  await until(() => expect(engine.adapters.get("a")).toBe("/store/two"));
+});

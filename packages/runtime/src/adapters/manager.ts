@@ -608,6 +608,8 @@ export class AdapterManager {
     if (this.#adapters.get(a.name) !== a) return;
     const { observer, feed, now, timeOf } = this.#deps;
     a.observe(observer.view, now());
+    const served = a.served(observer.view);
+    if (served !== undefined && served.path === a.inDoubt) this.#track(this.#runner.foundServing(a, served));
     feed.setAdapter(a.status(observer.view, now(), timeOf));
   }
 }

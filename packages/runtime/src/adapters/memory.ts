@@ -45,6 +45,8 @@ export interface LoadedPath {
   readonly content_digest: string;
   /** Absent for what took the place of content that served, and for what was loaded before there were probes: it serves. */
   readonly probed?: Probed | undefined;
+  /** The engine was about to be given it in place of what served: it is not known to have served. */
+  readonly loading?: true | undefined;
   /** Who declared it last. Absent in what earlier versions wrote down. */
   readonly origin?: Origin | undefined;
   readonly owner?: string | undefined;
@@ -173,6 +175,7 @@ export class Memory {
    * @param bootId - process of the engine that gets them, where that is known for sure
    * @param probed - by path
    * @param whose - who has declared it
+   * @param loading - the path of which the engine is about to be given in place of what served
    */
   async setLoaded(
     name: string,
@@ -180,12 +183,14 @@ export class Memory {
     bootId: string | undefined,
     probed: ReadonlyMap<string, Probed> = new Map(),
     { origin, owner }: Whose = {},
+    loading?: string,
   ): Promise<void> {
     const rows = [...paths].map(([path, content_digest]) => ({
       lora_name: name,
       path,
       content_digest,
       probed: probed.get(path),
+      loading: path === loading ? (true as const) : undefined,
       origin,
       owner,
     }));

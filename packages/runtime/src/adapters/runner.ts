@@ -313,7 +313,9 @@ export class Runner {
     a.own.delete(content.path);
     a.own.set(content.path, content.digest);
     this.#toProve(a, content.path, replaces);
-    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed, a.declaration);
+    // Were the runtime to end now, what served is what to go on with, not this.
+    const loading = a.fallback !== undefined && a.fallback.path !== content.path ? content.path : undefined;
+    await memory.setLoaded(a.name, a.own, observer.bootId, a.probed, a.declaration, loading);
     if (replaces !== undefined) {
       await engine.unload({ name: a.name, apiKey: this.#keyToUnload(a) }, signal);
       a.lastServedPath = undefined;
@@ -394,9 +396,16 @@ export class Runner {
     return (declaration.probe ?? this.#deps.probe) !== "off";
   }
 
+  /** Notes that content serves which an earlier runtime was giving to the engine as it ended. */
+  async foundServing(a: Adapter, content: Content): Promise<void> {
+    a.fallback = content;
+    await this.#settled(a, content);
+  }
+
   /** It serves. */
   async #settled(a: Adapter, content: Content): Promise<void> {
     const { memory, observer } = this.#deps;
+    a.inDoubt = undefined;
     a.own = new Map([[content.path, content.digest]]);
     const probed = a.probed.get(content.path);
     a.probed = new Map(probed === undefined ? [] : [[content.path, probed]]);
