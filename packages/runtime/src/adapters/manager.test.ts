@@ -729,6 +729,23 @@ test("requests that do not end have their grace and no more; a later call may on
   await until(() => expect(status("a")).toBeUndefined());
 });
 
+test("requests that outlast an unload keep others from being swapped beside them, also once their name is back", async () => {
+  for (const name of ["a", "b"]) {
+    await load(name, "/one");
+    await serves(name, "one");
+  }
+  engine.requests = { names: ["a", "b"], maxLoras: 3 };
+  await world.manager.unload({ lora_name: "a", grace_seconds: 1 });
+  await until(() => expect(status("a")).toBeUndefined());
+  await load("a", "/two");
+  await serves("a", "two");
+  await load("b", "/two");
+  await until(() => expect(status("b")).toHaveProperty("waits_since"));
+  expect(engine.adapters.get("b")).toBe("/store/one");
+  engine.requests = { names: ["b"], maxLoras: 3 };
+  await serves("b", "two");
+});
+
 test("an engine that does not tell, and one that is restarted, hold a removal no longer than they must", async () => {
   for (const name of ["a", "b"]) {
     await load(name, "/one");

@@ -504,6 +504,8 @@ export class AdapterManager {
       case "probe":
         return this.#runner.probe(a, step.content, isCurrent, signal).finally(() => this.#noteSuperseded(a));
       case "unload":
+        // Its grace is over, and requests may go on in the engine: beside content that its name is given soon, too.
+        if (a.drainUntilMs !== undefined) this.#drains.crowds(a.name);
         return this.#runner.unload(a, signal);
     }
   }
