@@ -81,7 +81,7 @@ export {
 } from "./model-adapter.ts";
 export { createdSec, type NameHolder, nameHolder } from "./name-holder.ts";
 export { pinnedArtifactUrl } from "./pin-annotation.ts";
-export { PROBE, type ProbeVerdict, probeRequest, probeTimedOut, probeVerdict } from "./probe.ts";
+export { isProbeTimeout, PROBE, type ProbeVerdict, probeRequest, probeTimedOut, probeVerdict } from "./probe.ts";
 export { rankLimit } from "./rank-limit.ts";
 export { modelAdapterReference } from "./reference.ts";
 export { DEFAULT_MIN_REQUESTS, ROLLOUT_STRATEGIES, type RolloutSpec, type RolloutStrategy } from "./rollout-spec.ts";

@@ -29,7 +29,13 @@ export function probeVerdict(status: number, text: string): ProbeVerdict {
 
 /** What to say of an engine that gave no answer in time. */
 export function probeTimedOut(): string {
-  return `the engine lists the adapter, and does not answer a request of one token under its name within ${PROBE.timeoutMs / 1000} s: it is tried again. See how much the engine has to do; ${PROBE_OFF}`;
+  return `${NO_ANSWER} within ${PROBE.timeoutMs / 1000} s: it is tried again. See how much the engine has to do; ${PROBE_OFF}`;
 }
 
+/** Whether a message tells of no answer in time, which an engine that has much to do gives of any content. */
+export function isProbeTimeout(message: string): boolean {
+  return message.includes(NO_ANSWER);
+}
+
+const NO_ANSWER = "the engine lists the adapter, and does not answer a request of one token under its name";
 const PROBE_OFF = 'a model that cannot answer such requests needs the annotation adapter.model.aibrix.ai/probe: "off"';

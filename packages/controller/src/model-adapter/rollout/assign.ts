@@ -76,7 +76,7 @@ export function assign(
           // Not only by its weight: whoever uses the slices without our gateway knows of none.
           unrouted:
             (((swapping.has(p) && moves) || weights.get(p) === 0) && others(p)) ||
-            (swapping.has(p) && (view.waitsForRoom(p, goal) || (moves && view.loadsSlowly(p)))),
+            (swapping.has(p) && (view.waitsForRoom(p, goal) || (moves && view.loadsSlowly(p) && !view.keepsOld(p)))),
           alone: !others(p),
           decided: view.isDecided(p, good),
           prepare:

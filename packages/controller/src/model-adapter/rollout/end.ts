@@ -43,7 +43,8 @@ export function refused(view: View, content: Content, served: Served, swapping: 
       return { reason: "RefreshUnsupported", message: `pod ${p.name}: ${whyNoRefresh(p, content.url)}` };
     const why = failureOf(view, p, content, swapping);
     if (why !== undefined && (!why.retryable || isRefusedAgain(view, p, why)))
-      return { reason: why.reason, message: `pod ${p.name}: ${why.message}` };
+      // What is retryable is not tried any more from here on.
+      return { reason: why.reason, message: `pod ${p.name}: ${why.message.replace("; it is tried again", "")}` };
   }
   if (!swapping && cannotCheck(view, content))
     return {

@@ -1,4 +1,4 @@
-import { REASONS, type Reason } from "@aibrix/api";
+import { isProbeTimeout, REASONS, type Reason } from "@aibrix/api";
 import type { Content } from "../contents.ts";
 import type { RolloutPod, Why } from "./input.ts";
 import { preparedOf } from "./preparation.ts";
@@ -40,9 +40,9 @@ export function failureOf(view: View, p: RolloutPod, content: Content, swapping:
  * Whether a pod that has served refused a content after three tries, some seconds apart, that it may take later: each try to load it takes away what serves there, so that such
  * content is given up for what served before.
  */
-export function isRefusedAgain(view: View, p: RolloutPod, { reason, loads = 0 }: Failure): boolean {
+export function isRefusedAgain(view: View, p: RolloutPod, { reason, message, loads = 0 }: Failure): boolean {
   // An engine that is away or does not answer has said nothing about the content; one that loads it and then does not answer by it has.
-  const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound" || reason === "ProbeFailed";
+  const byEngine = reason === "EngineRefused" || reason === "ArtifactNotFound" || (reason === "ProbeFailed" && !isProbeTimeout(message));
   return byEngine && loads > 2 && view.hasUsers(p);
 }
 

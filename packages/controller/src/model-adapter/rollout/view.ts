@@ -248,10 +248,14 @@ export class View {
    */
   waitsForRoom(p: RolloutPod, content: Content): boolean {
     const entry = this.entry(p);
-    // An unload that failed has left it as it was.
-    if (p.via === "direct") return this.serving(p) && (entry?.waits === true || (!p.listed && p.call.failure?.kind !== "unload"));
+    if (p.via === "direct") return this.serving(p) && (entry?.waits === true || (!p.listed && !this.keepsOld(p)));
     if (entry?.state !== "Updating" || !this.serving(p) || !this.isTold(p, content)) return false;
     return entry.waits === true || !p.listed;
+  }
+
+  /** An engine without sidecar did not give up what it has: an unload that failed has left it as it was. */
+  keepsOld(p: RolloutPod): boolean {
+    return p.via === "direct" && p.call.failure?.kind === "unload";
   }
 
   /** Its last load took longer than Envoy tries requests again that meet an engine between two contents, or nobody knows how long it took. */
