@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { writeAdapter, writeSafetensors } from "@aibrix/devcluster";
@@ -36,7 +38,7 @@ beforeAll(async () => {
   storage = await startFront(s3.endpoint);
   engines = [await world.engine(), await world.engine()];
   writeFileSync(world.path("token"), TOKEN);
-  writeFileSync(world.path("other-token"), "another");
+  writeFileSync(world.path("other-token"), "joins-own-7f3a");
   has = await start("first", engines[0], ["--token-file", world.path("token")]);
   first = await startFront(has.url);
 });
@@ -162,11 +164,11 @@ test("nobody knows a pod that has it: told so, and the same call with one gets i
 
 test("another token gives nothing, and is not told", async () => {
   await moved();
-  const joins = await joining(["--token-file", world.path("other-token")], "another");
-  await load(joins, decided(), "another");
+  const joins = await joining(["--token-file", world.path("other-token")], "joins-own-7f3a");
+  await load(joins, decided(), "joins-own-7f3a");
   const failed = await joins.failed("x", "ArtifactChanged");
   expect(failed).toMatchObject({ retryable: false, message: expect.stringContaining("the same --token-file") });
-  expect(failed.message).not.toMatch(/peers-token|another token-/);
+  expect(failed.message).not.toMatch(/peers-token|joins-own/);
   expect(asked).toHaveLength(1);
 });
 
@@ -272,4 +274,26 @@ test("pods of one volume give it to each other without a token, by the volume", 
   const joins = await shared("b", engines[1]);
   await load(joins, { content: { digest } });
   expect((await joins.serves("x")).content_digest).toBe(digest);
+});
+
+test("an archive that is pinned by its own digest, and is another one by now: what was in it comes from another pod", async () => {
+  const archive = async (seed: number) => {
+    const folder = world.path(`archived-${seed}`);
+    await writeAdapter(folder, { seed });
+    return execFileSync("tar", ["-C", folder, "-cf", "-", "."]);
+  };
+  const [one, two] = [await archive(1), await archive(2)];
+  let now = one;
+  storage.rule = (call) => (answer) => {
+    answer.writeHead(200, { "content-length": String(now.length), etag: `"${now === one ? 1 : 2}"` });
+    answer.end(call.method === "HEAD" ? undefined : now);
+  };
+  const artifact_url = `${storage.url}/a.tar#sha256=${createHash("sha256").update(one).digest("hex")}`;
+  await load(has, { artifact_url, credentials: {} });
+  digest = (await has.serves("x")).content_digest ?? "";
+  now = two;
+  const joins = await joining();
+  await load(joins, { artifact_url, credentials: {}, ...decided() });
+  expect((await joins.serves("x")).content_digest).toBe(digest);
+  expect(asked.filter((url) => url.endsWith(WEIGHTS))).toHaveLength(1);
 });

@@ -221,7 +221,9 @@ export class RemoteArtifacts implements Artifacts {
     const from = place(artifact, secret.keys, this.#env);
     try {
       for (let relists = RELISTS; ; relists -= 1) {
-        const listing = await decidedListing(source, wanted, signal).catch((error: unknown) => {
+        // What is here needs no former versions: whether the source may be read shows what is there now.
+        const asked = had === undefined ? decidedListing(source, wanted, signal) : select(source, wanted.url, signal);
+        const listing = await asked.catch((error: unknown) => {
           throw decided !== undefined && isGone(error) ? explained(error, NOTHING_TO_READ, error.retryable) : error;
         });
         const mayRead = proof(source, listing);
@@ -294,6 +296,8 @@ export class RemoteArtifacts implements Artifacts {
     // Not what the source looks like now: that would stand for this content from then on.
     const kept = {
       ...offer,
+      // The pin may be that of an archive, which nobody has any more: the digest was decided on by it.
+      pin: undefined,
       fingerprint: contentFingerprint(digest),
       listing: { files: [], ...(revision === undefined ? {} : { revision }) },
     };
@@ -457,9 +461,23 @@ async function decidedListing(source: Source, { url, content: decided }: Wanted,
   });
   if (!(now instanceof AdapterError) && now.revision === revision) return now;
   const files = filesAt(revision, await versionsOf(source, url, signal));
-  if (files !== undefined) return await described(source, { files, revision }, url, signal);
+  if (files !== undefined) {
+    const former = await described(source, { files, revision }, url, signal);
+    if (now instanceof AdapterError || (await isReadable(source, former, signal))) return former;
+  }
   if (now instanceof AdapterError) throw now;
   return now;
+}
+
+/** Whether former versions can be read: that takes rights of its own, and they may be archived or about to go. */
+async function isReadable(source: Source, former: Listing, signal: AbortSignal): Promise<boolean> {
+  try {
+    await probe(source, former, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof AdapterError && !error.retryable && !signal.aborted) return false;
+    throw error;
+  }
 }
 
 /** Reasons of a listing that has no adapter any more. */
@@ -526,7 +544,7 @@ const PEERS_NEED_TOKEN =
 
 /** Where nothing is left that could be read nobody can show that they may read it. */
 const NOTHING_TO_READ =
-  "pods that have it go on serving it, and give it to no other one, for nothing is left there that could show who may read it: put the files back";
+  "where pods have it they go on serving it, and give it to no other one, for nothing is left there that could show who may read it: put the files back";
 
 function isGone(error: unknown): error is AdapterError {
   return error instanceof AdapterError && error.reason === "ArtifactNotFound";

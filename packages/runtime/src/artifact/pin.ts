@@ -1,5 +1,6 @@
 import { ANNOTATION_REFRESH, type ContentRef } from "@aibrix/api";
 import { AdapterError } from "../errors.ts";
+import { isFilesRevision } from "./revision.ts";
 
 /**
  * Compares what is here with the pin of its URL.
@@ -25,7 +26,9 @@ export function checkPin(url: string, pin: string | undefined, digests: readonly
  */
 export function checkDecided(url: string, decided: ContentRef | undefined, digest: string): void {
   if (decided === undefined || decided.digest === digest) return;
-  const versions = /^(s3|gs):/.test(url) ? ", and its bucket gave no former version of it" : "";
+  const versions = isFilesRevision(decided.revision)
+    ? ", of which its bucket gave no former version (it has to keep them, and these credentials to list and read them)"
+    : "";
   throw new AdapterError(
     "ArtifactChanged",
     `${url} has other content by now (${digest}) than the one that was decided on (${decided.digest})${versions}: set the annotation ${ANNOTATION_REFRESH} of the ModelAdapter to a new value to serve what is there now, or put the files back`,

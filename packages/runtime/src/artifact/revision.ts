@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { FILES_REVISION } from "@aibrix/api";
 import type { RemoteFile } from "./sources/source.ts";
 
-/** Of a hash of 64: two versions of one file are told apart, and what comes is compared with the content's digest in any case. */
-const HEX_DIGITS = 16;
+/** Of the 64 of a hash: two versions of one file are told apart, and what comes is compared with the content's digest in any case. */
+const HEX_DIGITS = 8;
 /** As long as a revision may be, with room to spare. */
-const MAX_FILES = 14;
+const MAX_FILES = 27;
 
 /**
  * Names the content that a bucket has at this moment, as a commit does where there are commits: one hash for each file, over its name, its size

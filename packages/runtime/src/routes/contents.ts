@@ -86,7 +86,10 @@ function give(
   void reply.type("application/octet-stream").header("cache-control", "no-store");
   if (isPart) void reply.code(206).header("content-range", `bytes ${start}-${end - 1}/${sizeBytes}`);
   if (start === end) {
-    void handle.close().finally(over);
+    void handle
+      .close()
+      .catch(() => undefined) // Nothing was read.
+      .finally(over);
     return reply.send(Buffer.alloc(0));
   }
   const stream = addAbortSignal(closing, handle.createReadStream({ start, end: end - 1, highWaterMark: CHUNK_BYTES }));
